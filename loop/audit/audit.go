@@ -1,0 +1,175 @@
+// Package audit says what is wrong on a host.
+//
+// A Check is a pure function over what package inventory read. It does no
+// input or output and keeps no state, so the same check judges a running
+// container, a container that someone asks to create, a service of a Compose
+// file and a container as a plan would leave it.
+//
+// The zero Verdict is Unknown: silence never passes. A check judges what is in
+// effect where that could be read, what was declared otherwise, and shows both.
+package audit
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"slices"
+
+	"casco/lang"
+	"casco/loop/inventory"
+)
+
+// A Verdict is what a check says of an object.
+type Verdict uint8
+
+const (
+	Unknown       Verdict = iota // could not be told
+	Pass                         // as it should be
+	Fail                         // not as it should be
+	NotApplicable                // the question does not arise here; Reason says why
+	Manual                       // a person must answer; Reason is the question
+)
+
+var verdicts = [...]string{"unknown", "pass", "fail", "not-applicable", "manual"}
+
+func (v Verdict) String() string { return verdicts[v] }
+
+// MarshalText makes a Verdict its word in JSON.
+func (v Verdict) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
+
+// A Severity is how bad a failed check is before anything is known of the
+// object's exposure. Package risk weighs that.
+type Severity uint8
+
+const (
+	Low      Severity = iota + 1 // hygiene
+	Medium                       // weakens a defence
+	High                         // a defence is missing, or data of others is open
+	Critical                     // who gets in owns the host
+)
+
+var severities = [...]string{"", "low", "medium", "high", "critical"}
+
+func (s Severity) String() string { return severities[s] }
+
+// MarshalText makes a Severity its word in JSON.
+func (s Severity) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// ParseSeverity is the inverse of Severity.String. ok is false for other words.
+func ParseSeverity(word string) (s Severity, ok bool) {
+	i := slices.Index(severities[1:], word)
+	return Severity(i + 1), i >= 0
+}
+
+// A Domain is one of the five COBIT domains that steer casco.
+type Domain string
+
+const (
+	Security    Domain = "security"    // DSS05, APO13
+	Risk        Domain = "risk"        // APO12
+	Change      Domain = "change"      // BAI06, BAI10
+	Operations  Domain = "operations"  // DSS01
+	Supervision Domain = "supervision" // MEA01, MEA02
+)
+
+// A Control is one requirement of a published framework, for example
+// {"cis-docker-1.8.0", "5.5"}. It must exist in package frameworks.
+type Control struct {
+	Framework string `json:"framework"`
+	Number    string `json:"number"`
+}
+
+// A Check judges one kind of object. Its ID is its identity for ever; the
+// numbers of frameworks are mappings.
+type Check struct {
+	ID       string
+	Title    lang.Text // the defect, as a short sentence: "Container runs privileged"
+	Why      lang.Text // what an attacker gains, or what is lost
+	Remedy   lang.Text // what a person does; Answer.Wants says the same to a machine
+	Severity Severity
+	Domains  []Domain
+	Controls []Control
+	Kind     inventory.Kind
+	// CausedBy is the ID of a check about the daemon whose failure explains
+	// failures of this one: a missing default is one cause for all containers.
+	CausedBy string
+	// Eval judges o, which is of Kind, and may look at the rest of s. It must
+	// not keep or change either. s may hold nothing but o.
+	Eval func(s *inventory.Snapshot, o *inventory.Object) Answer
+}
+
+// An Answer is what a check says of one object, and on what grounds.
+type Answer struct {
+	Verdict  Verdict
+	Evidence []inventory.Fact // never empty
+	Wants    []Want           // of a Fail: what would turn it into a Pass
+	Reason   lang.Text        // why Unknown, NotApplicable or Manual; may be empty for the others
+}
+
+// An Op is how a Want changes a field.
+type Op uint8
+
+const (
+	Set    Op = iota // the field has Value
+	Add              // the list has Value among its elements
+	Remove           // the list has no element equal to Value
+)
+
+// A Want is what a field should be, not how it gets there. Wants of several
+// checks on one list add up, so two checks can each want one element of
+// HostConfig.SecurityOpt.
+type Want struct {
+	Ref   inventory.Ref
+	Field string
+	Op    Op
+	Value any // nil with Set removes the field
+	// Ask is set when the value depends on the workload, so that casco must be
+	// told, or must be allowed to take Value as its suggestion. It is the
+	// question for a person.
+	Ask lang.Text
+	// Breaks says what may stop working once the field is so.
+	Breaks lang.Text
+}
+
+// A Finding is one answer of one check about one object.
+type Finding struct {
+	Check *Check
+	Ref   inventory.Ref
+	Answer
+}
+
+// Fingerprint names a finding for ever: 16 hex digits of a SHA-256 over the
+// check's ID and the ref. It does not change with evidence, version or time.
+func (f Finding) Fingerprint() string {
+	h := sha256.Sum256([]byte(f.Check.ID + "\x00" + f.Ref.String()))
+	return hex.EncodeToString(h[:8])
+}
+
+// Run puts each check to each object of its kind. The findings come in the
+// order of the checks, then of the objects: equal input gives equal output.
+func Run(checks []*Check, s *inventory.Snapshot) []Finding {
+	byKind := map[inventory.Kind][]*inventory.Object{}
+	for _, o := range s.Objects {
+		byKind[o.Ref.Kind] = append(byKind[o.Ref.Kind], o)
+	}
+	var fs []Finding
+	for _, c := range checks {
+		for _, o := range byKind[c.Kind] {
+			fs = append(fs, Finding{c, o.Ref, c.Eval(s, o)})
+		}
+	}
+	return fs
+}
+
+// Failed returns the findings that failed with at least severity min, worst
+// first; equals keep their order.
+func Failed(fs []Finding, min Severity) []Finding {
+	var out []Finding
+	for _, f := range fs {
+		if f.Verdict == Fail && f.Check.Severity >= min {
+			out = append(out, f)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b Finding) int { return cmp.Compare(b.Check.Severity, a.Check.Severity) })
+	return out
+}

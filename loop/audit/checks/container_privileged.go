@@ -1,0 +1,35 @@
+package checks
+
+import (
+	"casco/lang"
+	"casco/loop/audit"
+	"casco/loop/inventory"
+)
+
+var containerPrivileged = &audit.Check{
+	ID:    "container-privileged",
+	Title: lang.Text{En: "Container runs privileged", Es: "El contenedor se ejecuta en modo privilegiado"},
+	Why: lang.Text{
+		En: "A privileged container holds every capability, sees every device of the host and runs without seccomp and AppArmor; who breaks into it owns the host.",
+		Es: "Un contenedor privilegiado tiene todas las capacidades, ve todos los dispositivos del anfitrión y corre sin seccomp ni AppArmor; quien entra en él es dueño del anfitrión.",
+	},
+	Remedy: lang.Text{
+		En: "Create the container again without --privileged; grant single capabilities or devices if it needs them.",
+		Es: "Vuelva a crear el contenedor sin --privileged; conceda capacidades o dispositivos sueltos si los necesita.",
+	},
+	Severity: audit.Critical,
+	Domains:  []audit.Domain{audit.Security},
+	Controls: on("cis-docker-1.8.0", "5.5", "nist-800-190", "4.4.3", "nist-800-53-r5", "AC-6", "iso-27001-2022", "A.8.2",
+		"pci-dss-4", "7.2.5", "cis-controls-8", "5.4", "cobit-2019", "DSS05.03"),
+	Kind: inventory.Container,
+	Eval: func(_ *inventory.Snapshot, o *inventory.Object) audit.Answer {
+		a := audit.Must(inventory.Privileged, false)(nil, o)
+		for i := range a.Wants {
+			a.Wants[i].Breaks = lang.Text{
+				En: "It loses devices and capabilities that it may use; the health gate puts the old one back if it does not come up.",
+				Es: "Pierde dispositivos y capacidades que quizá use; el control de salud repone el anterior si no arranca.",
+			}
+		}
+		return a
+	},
+}

@@ -1,0 +1,299 @@
+package inventory
+
+// The fields that checks read and hands set, under the names of their source.
+// Grep for one to see its whole life. TestFieldsExist holds those of the
+// Engine API against replies recorded from real daemons.
+
+// Fields of a container: Docker Engine API, GET /containers/{id}/json.
+var (
+	ContainerID     = Field[string]{Container, "Id"}
+	ContainerImage  = Field[string]{Container, "Image"} // the image's ID
+	ImageName       = Field[string]{Container, "Config.Image"}
+	User            = Field[string]{Container, "Config.User"}
+	Labels          = Field[map[string]any]{Container, "Config.Labels"}
+	Env             = Field[[]string]{Container, "Config.Env"}
+	Healthcheck     = Field[map[string]any]{Container, "Config.Healthcheck"}
+	ExposedPorts    = Field[map[string]any]{Container, "Config.ExposedPorts"}
+	Running         = Field[bool]{Container, "State.Running"}
+	Pid             = Field[int64]{Container, "State.Pid"}
+	Health          = Field[map[string]any]{Container, "State.Health"}
+	Mounts          = Field[[]any]{Container, "Mounts"}
+	AppArmorProfile = Field[string]{Container, "AppArmorProfile"}
+	ProcessLabel    = Field[string]{Container, "ProcessLabel"}
+
+	Privileged        = Field[bool]{Container, "HostConfig.Privileged"}
+	PidMode           = Field[string]{Container, "HostConfig.PidMode"}
+	IpcMode           = Field[string]{Container, "HostConfig.IpcMode"}
+	UTSMode           = Field[string]{Container, "HostConfig.UTSMode"}
+	UsernsMode        = Field[string]{Container, "HostConfig.UsernsMode"}
+	NetworkMode       = Field[string]{Container, "HostConfig.NetworkMode"}
+	CgroupParent      = Field[string]{Container, "HostConfig.CgroupParent"}
+	CapAdd            = Field[[]string]{Container, "HostConfig.CapAdd"}
+	CapDrop           = Field[[]string]{Container, "HostConfig.CapDrop"}
+	SecurityOpt       = Field[[]string]{Container, "HostConfig.SecurityOpt"}
+	Binds             = Field[[]string]{Container, "HostConfig.Binds"}
+	HostMounts        = Field[[]any]{Container, "HostConfig.Mounts"}
+	VolumesFrom       = Field[[]string]{Container, "HostConfig.VolumesFrom"}
+	Devices           = Field[[]any]{Container, "HostConfig.Devices"}
+	DeviceCgroupRules = Field[[]string]{Container, "HostConfig.DeviceCgroupRules"}
+	DeviceRequests    = Field[[]any]{Container, "HostConfig.DeviceRequests"}
+	PortBindings      = Field[map[string]any]{Container, "HostConfig.PortBindings"}
+	PublishAllPorts   = Field[bool]{Container, "HostConfig.PublishAllPorts"}
+	ReadonlyRootfs    = Field[bool]{Container, "HostConfig.ReadonlyRootfs"}
+	Tmpfs             = Field[map[string]any]{Container, "HostConfig.Tmpfs"}
+	Ulimits           = Field[[]any]{Container, "HostConfig.Ulimits"}
+	Memory            = Field[int64]{Container, "HostConfig.Memory"} // bytes; 0 is none
+	CpuShares         = Field[int64]{Container, "HostConfig.CpuShares"}
+	NanoCpus          = Field[int64]{Container, "HostConfig.NanoCpus"} // 1e-9 CPUs
+	CpuQuota          = Field[int64]{Container, "HostConfig.CpuQuota"} // µs per CpuPeriod
+	CpusetCpus        = Field[string]{Container, "HostConfig.CpusetCpus"}
+	PidsLimit         = Field[int64]{Container, "HostConfig.PidsLimit"} // null, 0, -1: none
+	RestartName       = Field[string]{Container, "HostConfig.RestartPolicy.Name"}
+	RestartRetries    = Field[int64]{Container, "HostConfig.RestartPolicy.MaximumRetryCount"}
+	LogDriver         = Field[string]{Container, "HostConfig.LogConfig.Type"}
+	LogConfig         = Field[map[string]any]{Container, "HostConfig.LogConfig.Config"}
+	Networks          = Field[map[string]any]{Container, "NetworkSettings.Networks"}
+	LivePorts         = Field[map[string]any]{Container, "NetworkSettings.Ports"} // what is published now
+)
+
+// Fields of a container that casco measures on the host, while it runs.
+var (
+	// From /proc/PID/status. Caps are sorted names without CAP_.
+	EffectiveCaps       = Field[[]string]{Container, "Effective.CapEff"}
+	EffectiveBounding   = Field[[]string]{Container, "Effective.CapBnd"}
+	EffectiveSeccomp    = Field[int64]{Container, "Effective.Seccomp"} // 0 off, 1 strict, 2 filter
+	EffectiveNoNewPrivs = Field[bool]{Container, "Effective.NoNewPrivs"}
+	EffectiveUID        = Field[int64]{Container, "Effective.Uid"} // effective uid as the host sees it
+	// From /proc/PID/uid_map: the host's uid that is 0 inside; absent if 0 is not mapped.
+	EffectiveRootUID = Field[int64]{Container, "Effective.RootUid"}
+	// From /proc/PID/attr/current, "" if no LSM labels processes: "docker-default (enforce)".
+	EffectiveLabel = Field[string]{Container, "Effective.Label"}
+	// From /proc/PID/ns/*: the names of the namespaces that are the host's own:
+	// "cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts". Sorted.
+	EffectiveHostNamespaces = Field[[]string]{Container, "Effective.HostNamespaces"}
+	// Other containers in the same network namespace.
+	EffectiveSharesNet = Field[[]string]{Container, "Effective.SharesNet"}
+	// From the cgroup files, v1 or v2. Bytes; -1 is no limit.
+	EffectiveMemoryMax  = Field[int64]{Container, "Effective.MemoryMax"}
+	EffectiveMemoryPeak = Field[int64]{Container, "Effective.MemoryPeak"}
+	EffectivePidsMax    = Field[int64]{Container, "Effective.PidsMax"}
+	EffectivePidsPeak   = Field[int64]{Container, "Effective.PidsPeak"} // pids.current where the kernel keeps no peak
+	// CPU: quota as thousandths of a CPU, -1 none; weight/shares as the kernel has it; cpuset list.
+	EffectiveCPUMax    = Field[int64]{Container, "Effective.CpuMax"}
+	EffectiveCPUWeight = Field[int64]{Container, "Effective.CpuWeight"} // v1 cpu.shares, v2 cpu.weight
+	EffectiveCPUUsage  = Field[int64]{Container, "Effective.CpuUsage"}  // µs since start
+	EffectiveCgroup    = Field[string]{Container, "Effective.Cgroup"}   // path in the hierarchy
+	// From /proc/PID/mountinfo: mount points whose peer group is shared: [] of paths.
+	EffectiveSharedMounts = Field[[]string]{Container, "Effective.SharedMounts"}
+	EffectiveRootReadOnly = Field[bool]{Container, "Effective.RootReadOnly"}
+	EffectiveLimits       = Field[map[string]any]{Container, "Effective.Limits"} // /proc/PID/limits: nofile: {Soft, Hard}; -1 unlimited
+	Listeners             = Field[[]any]{Container, "Listeners"}
+	Changes               = Field[[]any]{Container, "Changes"}
+	BindSources           = Field[map[string]any]{Container, "BindSources"}
+)
+
+// Fields of an image: GET /images/{id}/json and /history.
+var (
+	ImageID          = Field[string]{Image, "Id"}
+	ImageTags        = Field[[]string]{Image, "RepoTags"}
+	ImageDigests     = Field[[]string]{Image, "RepoDigests"}
+	ImageUser        = Field[string]{Image, "Config.User"}
+	ImageEnv         = Field[[]string]{Image, "Config.Env"}
+	ImageHealthcheck = Field[map[string]any]{Image, "Config.Healthcheck"}
+	ImageExposed     = Field[map[string]any]{Image, "Config.ExposedPorts"}
+	ImageLabels      = Field[map[string]any]{Image, "Config.Labels"}
+	ImageCreated     = Field[string]{Image, "Created"} // RFC 3339
+	ImageSize        = Field[int64]{Image, "Size"}
+	ImageHistory     = Field[[]any]{Image, "History"}
+	ImageUsedBy      = Field[[]string]{Image, "UsedBy"}
+	ImageSetuid      = Field[[]string]{Image, "Setuid"}
+)
+
+// Fields of a network: GET /networks.
+var (
+	NetworkID         = Field[string]{Network, "Id"}
+	NetworkDriver     = Field[string]{Network, "Driver"}
+	NetworkScope      = Field[string]{Network, "Scope"}
+	NetworkInternal   = Field[bool]{Network, "Internal"}
+	NetworkIngress    = Field[bool]{Network, "Ingress"}
+	NetworkIPv6       = Field[bool]{Network, "EnableIPv6"}
+	NetworkOptions    = Field[map[string]any]{Network, "Options"} // com.docker.network.bridge.enable_icc …
+	NetworkLabels     = Field[map[string]any]{Network, "Labels"}
+	NetworkContainers = Field[[]string]{Network, "Attached"} // names of containers attached, ours, sorted
+)
+
+// Fields of a volume: GET /volumes.
+var (
+	VolumeDriver     = Field[string]{Volume, "Driver"}
+	VolumeOptions    = Field[map[string]any]{Volume, "Options"}
+	VolumeMountpoint = Field[string]{Volume, "Mountpoint"}
+)
+
+// Fields of a daemon. Info and Version are the replies of GET /info and
+// /version. Effective is what the daemon runs with under the names of
+// daemon.json, merged from its command line and its configuration file as
+// dockerd merges them, with dockerd's default where neither says anything
+// (dockerd(8)); EffectiveFrom says which: "flag", "file" or "default".
+var (
+	DaemonInfo            = Field[map[string]any]{Daemon, "Info"}
+	DaemonVersion         = Field[string]{Daemon, "Version.Version"}
+	DaemonAPIVersion      = Field[string]{Daemon, "Version.ApiVersion"}
+	DaemonComponents      = Field[[]any]{Daemon, "Version.Components"} // {Name: Engine|containerd|runc|docker-init, Version}
+	DaemonExperimental    = Field[bool]{Daemon, "Version.Experimental"}
+	DaemonSecurityOptions = Field[[]string]{Daemon, "Info.SecurityOptions"}
+	DaemonStorageDriver   = Field[string]{Daemon, "Info.Driver"}
+	DaemonLoggingDriver   = Field[string]{Daemon, "Info.LoggingDriver"}
+	DaemonLiveRestore     = Field[bool]{Daemon, "Info.LiveRestoreEnabled"}
+	DaemonSwarmState      = Field[string]{Daemon, "Info.Swarm.LocalNodeState"} // "inactive", "active", …
+	DaemonRegistryConfig  = Field[map[string]any]{Daemon, "Info.RegistryConfig"}
+	DaemonAuthorization   = Field[[]string]{Daemon, "Info.Plugins.Authorization"}
+	DaemonRootDir         = Field[string]{Daemon, "Info.DockerRootDir"}
+	DaemonWarnings        = Field[[]string]{Daemon, "Info.Warnings"}
+
+	// The process behind the socket, by the socket's peer credentials.
+	DaemonPid      = Field[int64]{Daemon, "Process.Pid"}
+	DaemonUID      = Field[int64]{Daemon, "Process.Uid"}
+	DaemonArgs     = Field[[]string]{Daemon, "Process.Args"}
+	DaemonExe      = Field[string]{Daemon, "Process.Exe"}
+	DaemonRootless = Field[bool]{Daemon, "Process.Rootless"}
+	// Its configuration file: File is the path ("/etc/docker/daemon.json" or
+	// --config-file), Digest its sha256 in hex ("" if there is no file).
+	DaemonConfigFile   = Field[string]{Daemon, "Config.File"}
+	DaemonConfigDigest = Field[string]{Daemon, "Config.Digest"}
+	// The unit that starts it: {Name, FragmentPath, DropIns: [], SocketPath}.
+	// Absent where no unit does.
+	DaemonUnit = Field[map[string]any]{Daemon, "Unit"}
+	// Its sockets that listen: [] of {Proto: "tcp"|"unix", Addr, Port, TLS:
+	// "none"|"server"|"mutual"|"", Loopback bool}; TLS is what a probe found.
+	DaemonListeners = Field[[]any]{Daemon, "Listeners"}
+	// Where its data lives: {Path, Dev, RootDev, Mount, FSType}; Dev and
+	// RootDev are st_dev of the data root and of /.
+	DaemonDataRoot = Field[map[string]any]{Daemon, "DataRoot"}
+	// Its containerd: {Socket, Version}.
+	DaemonContainerdSocket = Field[string]{Daemon, "Containerd.Socket"}
+	// Whether a docker-proxy process of this daemon runs: number of them.
+	DaemonProxies = Field[int64]{Daemon, "Proxies"}
+	// Age of what it keeps: stopped containers and images that no container
+	// uses: {Containers: [{Name, Since}], Images: [{Name, Created, Size}]}.
+	DaemonUnused = Field[map[string]any]{Daemon, "Unused"}
+
+	DaemonICC             = Field[bool]{Daemon, "Effective.icc"}
+	DaemonLogLevel        = Field[string]{Daemon, "Effective.log-level"}
+	DaemonDebug           = Field[bool]{Daemon, "Effective.debug"}
+	DaemonIPTables        = Field[bool]{Daemon, "Effective.iptables"}
+	DaemonIP6Tables       = Field[bool]{Daemon, "Effective.ip6tables"}
+	DaemonInsecure        = Field[[]string]{Daemon, "Effective.insecure-registries"}
+	DaemonHosts           = Field[[]string]{Daemon, "Effective.hosts"}
+	DaemonTLSVerify       = Field[bool]{Daemon, "Effective.tlsverify"}
+	DaemonTLSCA           = Field[string]{Daemon, "Effective.tlscacert"}
+	DaemonTLSCert         = Field[string]{Daemon, "Effective.tlscert"}
+	DaemonTLSKey          = Field[string]{Daemon, "Effective.tlskey"}
+	DaemonUlimits         = Field[map[string]any]{Daemon, "Effective.default-ulimits"}
+	DaemonUsernsRemap     = Field[string]{Daemon, "Effective.userns-remap"}
+	DaemonCgroupParent    = Field[string]{Daemon, "Effective.cgroup-parent"}
+	DaemonStorageOpts     = Field[[]string]{Daemon, "Effective.storage-opts"}
+	DaemonAuthzPlugins    = Field[[]string]{Daemon, "Effective.authorization-plugins"}
+	DaemonLogDriver       = Field[string]{Daemon, "Effective.log-driver"}
+	DaemonLogOpts         = Field[map[string]any]{Daemon, "Effective.log-opts"}
+	DaemonNoNewPrivileges = Field[bool]{Daemon, "Effective.no-new-privileges"}
+	DaemonWantLiveRestore = Field[bool]{Daemon, "Effective.live-restore"}
+	DaemonUserlandProxy   = Field[bool]{Daemon, "Effective.userland-proxy"}
+	DaemonSeccompProfile  = Field[string]{Daemon, "Effective.seccomp-profile"}
+	DaemonExperimentalKey = Field[bool]{Daemon, "Effective.experimental"}
+	DaemonBridge          = Field[string]{Daemon, "Effective.bridge"}
+	DaemonDefaultIP       = Field[string]{Daemon, "Effective.ip"}
+	DaemonSELinux         = Field[bool]{Daemon, "Effective.selinux-enabled"}
+)
+
+// Fields of a swarm: GET /swarm, GET /info .Swarm under Info, GET /nodes.
+var (
+	SwarmAutoLock     = Field[bool]{Swarm, "Spec.EncryptionConfig.AutoLockManagers"}
+	SwarmCertExpiry   = Field[int64]{Swarm, "Spec.CAConfig.NodeCertExpiry"} // nanoseconds
+	SwarmForceRotate  = Field[int64]{Swarm, "Spec.CAConfig.ForceRotate"}
+	SwarmCACert       = Field[string]{Swarm, "TLSInfo.TrustRoot"} // PEM
+	SwarmCANotBefore  = Field[string]{Swarm, "CANotBefore"}       // RFC 3339, from the PEM
+	SwarmNodes        = Field[[]any]{Swarm, "Nodes"}
+	SwarmManagers     = Field[int64]{Swarm, "Info.Managers"}
+	SwarmNodeAddr     = Field[string]{Swarm, "Info.NodeAddr"}
+	SwarmListen       = Field[[]any]{Swarm, "Listen"} // [] of {Proto, Addr, Port} of the daemon on 2377, 7946, 4789
+	SwarmDataPathAddr = Field[string]{Swarm, "DataPathAddr"}
+	SwarmSecrets      = Field[[]any]{Swarm, "Secrets"} // [] of {Name}: GET /secrets
+)
+
+// Fields of the kernel and of a sysctl.
+var (
+	KernelRelease  = Field[string]{Kernel, "Release"}  // uname -r
+	KernelLSMs     = Field[[]string]{Kernel, "LSMs"}   // /sys/kernel/security/lsm
+	KernelLockdown = Field[string]{Kernel, "Lockdown"} // "none", "integrity", "confidentiality"
+	KernelCmdline  = Field[string]{Kernel, "Cmdline"}
+	KernelConfig   = Field[map[string]any]{Kernel, "Config"}          // CONFIG_… = "y", "m", or absent; /proc/config.gz or /boot/config-*
+	KernelVulns    = Field[map[string]any]{Kernel, "Vulnerabilities"} // /sys/devices/system/cpu/vulnerabilities
+	KernelCgroup   = Field[int64]{Kernel, "Cgroup"}                   // 1 or 2
+	KernelSELinux  = Field[string]{Kernel, "SELinux"}                 // "enforcing", "permissive", "" (not active)
+	KernelAppArmor = Field[bool]{Kernel, "AppArmor"}                  // active
+
+	SysctlValue = Field[string]{Sysctl, "Value"}
+	SysctlFile  = Field[string]{Sysctl, "File"}
+)
+
+// Fields of a file. Roles say why it was read: "unit", "socket-unit",
+// "config-dir", "registry-cert", "registry-key", "tls-ca", "tls-cert",
+// "tls-key", "docker-socket", "daemon-json", "default-docker",
+// "sysconfig-docker", "containerd-socket".
+var (
+	FileExists = Field[bool]{File, "Exists"}
+	FileMode   = Field[int64]{File, "Mode"} // permission bits incl. setuid, setgid, sticky: 0o644
+	FileUID    = Field[int64]{File, "Uid"}
+	FileGID    = Field[int64]{File, "Gid"}
+	FileUser   = Field[string]{File, "User"} // "" if the uid has no name
+	FileGroup  = Field[string]{File, "Group"}
+	FileType   = Field[string]{File, "Type"}   // "file", "dir", "socket", "symlink"
+	FileTarget = Field[string]{File, "Target"} // of a symlink, resolved; Mode … are the target's
+	FileRoles  = Field[[]string]{File, "Roles"}
+)
+
+// Fields of an audit watch. Role is the CIS 1.1 item it serves: "dockerd",
+// "run-containerd", "data-root", "etc-docker", "docker-service",
+// "containerd-sock", "docker-sock", "default-docker", "daemon-json",
+// "containerd-config", "sysconfig-docker", "containerd", "shim", "shim-runc-v1",
+// "shim-runc-v2", "runc".
+var (
+	WatchExists     = Field[bool]{Watch, "Exists"}       // whether the path exists
+	WatchLoaded     = Field[string]{Watch, "Loaded"}     // permissions the kernel watches it with: "rwxa", "wa", "" none
+	WatchPersistent = Field[string]{Watch, "Persistent"} // the same, by the files of /etc/audit/rules.d
+	WatchRole       = Field[string]{Watch, "Role"}
+	WatchEnabled    = Field[int64]{Watch, "Enabled"} // the kernel's audit: 0 off, 1 on, 2 locked until reboot
+)
+
+// Fields of accounts, listeners, registries, credentials, packages, units and
+// the host.
+var (
+	AccountUID     = Field[int64]{Account, "Uid"}
+	AccountReaches = Field[[]string]{Account, "Reaches"} // "group docker", "primary group docker", "uid 0", "sudo NOPASSWD docker", "socket acl"
+	AccountShell   = Field[string]{Account, "Shell"}
+
+	ListenerProto = Field[string]{Listener, "Proto"} // tcp, udp
+	ListenerAddr  = Field[string]{Listener, "Addr"}
+	ListenerPort  = Field[int64]{Listener, "Port"}
+	ListenerPid   = Field[int64]{Listener, "Pid"}
+	ListenerExe   = Field[string]{Listener, "Exe"}
+	ListenerOwner = Field[string]{Listener, "Container"} // the container it belongs to (docker-proxy, host network), "" none
+
+	RegistryInsecure = Field[bool]{Registry, "Insecure"}    // the engine would accept no or bad TLS
+	RegistryLoopback = Field[bool]{Registry, "Loopback"}    // its address is on this machine
+	RegistryPlain    = Field[bool]{Registry, "Plain"}       // a probe was answered in plain HTTP (loopback only; else absent)
+	RegistryFrom     = Field[[]string]{Registry, "NamedBy"} // "daemon", "image app:1.0", "mirror"
+	RegistryListed   = Field[bool]{Registry, "Listed"}      // an entry of insecure-registries names it
+
+	CredentialRegistries = Field[[]string]{Credential, "Inline"} // registries whose login is stored in the file, readable
+	CredentialStore      = Field[string]{Credential, "CredsStore"}
+	CredentialUser       = Field[string]{Credential, "User"}
+
+	PackageVersion = Field[string]{Package, "Version"}
+	UnitEnabled    = Field[bool]{Unit, "Enabled"}
+
+	HostOS        = Field[map[string]any]{Host, "OS"} // /etc/os-release: ID, VERSION_ID, PRETTY_NAME
+	HostUptime    = Field[int64]{Host, "Uptime"}      // seconds
+	HostPortRange = Field[string]{Host, "PortRange"}  // net.ipv4.ip_local_port_range: "32768\t60999"
+	HostRoot      = Field[bool]{Host, "Root"}         // casco ran as root when it read
+)

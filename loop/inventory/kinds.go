@@ -1,0 +1,68 @@
+package inventory
+
+// The kinds of objects, what names them, and where their fields come from.
+//
+// Fields under the names of the Docker Engine API (API v1.41 to v1.5x) are as
+// the engine sent them. Fields that casco measured itself have names of their
+// own, are listed here, and their Source says what was read.
+const (
+	// Container: named by its name without the slash. Fields: the reply of
+	// GET /containers/{id}/json, and
+	//
+	//	Effective    what the kernel says of the first process (only while it
+	//	             runs): see Effective* in fields.go
+	//	Listeners    []: sockets that listen in its network namespace:
+	//	             {Proto, Addr, Port, Pid, Comm, Banner}; Banner is what the
+	//	             peer said first when asked ("SSH-2.0-…"), "" if it said
+	//	             nothing. Absent for one that shares the host's namespace
+	//	             or another container's: see Effective.SharesNet
+	//	Changes      [] of GET /containers/{id}/changes: {Path, Kind}
+	//	             (Kind 0 modified, 1 added, 2 deleted), mount points left out
+	//	BindSources  map: for each bind or local-volume source of Mounts what it
+	//	             resolves to on the host: {Resolved, Type, Sockets:[],
+	//	             Exists}; Sockets are engine sockets at or under it
+	Container Kind = "container"
+	// Image: named by its first tag (sorted), else its ID. Fields: GET
+	// /images/{id}/json, and History ([] of GET /images/{id}/history, full
+	// CreatedBy), UsedBy ([] container names), Setuid ([] paths; only when the
+	// layers could be read from the host).
+	Image Kind = "image"
+	// Network, Volume: named by Name. Fields: as in the API.
+	Network Kind = "network"
+	Volume  Kind = "volume"
+	// Daemon: one engine, named by the path of the socket it was reached on
+	// (or its tcp:// address). See Daemon* in fields.go.
+	Daemon Kind = "daemon"
+	// Swarm: named by the cluster's ID. Fields: GET /swarm, plus LocalNodeState
+	// and the like of GET /info .Swarm under Info, and Nodes ([] of GET /nodes).
+	Swarm Kind = "swarm"
+	// Service: a Swarm service, named by Spec.Name. Fields: GET /services/{id}.
+	Service Kind = "service"
+	// Kernel: one, named "kernel". See Kernel* in fields.go.
+	Kernel Kind = "kernel"
+	// Sysctl: named as in sysctl(8), dots: Value (running, string), File (value
+	// that the files of sysctl.d would set, absent if none does).
+	Sysctl Kind = "sysctl"
+	// File: a file that Docker's safety rests on, named by its path as it is
+	// configured. Fields: see File* in fields.go.
+	File Kind = "file"
+	// Watch: a path that the kernel's audit should watch, named by the path.
+	Watch Kind = "watch"
+	// Account: a user or program identity that reaches an engine, or is
+	// equivalent to root. Named by the user's name.
+	Account Kind = "account"
+	// Listener: a socket that listens in the host's own network namespace,
+	// named proto:addr:port.
+	Listener Kind = "listener"
+	// Registry: a registry that the engine or an image names, by host:port.
+	Registry Kind = "registry"
+	// Credential: a client configuration file with logins to registries, named
+	// by its path. No secret value is ever read into it.
+	Credential Kind = "credential"
+	// Package: an installed package of the host, named by its name.
+	Package Kind = "package"
+	// Unit: an enabled system service of the host, named by the unit.
+	Unit Kind = "unit"
+	// Host: the machine itself, named by its host name.
+	Host Kind = "host"
+)
