@@ -87,10 +87,16 @@ type Step struct {
 	Hand   string          `json:"hand"`
 	Cost   Disruption      `json:"cost"`
 	Sets   []Set           `json:"sets"`
-	For    []string        `json:"for"`              // IDs of the checks that it cures
+	For    []Cure          `json:"for"`              // the findings that it cures
 	With   []inventory.Ref `json:"with,omitempty"`   // dependents that go through it too
 	Breaks []lang.Text     `json:"breaks,omitempty"` // what may stop working
 	Undo   lang.Text       `json:"undo"`
+}
+
+// A Cure names a finding that a step promises to turn into a pass.
+type Cure struct {
+	Check string        `json:"check"`
+	Ref   inventory.Ref `json:"ref"`
 }
 
 // To returns the value that the step gives field. ok is false if it gives none.

@@ -1,0 +1,250 @@
+package plan
+
+import (
+	"cmp"
+	"slices"
+
+	"casco/lang"
+	"casco/loop/audit"
+	"casco/loop/inventory"
+)
+
+// Options narrow a plan and answer its questions. The zero value plans for
+// everything and answers nothing.
+type Options struct {
+	Refs      []inventory.Ref // only findings about these objects
+	Checks    []string        // only findings of these checks
+	MaxCost   Disruption      // with Limited: no step that costs more
+	Limited   bool
+	Answers   map[Key]any // values that a person gave
+	Suggested bool        // take a check's suggestion where it has one
+}
+
+// A Key names one field of one object.
+type Key struct {
+	Ref   inventory.Ref
+	Field string
+}
+
+func (o Options) covers(f audit.Finding) bool {
+	return f.Verdict == audit.Fail &&
+		(len(o.Refs) == 0 || slices.Contains(o.Refs, f.Ref)) &&
+		(len(o.Checks) == 0 || slices.Contains(o.Checks, f.Check.ID))
+}
+
+// Make plans for the failed findings fs of the host in s, with the means at
+// hand. The steps come in the order in which they are to be done: what costs
+// least first, so that live-restore is on before the engine restarts.
+func Make(s *inventory.Snapshot, fs []audit.Finding, means []Means, opt Options) *Plan {
+	m := maker{s: s, means: means, opt: opt, sets: map[Key]*Set{}}
+	p := &Plan{Schema: Schema, Host: s.Host, Taken: s.Taken, Steps: []Step{}, Reads: []Read{}}
+	for _, f := range fs {
+		if opt.covers(f) {
+			if left := m.finding(f); left != nil {
+				p.Left = append(p.Left, *left)
+			}
+		}
+	}
+	for _, d := range m.steps {
+		p.Steps = append(p.Steps, d.step())
+	}
+	slices.SortStableFunc(p.Steps, func(a, b Step) int { return cmp.Compare(a.Cost, b.Cost) })
+	p.Reads = m.reads(p.Steps)
+	return p
+}
+
+// A maker gathers wants into drafts of steps.
+type maker struct {
+	s     *inventory.Snapshot
+	means []Means
+	opt   Options
+	steps []*draft
+	sets  map[Key]*Set
+}
+
+type draft struct {
+	Step
+	sets  []*Set
+	reads []string
+}
+
+func (d *draft) step() Step {
+	for _, s := range d.sets {
+		d.Sets = append(d.Sets, *s)
+	}
+	return d.Step
+}
+
+// finding adds all that f wants, or nothing and says why.
+func (m *maker) finding(f audit.Finding) *Left {
+	left := &Left{Check: f.Check.ID, Ref: f.Ref, Remedy: f.Check.Remedy}
+	if len(f.Wants) == 0 {
+		left.Reason = lang.Text{
+			En: "no setting of this host cures it; see the remedy",
+			Es: "ningún ajuste de este anfitrión lo cura; vea el remedio",
+		}
+		return left
+	}
+	var wants []audit.Want
+	var use []Means
+	for _, w := range f.Wants {
+		w, ask := m.answer(w)
+		if ask != nil {
+			left.Asks = append(left.Asks, *ask)
+			continue
+		}
+		means, reason := m.find(w)
+		if !reason.Empty() {
+			left.Reason = reason
+			return left
+		}
+		wants, use = append(wants, w), append(use, means)
+	}
+	if len(left.Asks) > 0 {
+		left.Reason = lang.Text{En: "the value depends on the workload", Es: "el valor depende de la carga de trabajo"}
+		return left
+	}
+	if reason := m.clash(wants); !reason.Empty() {
+		left.Reason = reason
+		return left
+	}
+	for i, w := range wants {
+		m.add(f, w, use[i])
+	}
+	return nil
+}
+
+// answer fills in what a person said, or returns the question.
+func (m *maker) answer(w audit.Want) (audit.Want, *Ask) {
+	if v, ok := m.opt.Answers[Key{w.Ref, w.Field}]; ok {
+		w.Op, w.Value = audit.Set, v
+		return w, nil
+	}
+	if w.Ask.Empty() || m.opt.Suggested && w.Value != nil {
+		return w, nil
+	}
+	return w, &Ask{w.Ref, w.Field, w.Ask, m.suggestion(w)}
+}
+
+func (m *maker) suggestion(w audit.Want) any {
+	if w.Value == nil {
+		return nil
+	}
+	var was any
+	if o := m.s.Find(w.Ref); o != nil {
+		was, _, _ = inventory.Lookup(o, w.Field)
+	}
+	return w.Apply(was)
+}
+
+// find looks for a hand that can set what w wants.
+func (m *maker) find(w audit.Want) (Means, lang.Text) {
+	o := m.s.Find(w.Ref)
+	if o == nil {
+		return Means{}, lang.Text{En: "%s was not read", Es: "%s no se leyó"}.F(w.Ref)
+	}
+	owner := inventory.OwnerOf(o)
+	var refused lang.Text
+	for _, means := range m.means {
+		if !means.can(w.Ref.Kind, owner, w.Field) {
+			continue
+		}
+		if m.opt.Limited && means.Cost > m.opt.MaxCost {
+			refused = lang.Text{En: "costs a %s, more than was allowed", Es: "cuesta un %s, más de lo permitido"}.F(means.Cost)
+			continue
+		}
+		if means.Refuse != nil {
+			if reason := means.Refuse(m.s, o, w.Field); !reason.Empty() {
+				refused = reason
+				continue
+			}
+		}
+		return means, lang.Text{}
+	}
+	if refused.Empty() {
+		refused = lang.Text{En: "no hand sets %s of a %s", Es: "ninguna mano ajusta %s de un %s"}.F(w.Field, w.Ref.Kind)
+		if owner != inventory.OwnerNone {
+			refused = lang.Text{
+				En: "%s owns it and would undo a change of %s made here",
+				Es: "%s es su dueño y desharía un cambio de %s hecho aquí",
+			}.F(owner, w.Field)
+		}
+	}
+	return Means{}, refused
+}
+
+// clash finds a want that contradicts what another finding already set.
+func (m *maker) clash(wants []audit.Want) lang.Text {
+	for _, w := range wants {
+		set := m.sets[Key{w.Ref, w.Field}]
+		if set != nil && !inventory.Equal(w.Apply(set.To), set.To) && w.Op == audit.Set {
+			return lang.Text{
+				En: "wants another value of %s than a finding before it",
+				Es: "quiere otro valor de %s que un hallazgo anterior",
+			}.F(w.Field)
+		}
+	}
+	return lang.Text{}
+}
+
+func (m *maker) add(f audit.Finding, w audit.Want, means Means) {
+	d := m.draft(w.Ref, means)
+	key := Key{w.Ref, w.Field}
+	set := m.sets[key]
+	if set == nil {
+		was, _, _ := inventory.Lookup(m.s.Find(w.Ref), w.Field)
+		set = &Set{Field: w.Field, From: was, To: was}
+		m.sets[key] = set
+		d.sets = append(d.sets, set)
+	}
+	set.To = w.Apply(set.To)
+	if cure := (Cure{f.Check.ID, f.Ref}); !slices.Contains(d.For, cure) {
+		d.For = append(d.For, cure)
+	}
+	if !w.Breaks.Empty() && !slices.Contains(d.Breaks, w.Breaks) {
+		d.Breaks = append(d.Breaks, w.Breaks)
+	}
+}
+
+func (m *maker) draft(ref inventory.Ref, means Means) *draft {
+	i := slices.IndexFunc(m.steps, func(d *draft) bool { return d.Ref == ref && d.Hand == means.Hand })
+	if i < 0 {
+		d := &draft{Step: Step{Ref: ref, Hand: means.Hand, Undo: means.Undo, For: []Cure{}}}
+		m.steps = append(m.steps, d)
+		i = len(m.steps) - 1
+	}
+	d := m.steps[i]
+	if d.Cost = max(d.Cost, means.Cost); d.Cost == Recreate {
+		d.With = inventory.Dependents(m.s, m.s.Find(ref))
+	}
+	for _, field := range means.Reads {
+		if !slices.Contains(d.reads, field) {
+			d.reads = append(d.reads, field)
+		}
+	}
+	return d
+}
+
+// reads is the read-set of the plan, in the order of its steps.
+func (m *maker) reads(steps []Step) []Read {
+	out := []Read{}
+	add := func(ref inventory.Ref, field string) {
+		v, _, _ := inventory.Lookup(m.s.Find(ref), field)
+		if !slices.ContainsFunc(out, func(r Read) bool { return r.Ref == ref && r.Field == field }) {
+			out = append(out, Read{ref, field, v})
+		}
+	}
+	for _, st := range steps {
+		for _, s := range st.Sets {
+			add(st.Ref, s.Field)
+		}
+		for _, d := range m.steps {
+			if d.Ref == st.Ref && d.Hand == st.Hand {
+				for _, field := range d.reads {
+					add(st.Ref, field)
+				}
+			}
+		}
+	}
+	return out
+}

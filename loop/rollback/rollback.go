@@ -1,0 +1,52 @@
+// Package rollback takes a verified change back.
+//
+// It never overwrites what somebody else changed after us: a field, or a file,
+// that is no longer as the change left it is a Conflict, shown with what it
+// was before, what we made it and what it is now, and the rollback does not
+// begin.
+package rollback
+
+import (
+	"context"
+	"fmt"
+
+	"casco/loop/apply"
+	"casco/loop/inventory"
+)
+
+// Conflicts compares what rec did with the host as it is now, field by field
+// and, where a hand can tell more than the fields show, by asking it.
+func Conflicts(ctx context.Context, rec *apply.Record, now *inventory.Snapshot, hands map[string]apply.Hand) ([]apply.Conflict, error) {
+	var cs []apply.Conflict
+	for _, d := range rec.Done {
+		if d.Undone {
+			continue
+		}
+		st := rec.Plan.Steps[d.Step]
+		o := now.Find(st.Ref)
+		if o == nil {
+			cs = append(cs, apply.Conflict{What: st.Ref.String(), Before: "there", Ours: "there", Now: "gone"})
+			continue
+		}
+		for _, s := range st.Sets {
+			v, _, _ := inventory.Lookup(o, s.Field)
+			ours, observed := d.After[s.Field]
+			if !observed {
+				ours = s.To
+			}
+			if !inventory.Equal(v, ours) && !inventory.Equal(v, s.From) {
+				cs = append(cs, apply.Conflict{What: st.Ref.String() + " " + s.Field, Before: s.From, Ours: ours, Now: v})
+			}
+		}
+		w, ok := hands[st.Hand].(apply.Watchful)
+		if !ok {
+			continue
+		}
+		more, err := w.Foreign(ctx, st, d.Undo)
+		if err != nil {
+			return cs, fmt.Errorf("%s: tell foreign changes: %w", st.Ref, err)
+		}
+		cs = append(cs, more...)
+	}
+	return cs, nil
+}
