@@ -1,0 +1,225 @@
+package docker
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// DefaultHost is where an engine listens when nobody said otherwise.
+const DefaultHost = "unix:///var/run/docker.sock"
+
+// The versions of the Engine API that this package speaks. 1.41 is that of
+// Docker 20.10, the oldest engine still supported by a distribution (Debian
+// 12); 1.51 that of Docker 28.3. The engine's own is in the Api-Version header
+// of GET /_ping, the one call that needs no version.
+const (
+	oldestAPI = 41
+	newestAPI = 51
+)
+
+// pingTimeout bounds the first call. An engine whose authorization plugin is
+// dead takes 15 s to answer with an error (measured on 20.10 and 29).
+const pingTimeout = 20 * time.Second
+
+// A Client talks to one engine. It is safe for concurrent use.
+type Client struct {
+	host   string // as given, with its scheme
+	socket string // path of the unix socket, "" for tcp
+	base   string // "http://docker", "https://10.0.0.1:2376"
+	minor  int    // the API version is 1.minor; 0 before it is negotiated
+	http   *http.Client
+}
+
+// An Option changes how New makes a client.
+type Option func(*Client)
+
+// WithTransport puts wrap around the client's transport, so that a test can
+// see, delay or cut off requests.
+func WithTransport(wrap func(http.RoundTripper) http.RoundTripper) Option {
+	return func(c *Client) { c.http.Transport = wrap(c.http.Transport) }
+}
+
+// New connects to the engine at host: a unix:// address, the bare path of a
+// socket, or tcp://host:port. The empty host is DefaultHost. A tcp connection
+// uses TLS, verified both ways, with ca.pem, cert.pem and key.pem from the
+// directory that DOCKER_CERT_PATH names; without it, it is plain HTTP.
+//
+// The error says whether nobody listens, the caller may not use the socket, or
+// the engine is too old.
+func New(host string, opts ...Option) (*Client, error) {
+	c, err := dial(host)
+	if err != nil {
+		return nil, err
+	}
+	for _, opt := range opts {
+		opt(c)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), pingTimeout)
+	defer cancel()
+	if err := c.negotiate(ctx); err != nil {
+		return nil, fmt.Errorf("engine at %s: %w", c.host, err)
+	}
+	return c, nil
+}
+
+// Host returns the address of the engine: "unix:///var/run/docker.sock".
+func (c *Client) Host() string { return c.host }
+
+// Socket returns the path of the engine's unix socket, or "" if it is reached
+// over tcp.
+func (c *Client) Socket() string { return c.socket }
+
+// Version returns the API version in use: "1.41".
+func (c *Client) Version() string { return "1." + strconv.Itoa(c.minor) }
+
+// An Error is the engine's refusal of a request.
+type Error struct {
+	Method, Path string // "GET", "/containers/web1/json"
+	Status       int    // of HTTP
+	Message      string // the engine's own words
+}
+
+func (e *Error) Error() string {
+	return fmt.Sprintf("%s %s: %d: %s", e.Method, e.Path, e.Status, e.Message)
+}
+
+// notFound reports whether err says that the object is not there.
+func notFound(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Status == http.StatusNotFound
+}
+
+// Call sends in as JSON, unless it is nil, and decodes the reply into out,
+// unless that is nil; numbers become json.Number. The path has no version:
+// "/containers/web1/json". A refusal is an *Error.
+func (c *Client) Call(ctx context.Context, method, path string, in, out any) error {
+	var body io.Reader
+	var contentType string
+	if in != nil {
+		b, err := json.Marshal(in)
+		if err != nil {
+			return fmt.Errorf("%s %s: %w", method, path, err)
+		}
+		body, contentType = bytes.NewReader(b), "application/json"
+	}
+	res, err := c.Do(ctx, method, path, body, contentType)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if out != nil {
+		d := json.NewDecoder(res.Body)
+		d.UseNumber()
+		if err := d.Decode(out); err != nil {
+			return fmt.Errorf("%s %s: reply: %w", method, path, err)
+		}
+	}
+	// A body that is not read to its end costs the connection.
+	_, err = io.Copy(io.Discard, res.Body)
+	if err != nil {
+		return fmt.Errorf("%s %s: reply: %w", method, path, err)
+	}
+	return nil
+}
+
+// Do sends a request whose reply is a stream; the caller closes its body. A
+// refusal is an *Error.
+func (c *Client) Do(ctx context.Context, method, path string, body io.Reader, contentType string) (*http.Response, error) {
+	target := c.base + path
+	if c.minor != 0 {
+		target = c.base + "/v" + c.Version() + path
+	}
+	req, err := http.NewRequestWithContext(ctx, method, target, body)
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: %w", method, path, err)
+	}
+	if contentType != "" {
+		req.Header.Set("Content-Type", contentType)
+	}
+	res, err := c.http.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: %w", method, path, plain(err))
+	}
+	if res.StatusCode >= http.StatusBadRequest {
+		defer res.Body.Close()
+		return nil, &Error{method, path, res.StatusCode, refusal(res)}
+	}
+	return res, nil
+}
+
+// plain strips what net/http and net put around the cause: they name a URL
+// that does not exist ("http://docker/…").
+func plain(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		return op.Err
+	}
+	var ue *url.Error
+	if errors.As(err, &ue) {
+		return ue.Err
+	}
+	return err
+}
+
+// refusal reads the engine's message: {"message": "…"}, or plain text if a
+// proxy or an old route answered.
+func refusal(res *http.Response) string {
+	const enough = 64 << 10
+	b, err := io.ReadAll(io.LimitReader(res.Body, enough))
+	if err != nil {
+		return http.StatusText(res.StatusCode)
+	}
+	var reply struct{ Message string }
+	if json.Unmarshal(b, &reply) == nil && reply.Message != "" {
+		return strings.TrimSpace(reply.Message)
+	}
+	if s := strings.TrimSpace(string(b)); s != "" {
+		return s
+	}
+	return http.StatusText(res.StatusCode)
+}
+
+// negotiate asks the engine for its API version and chooses the newest that
+// both speak.
+func (c *Client) negotiate(ctx context.Context) error {
+	res, err := c.Do(ctx, http.MethodGet, "/_ping", nil, "")
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("no permission to use the socket: be root or in its group: %w", err)
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("no such socket: is the engine running? %w", err)
+	case err != nil:
+		return fmt.Errorf("not reachable: %w", err)
+	}
+	res.Body.Close()
+	api := res.Header.Get("Api-Version")
+	minor, err := minorOf(api)
+	if err != nil {
+		return err
+	}
+	if minor < oldestAPI {
+		return fmt.Errorf("too old: it speaks API %s, 1.%d (Docker 20.10) is the oldest known", api, oldestAPI)
+	}
+	c.minor = min(minor, newestAPI)
+	return nil
+}
+
+func minorOf(api string) (int, error) {
+	major, minor, _ := strings.Cut(api, ".")
+	n, err := strconv.Atoi(minor)
+	if major != "1" || err != nil {
+		return 0, fmt.Errorf("not a Docker engine: its Api-Version is %q", api)
+	}
+	return n, nil
+}

@@ -1,0 +1,91 @@
+package docker
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// dial makes a client for host. It opens no connection yet.
+func dial(host string) (*Client, error) {
+	if host == "" {
+		host = DefaultHost
+	}
+	if strings.HasPrefix(host, "/") {
+		host = "unix://" + host
+	}
+	scheme, addr, ok := strings.Cut(host, "://")
+	if !ok || addr == "" {
+		return nil, fmt.Errorf("engine address %q: want unix:///path, /path or tcp://host:port", host)
+	}
+	switch scheme {
+	case "unix":
+		return dialUnix(host, addr), nil
+	case "tcp":
+		return dialTCP(host, addr, os.Getenv("DOCKER_CERT_PATH"))
+	}
+	return nil, fmt.Errorf("engine address %q: %s:// is not supported, only unix:// and tcp://", host, scheme)
+}
+
+// transport keeps enough idle connections that the workers of a Source never
+// dial twice. The engine sends JSON uncompressed.
+func transport() *http.Transport {
+	return &http.Transport{
+		MaxIdleConns:        4 * workers,
+		MaxIdleConnsPerHost: 4 * workers,
+		IdleConnTimeout:     time.Minute,
+		DisableCompression:  true,
+	}
+}
+
+func dialUnix(host, path string) *Client {
+	t := transport()
+	t.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", path)
+	}
+	return &Client{host: host, socket: path, base: "http://docker", http: &http.Client{Transport: t}}
+}
+
+func dialTCP(host, addr, certs string) (*Client, error) {
+	t := transport()
+	c := &Client{host: host, base: "http://" + addr, http: &http.Client{Transport: t}}
+	if certs == "" {
+		return c, nil
+	}
+	conf, err := tlsFiles(certs)
+	if err != nil {
+		return nil, fmt.Errorf("engine at %s: %w", host, err)
+	}
+	t.TLSClientConfig, c.base = conf, "https://"+addr
+	return c, nil
+}
+
+// tlsFiles reads a client's key and certificates under the names that the
+// docker command line gives them.
+func tlsFiles(dir string) (*tls.Config, error) {
+	pem, err := os.ReadFile(filepath.Join(dir, "ca.pem"))
+	if err != nil {
+		return nil, err
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%s: no certificate in it", filepath.Join(dir, "ca.pem"))
+	}
+	own, err := tls.LoadX509KeyPair(filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"))
+	if err != nil {
+		return nil, fmt.Errorf("client certificate: %w", err)
+	}
+	return &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{own}, MinVersion: tls.VersionTLS12}, nil
+}
+
+// workers is how many requests a Source has under way at once. More than 8 did
+// not make reading 1,000 containers faster on two cores.
+const workers = 8
