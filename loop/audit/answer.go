@@ -104,6 +104,7 @@ func Fulfil(s *inventory.Snapshot, ws []Want) *inventory.Snapshot {
 		if o := touched[w.Ref]; o != nil {
 			was, _, _ := inventory.Lookup(o, w.Field)
 			inventory.Put(o.Fields, w.Field, w.Apply(was))
+			forget(o, w.Field)
 		}
 	}
 	for _, o := range s.Objects {
@@ -117,4 +118,28 @@ func Fulfil(s *inventory.Snapshot, ws []Want) *inventory.Snapshot {
 		out.Add(o)
 	}
 	return out
+}
+
+// reported names, for a key of an engine's configuration, the field in which
+// the engine or a probe says what is in force (GET /info and /version).
+var reported = map[string]string{
+	"Effective.authorization-plugins": "Info.Plugins.Authorization",
+	"Effective.experimental":          "Version.Experimental",
+	"Effective.hosts":                 "Listeners",
+	"Effective.insecure-registries":   "Info.RegistryConfig",
+	"Effective.live-restore":          "Info.LiveRestoreEnabled",
+	"Effective.log-driver":            "Info.LoggingDriver",
+	"Effective.no-new-privileges":     "Info.SecurityOptions",
+	"Effective.seccomp-profile":       "Info.SecurityOptions",
+	"Effective.tlsverify":             "Listeners",
+	"Effective.userland-proxy":        "Proxies",
+	"Effective.userns-remap":          "Info.SecurityOptions",
+}
+
+// forget drops what was reported of field before it was changed: it does not
+// speak for the new state.
+func forget(o *inventory.Object, field string) {
+	if said := reported[field]; said != "" && o.Ref.Kind == inventory.Daemon {
+		inventory.Put(o.Fields, said, nil)
+	}
 }

@@ -90,6 +90,9 @@ type Check struct {
 	Domains  []Domain
 	Controls []Control
 	Kind     inventory.Kind
+	// About narrows Kind to the objects that the check speaks of: one role of
+	// a file, one sysctl. Nil is all of them. Run leaves the others out.
+	About func(o *inventory.Object) bool
 	// CausedBy is the ID of a check about the daemon whose failure explains
 	// failures of this one: a missing default is one cause for all containers.
 	CausedBy string
@@ -145,7 +148,7 @@ func (f Finding) Fingerprint() string {
 	return hex.EncodeToString(h[:8])
 }
 
-// Run puts each check to each object of its kind. The findings come in the
+// Run puts each check to each object of its kind that it is about. The findings come in the
 // order of the checks, then of the objects: equal input gives equal output.
 func Run(checks []*Check, s *inventory.Snapshot) []Finding {
 	byKind := map[inventory.Kind][]*inventory.Object{}
@@ -155,6 +158,9 @@ func Run(checks []*Check, s *inventory.Snapshot) []Finding {
 	var fs []Finding
 	for _, c := range checks {
 		for _, o := range byKind[c.Kind] {
+			if c.About != nil && !c.About(o) {
+				continue
+			}
 			fs = append(fs, Finding{c, o.Ref, c.Eval(s, o)})
 		}
 	}
@@ -172,4 +178,10 @@ func Failed(fs []Finding, min Severity) []Finding {
 	}
 	slices.SortStableFunc(out, func(a, b Finding) int { return cmp.Compare(b.Check.Severity, a.Check.Severity) })
 	return out
+}
+
+// ParseVerdict is the inverse of Verdict.String. ok is false for other words.
+func ParseVerdict(word string) (v Verdict, ok bool) {
+	i := slices.Index(verdicts[:], word)
+	return Verdict(max(i, 0)), i >= 0
 }
