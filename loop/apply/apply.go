@@ -23,7 +23,8 @@ type State string
 const (
 	Applying    State = "applying"     // steps are being done; after a crash: undo them
 	Verifying   State = "verifying"    // all steps are done, the proof is outstanding
-	Verified    State = "verified"     // done and proved
+	Verified    State = "verified"     // done and proved; can be taken back
+	Confirmed   State = "confirmed"    // kept for good: what its undo needs was let go
 	Undoing     State = "undoing"      // a step or the proof failed
 	Undone      State = "undone"       // the host is as it was before
 	RollingBack State = "rolling-back" // a verified change is being taken back
@@ -180,6 +181,25 @@ func (r Runner) Undo(ctx context.Context, rec *Record, during State, why string)
 		return errors.Join(append(errs, err)...)
 	}
 	return nil
+}
+
+// Release lets go of what the undo of a verified change holds on to. The
+// change is then Confirmed and can no longer be taken back.
+func (r Runner) Release(ctx context.Context, rec *Record) error {
+	rec.State = Confirmed
+	if err := r.Save(rec); err != nil {
+		return err
+	}
+	var errs []error
+	for _, d := range rec.Done {
+		st := rec.Plan.Steps[d.Step]
+		if k, ok := r.Hands[st.Hand].(Keeper); ok {
+			if err := k.Release(ctx, st, d.Undo); err != nil {
+				errs = append(errs, fmt.Errorf("%s: release: %w", st.Ref, err))
+			}
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // Recover brings a record that a dead run left open to its end: what was half

@@ -61,34 +61,48 @@ func MaskValue(name, value string) string {
 // to chpasswd or curl. An ENV, ARG or LABEL line of an image's history is read
 // as the pairs that it is, for its values have lost their quotes there.
 func MaskText(s string) string {
-	if head, pairs, tail, ok := historyPairs(s); ok {
+	if head, pairs, tail, ok := historyPairs(s); ok && pairs != "" {
 		return head + maskPairs(pairs) + MaskText(tail)
 	}
-	s = replaceGroup(urlPassword, s, func(m []string) bool { return !reference(m[0]) })
-	s = replaceGroup(tokenForm, s, func([]string) bool { return true })
-	s = replaceGroup(httpAuth, s, func(m []string) bool { return !reference(m[0]) })
-	s = replaceGroup(chpasswd, s, func(m []string) bool { return !reference(m[0]) })
-	s = replaceGroup(curlUser, s, func(m []string) bool { return !reference(m[0]) })
+	for _, f := range forms {
+		if !slices.ContainsFunc(f.hints, func(h string) bool { return strings.Contains(s, h) }) {
+			continue // most values hold none: a search is 50 times cheaper than a match
+		}
+		s = replaceGroup(f.re, s, func(m []string) bool { return !reference(m[0]) })
+	}
 	return replaceAssignments(s)
 }
 
-// Forms of secrets. The group that is to be masked is the last one. Sources:
-// RFC 3986 3.2.1 (userinfo), RFC 7519 (JWT), RFC 7468 (PEM), and the published
-// prefixes of GitHub, GitLab, AWS, Google, Slack, Stripe, npm, PyPI, Docker,
-// Hugging Face and SendGrid.
+// The forms of secrets. The last group of re is masked; a match holds one of
+// the hints. Sources: RFC 3986 3.2.1 (userinfo), RFC 7519 (JWT), RFC 7468
+// (PEM), RFC 9110 11.6.2 (Authorization), and the published prefixes of AWS,
+// Docker, GitHub, GitLab, Google, Hugging Face, npm, PyPI, SendGrid, Slack and
+// Stripe.
+var forms = []struct {
+	re    *regexp.Regexp
+	hints []string
+}{
+	{regexp.MustCompile(`(?i)[a-z][a-z0-9+.-]*://[^\s/:@'"]*:([^\s/'"]+)@`), []string{"://"}},
+	{regexp.MustCompile(`(-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----(?s:.*?)(?:-----END (?:[A-Z]+ )*PRIVATE KEY-----|$))`), []string{"PRIVATE KEY-----"}},
+	{regexp.MustCompile(`\b((?:AKIA|ASIA)[0-9A-Z]{16})\b`), []string{"AKIA", "ASIA"}},
+	{regexp.MustCompile(`\b(gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{22,})`), []string{"gh"}},
+	{regexp.MustCompile(`\b(glpat-[A-Za-z0-9_-]{20,})`), []string{"glpat-"}},
+	{regexp.MustCompile(`\b(xox[abprs]-[A-Za-z0-9-]{10,})`), []string{"xox"}},
+	{regexp.MustCompile(`\b([rs]k_live_[A-Za-z0-9]{16,})`), []string{"k_live_"}},
+	{regexp.MustCompile(`\b(AIza[0-9A-Za-z_-]{35})`), []string{"AIza"}},
+	{regexp.MustCompile(`\b(npm_[A-Za-z0-9]{36})`), []string{"npm_"}},
+	{regexp.MustCompile(`\b(pypi-AgEIcHlwaS5vcmc[A-Za-z0-9_-]+)`), []string{"pypi-"}},
+	{regexp.MustCompile(`\b(dckr_pat_[A-Za-z0-9_-]{20,})`), []string{"dckr_pat_"}},
+	{regexp.MustCompile(`\b(hf_[A-Za-z0-9]{30,})`), []string{"hf_"}},
+	{regexp.MustCompile(`\b(SG\.[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43})`), []string{"SG."}},
+	{regexp.MustCompile(`\b(eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,})`), []string{"eyJ"}},
+	{regexp.MustCompile(`(?i)authorization:\s*(?:basic|bearer|token)\s+([^\s'"]+)`), []string{"uthorization", "UTHORIZATION"}},
+	{regexp.MustCompile(`["']?\b[a-z_][a-z0-9_-]*:([^\s"'|;&]+)["']?\s*\|\s*(?:\S*/)?chpasswd\b`), []string{"chpasswd"}},
+	{regexp.MustCompile(`\b(?:curl|wget)\b[^;&|]*?\s(?:-u|--user)[ =]?["']?[^\s:"'-][^\s:"']*:([^\s"']+)`), []string{"curl", "wget"}},
+}
+
+// A NAME=value or --name value in a line. Groups: name, separator, value.
 var (
-	urlPassword = regexp.MustCompile(`(?i)[a-z][a-z0-9+.-]*://[^\s/:@'"]*:([^\s/'"]+)@`)
-	tokenForm   = regexp.MustCompile(`(-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----(?s:.*?)(?:-----END (?:[A-Z]+ )*PRIVATE KEY-----|$)` +
-		`|\b(?:AKIA|ASIA)[0-9A-Z]{16}\b` +
-		`|\bgh[pousr]_[A-Za-z0-9]{36,}|\bgithub_pat_[A-Za-z0-9_]{22,}|\bglpat-[A-Za-z0-9_-]{20,}` +
-		`|\bxox[abprs]-[A-Za-z0-9-]{10,}|\b[rs]k_live_[A-Za-z0-9]{16,}|\bAIza[0-9A-Za-z_-]{35}` +
-		`|\bnpm_[A-Za-z0-9]{36}|\bpypi-AgEIcHlwaS5vcmc[A-Za-z0-9_-]+|\bdckr_pat_[A-Za-z0-9_-]{20,}` +
-		`|\bhf_[A-Za-z0-9]{30,}|\bSG\.[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}` +
-		`|\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,})`)
-	httpAuth = regexp.MustCompile(`(?i)authorization:\s*(?:basic|bearer|token)\s+([^\s'"]+)`)
-	chpasswd = regexp.MustCompile(`["']?\b[a-z_][a-z0-9_-]*:([^\s"'|;&]+)["']?\s*\|\s*(?:\S*/)?chpasswd\b`)
-	curlUser = regexp.MustCompile(`\b(?:curl|wget)\b[^;&|]*?\s(?:-u|--user)[ =]?["']?[^\s:"'-][^\s:"']*:([^\s"']+)`)
-	// A NAME=value or --name value in a line. Groups: name, separator, value.
 	assignment = regexp.MustCompile(`([A-Za-z_][A-Za-z0-9_.-]*)(=)("[^"]*"|'[^']*'|[^\s;&|"',]+)`)
 	option     = regexp.MustCompile(`(?:^|\s)--([A-Za-z][A-Za-z0-9-]*)(\s+)("[^"]*"|'[^']*'|[^\s;&|"'-][^\s;&|"']*)`)
 )
@@ -115,6 +129,9 @@ func replaceGroup(re *regexp.Regexp, s string, ok func(groups []string) bool) st
 }
 
 func replaceAssignments(s string) string {
+	if !strings.Contains(s, "=") && !strings.Contains(s, "--") {
+		return s
+	}
 	s = replaceGroup(assignment, s, func(m []string) bool { return secretPair(m[0], strings.Trim(m[2], `"'`)) })
 	return replaceGroup(option, s, func(m []string) bool { // --recv-keys ID is no secret: the name must be certain
 		return secretName(m[0]) == certain && !placeholder(strings.Trim(m[2], `"'`)) && !strings.HasPrefix(m[2], "id=")

@@ -106,3 +106,13 @@ func FuzzMaskText(f *testing.F) {
 		}
 	})
 }
+
+func BenchmarkMaskEnv(b *testing.B) {
+	env := []string{
+		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8", "NGINX_VERSION=1.27.0",
+		"DATABASE_URL=postgres://u:p@h/db", "DB_PASSWORD=hunter2", "TZ=America/La_Paz", "JAVA_OPTS=-Xmx1g -Dfile.encoding=UTF-8",
+	}
+	for b.Loop() {
+		MaskEnv(env)
+	}
+}

@@ -1,0 +1,158 @@
+// Package archtest holds the direction of imports and the form of packages.
+package archtest
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const root = "../.."
+
+// may says which packages of this module each package may import. A name that
+// ends in / stands for all under it. Everybody may import lang. A package that
+// is not named here fails the test: say where it belongs.
+var may = map[string]string{
+	"lang":                  "",
+	"loop/inventory":        "",
+	"loop/audit":            "loop/inventory",
+	"loop/audit/frameworks": "",
+	"loop/audit/checks":     "loop/inventory loop/audit",
+	"loop/plan":             "loop/inventory loop/audit",
+	"loop/change":           "loop/plan",
+	"loop/apply":            "loop/inventory loop/plan",
+	"loop/verify":           "loop/inventory loop/audit loop/plan",
+	"loop/rollback":         "loop/inventory loop/apply",
+	"state":                 "loop/apply loop/change internal/atomicfile",
+	"report":                "loop/",
+	"lab":                   "host/docker",
+	"lab/probe":             "",
+	"cmd/casco":             "loop/ host/ lab report state internal/atomicfile",
+	"bench":                 "internal/realdocker",
+	"internal/archtest":     "",
+	"internal/atomicfile":   "",
+	"internal/handtest":     "loop/",
+	"internal/realdocker":   "",
+}
+
+// hostMay is what any package under host/ may import: never another one.
+const hostMay = "loop/inventory loop/plan loop/apply internal/atomicfile"
+
+// pure packages decide and never act: no process, no network, no database.
+var pure = []string{"loop/", "profile", "vuln", "guard/", "probe", "casefile"}
+
+var impure = []string{"os/exec", "net/http", "database/sql"}
+
+// TestImports reads the files itself, and does not run "go list": the test
+// cache then knows that it depends on them.
+func TestImports(t *testing.T) {
+	eachFile(t, parser.ImportsOnly, func(dir, path string, f *ast.File) {
+		rule, ok := may[dir]
+		if strings.HasPrefix(dir, "host/") {
+			rule, ok = hostMay, true
+		}
+		if !ok {
+			t.Errorf("%s: say in this test what it may import", dir)
+		}
+		for _, im := range f.Imports {
+			name := strings.Trim(im.Path.Value, `"`)
+			if imp, ours := strings.CutPrefix(name, "casco/"); ours {
+				if imp != "lang" && !allowed(imp, rule) {
+					t.Errorf("%s must not import %s", path, imp)
+				}
+			} else if isPure(dir) && slices.Contains(impure, name) {
+				t.Errorf("%s decides and must not act: it imports %s", path, name)
+			}
+		}
+	})
+}
+
+// TestPackageComments wants each package to say in its first words what it is.
+func TestPackageComments(t *testing.T) {
+	said := map[string]bool{}
+	eachFile(t, parser.ParseComments|parser.PackageClauseOnly, func(dir, _ string, f *ast.File) {
+		text := f.Doc.Text()
+		ok := strings.HasPrefix(text, "Package "+f.Name.Name+" ") || f.Name.Name == "main" && strings.HasPrefix(text, "Command ")
+		said[dir] = said[dir] || ok
+	})
+	for dir, ok := range said {
+		if !ok {
+			t.Errorf("%s: no file has a package comment that begins %q", dir, "Package "+filepath.Base(dir)+" ")
+		}
+	}
+}
+
+// TestMachineModules keeps each third-party module that touches the machine
+// within one package, so that it can be replaced there.
+func TestMachineModules(t *testing.T) {
+	one := []string{"github.com/tailscale/hujson", "github.com/compose-spec/compose-go", "github.com/mdlayher/netlink", "github.com/moby/sys"}
+	users := map[string]map[string]bool{}
+	eachFile(t, parser.ImportsOnly, func(dir, _ string, f *ast.File) {
+		for _, im := range f.Imports {
+			for _, m := range one {
+				if strings.HasPrefix(strings.Trim(im.Path.Value, `"`), m) {
+					if users[m] == nil {
+						users[m] = map[string]bool{}
+					}
+					users[m][dir] = true
+				}
+			}
+		}
+	})
+	for m, dirs := range users {
+		if len(dirs) > 1 {
+			t.Errorf("%s is imported by %d packages: %v", m, len(dirs), dirs)
+		}
+	}
+}
+
+func eachFile(t *testing.T, mode parser.Mode, do func(dir, path string, f *ast.File)) {
+	t.Helper()
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && (d.Name() == "build" || d.Name() == "bin" || d.Name() == "testdata" || d.Name() == "tools" || d.Name() != ".." && strings.HasPrefix(d.Name(), ".") && path != root) {
+			return filepath.SkipDir
+		}
+		if !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return nil
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), path, nil, mode)
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(root, filepath.Dir(path))
+		if err != nil {
+			return err
+		}
+		do(filepath.ToSlash(rel), path, f)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func allowed(imp, rule string) bool {
+	for r := range strings.FieldsSeq(rule) {
+		if imp == r || strings.HasSuffix(r, "/") && strings.HasPrefix(imp, r) {
+			return true
+		}
+	}
+	return false
+}
+
+func isPure(dir string) bool {
+	for _, p := range pure {
+		if dir == p || strings.HasSuffix(p, "/") && strings.HasPrefix(dir, p) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,218 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"casco/lang"
+	"casco/loop/audit"
+	"casco/loop/inventory"
+)
+
+// A group is all failures of one check, with the groups that it causes.
+type group struct {
+	check  *audit.Check
+	refs   []inventory.Ref
+	causes []*group
+}
+
+// reach is how many findings a cure of g would touch.
+func (g *group) reach() int {
+	n := len(g.refs)
+	for _, c := range g.causes {
+		n += len(c.refs)
+	}
+	return n
+}
+
+// worst is the highest severity in g.
+func (g *group) worst() audit.Severity {
+	s := g.check.Severity
+	for _, c := range g.causes {
+		s = max(s, c.check.Severity)
+	}
+	return s
+}
+
+// groups orders failures worst first, those with a common cause under it.
+func groups(fs []audit.Finding) []*group {
+	byID := map[string]*group{}
+	for _, f := range audit.Failed(fs, audit.Low) {
+		g := byID[f.Check.ID]
+		if g == nil {
+			g = &group{check: f.Check}
+			byID[f.Check.ID] = g
+		}
+		g.refs = append(g.refs, f.Ref)
+	}
+	var top []*group
+	for _, g := range byID {
+		if cause := byID[g.check.CausedBy]; cause != nil && cause != g {
+			cause.causes = append(cause.causes, g)
+		} else {
+			top = append(top, g)
+		}
+	}
+	order := func(a, b *group) int {
+		return cmp.Or(cmp.Compare(b.worst(), a.worst()), cmp.Compare(b.reach(), a.reach()), strings.Compare(a.check.ID, b.check.ID))
+	}
+	for _, g := range top {
+		slices.SortFunc(g.causes, order)
+	}
+	slices.SortFunc(top, order)
+	return top
+}
+
+// Summary prints a: worst first, grouped by cause, then the numbers and what
+// could not be read. Took is how long the reading took; zero leaves it out.
+func (p Printer) Summary(a Audit, min audit.Severity, took time.Duration) {
+	p.head(a.Snapshot, took)
+	hidden := 0
+	for _, g := range groups(a.Findings) {
+		if g.worst() < min {
+			hidden += g.reach()
+			continue
+		}
+		p.group(g, "")
+		for _, c := range g.causes {
+			p.group(c, "  └ ")
+		}
+	}
+	if hidden > 0 {
+		p.say(lang.Text{En: "  and %d findings below %s", Es: "  y %d hallazgos por debajo de %s"}, hidden, severityWords[min].In(p.Lang))
+	}
+	p.Numbers(a.Findings)
+	p.gaps(a.Snapshot.Gaps)
+}
+
+func (p Printer) head(s *inventory.Snapshot, took time.Duration) {
+	p.printf("%s", p.bold("casco audit "+Clean(s.Host)))
+	for _, d := range s.Of(inventory.Daemon) {
+		version, _, _ := inventory.DaemonVersion.Of(d)
+		p.printf(" · Docker %s %s", Clean(version), Clean(d.Ref.Name))
+	}
+	p.say(lang.Text{En: " · %d containers, %d images · %s", Es: " · %d contenedores, %d imágenes · %s"},
+		len(s.Of(inventory.Container)), len(s.Of(inventory.Image)), s.Taken.Format("2006-01-02 15:04:05Z"))
+	if took > 0 {
+		p.say(lang.Text{En: "read and judged in %.2f s", Es: "leído y juzgado en %.2f s"}, took.Seconds())
+	}
+	p.printf("\n")
+}
+
+func (p Printer) group(g *group, branch string) {
+	title := g.check.Title.In(p.Lang)
+	pad := p.width() - 10 - utf8.RuneCountInString(branch+title+g.check.ID)
+	p.printf("%s  %s%s%s%s\n", p.severity(g.check.Severity), branch, p.bold(title), strings.Repeat(" ", max(2, pad)), p.dim(g.check.ID))
+	p.wrap(10+utf8.RuneCountInString(branch), p.names(g.refs))
+}
+
+// names lists refs without repeating their kind, and not more than fit.
+func (p Printer) names(refs []inventory.Ref) string {
+	const most = 8
+	var names []string
+	for _, r := range refs[:min(len(refs), most)] {
+		names = append(names, Clean(r.String()))
+	}
+	s := strings.Join(names, ", ")
+	if more := len(refs) - most; more > 0 {
+		s += lang.Text{En: " and %d more", Es: " y %d más"}.F(more).In(p.Lang)
+	}
+	return s
+}
+
+// Numbers prints conformance as the interval it is, coverage beside it.
+func (p Printer) Numbers(fs []audit.Finding) {
+	c := audit.Conform(fs)
+	percent := func(f float64) string { return fmt.Sprintf("%.1f %%", 100*f) }
+	p.printf("\n")
+	p.say(lang.Text{
+		En: "conformance between %s and %s of %d questions, %s could be told",
+		Es: "conformidad entre %s y %s de %d preguntas, se pudo saber el %s",
+	}, percent(c.Low()), percent(c.High()), c.N(), percent(c.Coverage()))
+	p.say(lang.Text{
+		En: "%d pass, %d fail, %d unknown, %d for a person to answer; %d not applicable",
+		Es: "%d cumplen, %d fallan, %d desconocidas, %d por responder; %d no aplican",
+	}, c.Pass, c.Fail, c.Unknown, c.Manual, c.NotApplicable)
+}
+
+func (p Printer) gaps(gaps []inventory.Gap) {
+	if len(gaps) == 0 {
+		return
+	}
+	p.printf("\n")
+	p.say(lang.Text{En: "could not be read (%d):", Es: "no se pudo leer (%d):"}, len(gaps))
+	for _, g := range gaps {
+		where := Clean(g.Source)
+		if g.Ref != (inventory.Ref{}) {
+			where = Clean(g.Ref.String()) + " " + where
+		}
+		p.wrap(2, where+": "+Clean(g.Reason))
+	}
+}
+
+// Why prints all that is known of one check on this host.
+func (p Printer) Why(c *audit.Check, fs []audit.Finding) {
+	p.printf("%s  %s  %s\n\n", p.severity(c.Severity), p.bold(c.Title.In(p.Lang)), p.dim(c.ID))
+	p.wrap(2, c.Why.In(p.Lang))
+	p.printf("\n")
+	p.wrap(2, lang.Text{En: "Remedy: ", Es: "Remedio: "}.In(p.Lang)+c.Remedy.In(p.Lang))
+	var controls []string
+	for _, ctl := range c.Controls {
+		controls = append(controls, ctl.Framework+" "+ctl.Number)
+	}
+	p.printf("\n")
+	p.wrap(2, strings.Join(controls, " · "))
+	for _, f := range fs {
+		if f.Check.ID == c.ID {
+			p.printf("\n")
+			p.Finding(f)
+		}
+	}
+}
+
+// Of prints every finding about one object.
+func (p Printer) Of(ref inventory.Ref, fs []audit.Finding) {
+	for _, f := range fs {
+		if f.Ref == ref {
+			p.printf("%s  %s  %s\n", p.severity(f.Check.Severity), p.bold(f.Check.Title.In(p.Lang)), p.dim(f.Check.ID))
+			p.Finding(f)
+		}
+	}
+}
+
+// Finding prints a verdict, its grounds and what would cure it.
+func (p Printer) Finding(f audit.Finding) {
+	p.printf("  %s  %s\n", Clean(f.Ref.String()), p.verdict(f.Verdict))
+	if r := f.Reason.In(p.Lang); r != "" {
+		p.wrap(4, Clean(r))
+	}
+	for _, e := range f.Evidence {
+		v := value(e.Value)
+		if e.Err != "" {
+			v = Clean(e.Err)
+		}
+		p.printf("    %s = %s  %s\n", e.Field, v, p.dim(Clean(e.Source)))
+	}
+	for _, w := range f.Wants {
+		p.printf("    %s %s\n", lang.Text{En: "wanted:", Es: "se quiere:"}.In(p.Lang), want(w))
+		if q := w.Ask.In(p.Lang); q != "" {
+			p.wrap(6, q)
+		}
+	}
+}
+
+func want(w audit.Want) string {
+	switch {
+	case w.Value == nil:
+		return w.Field
+	case w.Op == audit.Add:
+		return w.Field + " + " + value(w.Value)
+	case w.Op == audit.Remove:
+		return w.Field + " − " + value(w.Value)
+	}
+	return w.Field + " = " + value(w.Value)
+}

@@ -1,0 +1,159 @@
+package report
+
+import (
+	"slices"
+	"strings"
+
+	"casco/lang"
+	"casco/loop/apply"
+	"casco/loop/change"
+	"casco/loop/inventory"
+	"casco/loop/plan"
+	"casco/loop/verify"
+)
+
+// Plan prints a plan as a diff: for each step what it sets, what it closes,
+// what it costs, what might break and how it is undone; then what it leaves.
+func (p Printer) Plan(c *change.Change) {
+	pl := c.Plan
+	p.printf("%s\n", p.bold(lang.Text{En: "plan %.12s for %s: %d steps", Es: "plan %.12s para %s: %d pasos"}.F(c.PlanID, Clean(pl.Host), len(pl.Steps)).In(p.Lang)))
+	for i, st := range pl.Steps {
+		p.printf("\n")
+		p.step(i+1, st)
+	}
+	p.left(pl.Left)
+}
+
+func (p Printer) step(n int, st plan.Step) {
+	p.printf("%3d. %s  %s  %s\n", n, p.bold(Clean(st.Ref.String())), costWords[st.Cost].In(p.Lang), p.dim(st.Hand))
+	for _, s := range st.Sets {
+		p.printf("     %s\n", s.Field)
+		if s.From != nil {
+			p.printf("       %s\n", p.paint("31", "- "+value(s.From)))
+		}
+		if s.To != nil {
+			p.printf("       %s\n", p.paint("32", "+ "+value(s.To)))
+		}
+	}
+	var ids []string
+	for _, c := range st.For {
+		if !slices.Contains(ids, c.Check) {
+			ids = append(ids, c.Check)
+		}
+	}
+	p.wrap(5, lang.Text{En: "closes: ", Es: "cierra: "}.In(p.Lang)+strings.Join(ids, ", "))
+	if len(st.With) > 0 {
+		p.wrap(5, lang.Text{En: "goes with it: ", Es: "lo acompañan: "}.In(p.Lang)+p.names(st.With))
+	}
+	for _, b := range st.Breaks {
+		p.wrap(5, lang.Text{En: "may break: ", Es: "puede romper: "}.In(p.Lang)+b.In(p.Lang))
+	}
+	if !st.Undo.Empty() {
+		p.wrap(5, lang.Text{En: "undo: ", Es: "deshacer: "}.In(p.Lang)+st.Undo.In(p.Lang))
+	}
+}
+
+// left prints what the plan does not cure: questions first, one line a value
+// that can be pasted, then what is not ours to do.
+func (p Printer) left(ls []plan.Left) {
+	var asked, others []plan.Left
+	for _, l := range ls {
+		if len(l.Asks) > 0 {
+			asked = append(asked, l)
+		} else {
+			others = append(others, l)
+		}
+	}
+	if len(asked) > 0 {
+		p.printf("\n")
+		p.say(lang.Text{
+			En: "needs a value from you (%d), as --set, or --suggested to take the ones shown:",
+			Es: "necesita un valor suyo (%d), con --set, o --suggested para tomar los mostrados:",
+		}, len(asked))
+		for _, l := range asked {
+			for _, a := range l.Asks {
+				suggestion := "VALUE"
+				if a.Suggestion != nil {
+					suggestion = value(a.Suggestion)
+				}
+				p.printf("  --set '%s:%s=%s'\n", Clean(a.Ref.String()), a.Field, suggestion)
+				p.wrap(6, a.Question.In(p.Lang)+"  ("+l.Check+")")
+			}
+		}
+	}
+	if len(others) > 0 {
+		p.printf("\n")
+		p.say(lang.Text{En: "left for a person (%d):", Es: "queda para una persona (%d):"}, len(others))
+		p.leftByCheck(others)
+	}
+}
+
+func (p Printer) leftByCheck(ls []plan.Left) {
+	done := map[string]bool{}
+	for _, l := range ls {
+		key := l.Check + "\x00" + l.Reason.En
+		if done[key] {
+			continue
+		}
+		done[key] = true
+		var refs []inventory.Ref
+		for _, m := range ls {
+			if m.Check == l.Check && m.Reason == l.Reason {
+				refs = append(refs, m.Ref)
+			}
+		}
+		p.printf("  %s  %s\n", p.bold(l.Check), p.names(refs))
+		p.wrap(6, l.Reason.In(p.Lang))
+		p.wrap(6, l.Remedy.In(p.Lang))
+	}
+}
+
+// Conflicts prints, three ways, what a rollback would have overwritten.
+func (p Printer) Conflicts(cs []apply.Conflict) {
+	for _, c := range cs {
+		p.printf("  %s\n", p.bold(Clean(c.What)))
+		p.printf("    %s %s\n", lang.Text{En: "before:", Es: "antes:  "}.In(p.Lang), value(c.Before))
+		p.printf("    %s %s\n", lang.Text{En: "ours:  ", Es: "nuestro:"}.In(p.Lang), value(c.Ours))
+		p.printf("    %s %s\n", lang.Text{En: "now:   ", Es: "ahora:  "}.In(p.Lang), value(c.Now))
+	}
+}
+
+// Outcome prints what verify said of a change.
+func (p Printer) Outcome(o verify.Outcome) {
+	p.say(lang.Text{En: "proved: %d findings closed, %d not, %d worse", Es: "probado: %d hallazgos cerrados, %d no, %d peor"},
+		len(o.Kept), len(o.Broken), len(o.Worse))
+	for _, b := range o.Broken {
+		p.printf("  %s %s %s\n", lang.Text{En: "not closed:", Es: "no cerrado:"}.In(p.Lang), b.Check, Clean(b.Ref.String()))
+	}
+	for _, f := range o.Worse {
+		p.printf("  %s %s\n", lang.Text{En: "worse:", Es: "peor:"}.In(p.Lang), f.Check.ID)
+		p.Finding(f)
+	}
+	for _, f := range o.Aside {
+		p.printf("  %s %s %s\n", lang.Text{En: "meanwhile, elsewhere:", Es: "entretanto, en otra parte:"}.In(p.Lang), f.Check.ID, Clean(f.Ref.String()))
+	}
+}
+
+// Changes prints the record of changes, oldest first.
+func (p Printer) Changes(recs []*apply.Record) {
+	for _, r := range recs {
+		p.printf("%-14s  %s  %-12s  %s\n", r.ID, r.Begun.Format("2006-01-02 15:04:05Z"), stateWords[r.State].In(p.Lang), Clean(r.By))
+		for _, st := range r.Plan.Steps {
+			p.printf("    %s  %s\n", Clean(st.Ref.String()), p.dim(st.Hand))
+		}
+		if r.Why != "" {
+			p.wrap(4, Clean(r.Why))
+		}
+	}
+}
+
+// Difference prints one field that drifted, and by which change if by one of
+// ours.
+func (p Printer) Difference(d inventory.Difference, change string) {
+	by := lang.Text{En: "without a change", Es: "sin cambio"}.In(p.Lang)
+	if change != "" {
+		by = lang.Text{En: "change %s", Es: "cambio %s"}.F(change).In(p.Lang)
+	}
+	p.printf("  %s %s  %s\n", p.bold(Clean(d.Ref.String())), Clean(d.Field), p.dim(by))
+	p.printf("    %s\n    %s\n", p.paint("31", "- "+value(d.Was)), p.paint("32", "+ "+value(d.Now)))
+}

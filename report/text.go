@@ -1,0 +1,119 @@
+package report
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"casco/lang"
+	"casco/loop/audit"
+)
+
+// A Printer writes reports for people: in one language, to a given width, with
+// colour only if it is told that w is a terminal. Colour never carries a
+// meaning that no word carries too.
+type Printer struct {
+	W      io.Writer
+	Lang   lang.Lang
+	Width  int  // columns; 0 means 100
+	Colour bool // w is a terminal that wants colour
+}
+
+func (p Printer) width() int {
+	if p.Width <= 0 {
+		return 100
+	}
+	return max(p.Width, 60)
+}
+
+func (p Printer) printf(format string, args ...any) { fmt.Fprintf(p.W, format, args...) }
+
+// say prints a text of ours, formatted, and ends the line.
+func (p Printer) say(t lang.Text, args ...any) { fmt.Fprintln(p.W, t.F(args...).In(p.Lang)) }
+
+func (p Printer) paint(code, s string) string {
+	if !p.Colour {
+		return s
+	}
+	return "\x1b[" + code + "m" + s + "\x1b[0m"
+}
+
+func (p Printer) bold(s string) string { return p.paint("1", s) }
+func (p Printer) dim(s string) string  { return p.paint("2", s) }
+
+func (p Printer) severity(s audit.Severity) string {
+	code := map[audit.Severity]string{audit.Critical: "1;31", audit.High: "31", audit.Medium: "33", audit.Low: "36"}[s]
+	word := fmt.Sprintf("%-8s", strings.ToUpper(severityWords[s].In(p.Lang)))
+	return p.paint(code, word)
+}
+
+func (p Printer) verdict(v audit.Verdict) string {
+	code := map[audit.Verdict]string{audit.Pass: "32", audit.Fail: "31", audit.Unknown: "35", audit.Manual: "34", audit.NotApplicable: "2"}[v]
+	return p.paint(code, verdictWords[v].In(p.Lang))
+}
+
+// wrap prints text in lines that fit, each behind indent spaces.
+func (p Printer) wrap(indent int, text string) {
+	pad, line := strings.Repeat(" ", indent), ""
+	for word := range strings.FieldsSeq(text) {
+		if line != "" && indent+utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > p.width() {
+			p.printf("%s%s\n", pad, line)
+			line = ""
+		}
+		if line != "" {
+			line += " "
+		}
+		line += word
+	}
+	if line != "" {
+		p.printf("%s%s\n", pad, line)
+	}
+}
+
+// Clean makes a string from a container, a label or an engine safe to show in
+// a terminal: control characters, invisible ones and those that turn the
+// writing direction are written as escapes, and what is too long is cut.
+func Clean(s string) string {
+	const most = 400
+	var b strings.Builder
+	n := 0
+	for i, r := range s {
+		if n++; n > most {
+			fmt.Fprintf(&b, "… (+%d bytes)", len(s)-i)
+			break
+		}
+		switch {
+		case r == utf8.RuneError:
+			b.WriteString(`\ufffd`)
+		case r == ' ' || unicode.IsGraphic(r) && !unicode.Is(unicode.Cf, r) && !unicode.Is(unicode.Zs, r):
+			b.WriteRune(r)
+		default:
+			q := fmt.Sprintf("%+q", r)
+			b.WriteString(q[1 : len(q)-1])
+		}
+	}
+	return b.String()
+}
+
+// value shows the value of a fact in one line.
+func value(v any) string {
+	switch v := v.(type) {
+	case nil:
+		return "-"
+	case string:
+		if v == "" {
+			return `""`
+		}
+		return Clean(v)
+	case json.Number:
+		return v.String()
+	}
+	b, err := json.Marshal(v)
+	if err != nil {
+		return Clean(fmt.Sprint(v))
+	}
+	return Clean(string(b))
+}

@@ -1,0 +1,232 @@
+// Package state keeps what casco must remember on one host: the record of
+// every change, the keys that may approve one, and a lock so that two runs do
+// not change the host at the same time. It lives in one directory, by default
+// /var/lib/casco, that only its owner can read.
+//
+//	lock                    held while a change is applied or taken back
+//	key                     this host's operator key, Ed25519 seed, base64
+//	approvers               keys whose approval counts: one "KEY NAME" a line
+//	changes/ID/record.json  an apply.Record; replaced atomically, fsynced
+//	changes/ID/change.json  the approved plan with its approvals, as applied
+//	changes/ID/before.json  the findings before, to prove the change against
+package state
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"casco/internal/atomicfile"
+	"casco/loop/apply"
+	"casco/loop/change"
+)
+
+// Default is the directory used when none is named.
+const Default = "/var/lib/casco"
+
+// A Dir is the state directory of one host. It is made when first written to.
+type Dir struct{ path string }
+
+// Open returns the state directory at path. Nothing is read or made yet.
+func Open(path string) Dir { return Dir{path} }
+
+// Path returns where the directory is.
+func (d Dir) Path() string { return d.path }
+
+// ErrLocked is returned when another casco is changing the host.
+var ErrLocked = errors.New("another casco is changing this host")
+
+// Lock takes the lock, without waiting. The lock ends with the process, so a
+// record that is open while nobody holds the lock was left by a dead run.
+func (d Dir) Lock() (unlock func(), err error) {
+	if err := os.MkdirAll(d.path, 0o700); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(filepath.Join(d.path, "lock"), os.O_CREATE|os.O_RDWR|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, ErrLocked
+		}
+		return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
+	}
+	return func() { f.Close() }, nil
+}
+
+// Save puts rec on stable storage.
+func (d Dir) Save(rec *apply.Record) error { return d.put(rec.ID, "record.json", rec) }
+
+// Begin makes the folder of a new change and keeps in it what was approved and
+// what was found before.
+func (d Dir) Begin(id string, c *change.Change, before any) error {
+	return errors.Join(d.put(id, "change.json", c), d.put(id, "before.json", before))
+}
+
+func (d Dir) put(id, name string, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	dir := filepath.Join(d.path, "changes", id)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	return atomicfile.Write(filepath.Join(dir, name), append(b, '\n'), 0o600)
+}
+
+// Before reads into v what Begin kept of the findings before change id.
+func (d Dir) Before(id string, v any) error { return d.get(id, "before.json", v) }
+
+func (d Dir) get(id, name string, v any) error {
+	b, err := os.ReadFile(filepath.Join(d.path, "changes", id, name))
+	if err != nil {
+		return err
+	}
+	dec := json.NewDecoder(bytes.NewReader(b))
+	dec.UseNumber()
+	return dec.Decode(v)
+}
+
+// NewID returns the ID of the next change: a number that grows, and the head
+// of the plan's digest.
+func (d Dir) NewID(planID string) (string, error) {
+	recs, err := d.Records()
+	if err != nil {
+		return "", err
+	}
+	last := 0
+	for _, r := range recs {
+		last = max(last, number(r.ID))
+	}
+	return fmt.Sprintf("%d-%.8s", last+1, planID), nil
+}
+
+func number(id string) int {
+	head, _, _ := strings.Cut(id, "-")
+	n, _ := strconv.Atoi(head)
+	return n
+}
+
+// Records returns all records, oldest first. One that cannot be read is an
+// error: what it did cannot be told. A folder without a record is a change
+// that never began.
+func (d Dir) Records() ([]*apply.Record, error) {
+	dirs, err := os.ReadDir(filepath.Join(d.path, "changes"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var recs []*apply.Record
+	for _, e := range dirs {
+		rec, err := d.Record(e.Name())
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		recs = append(recs, rec)
+	}
+	slices.SortFunc(recs, func(a, b *apply.Record) int { return cmp.Compare(number(a.ID), number(b.ID)) })
+	return recs, nil
+}
+
+// Record returns the record of one change. Its ID may be given by its number.
+func (d Dir) Record(id string) (*apply.Record, error) {
+	if strings.ContainsAny(id, "/\x00") || id == "" || id[0] == '.' {
+		return nil, fmt.Errorf("%q is not the ID of a change", id)
+	}
+	if !strings.Contains(id, "-") {
+		if full, err := filepath.Glob(filepath.Join(d.path, "changes", strconv.Itoa(number(id))+"-*")); err == nil && len(full) == 1 {
+			id = filepath.Base(full[0])
+		}
+	}
+	rec := new(apply.Record)
+	if err := d.get(id, "record.json", rec); err != nil {
+		return nil, fmt.Errorf("change %s: %w", id, err)
+	}
+	return rec, nil
+}
+
+// Key returns the operator key of this host, making it when there is none.
+// A key that others can read is refused.
+func (d Dir) Key() (ed25519.PrivateKey, error) {
+	path := filepath.Join(d.path, "key")
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return d.newKey(path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if st, err := os.Stat(path); err != nil || st.Mode().Perm()&0o077 != 0 {
+		return nil, fmt.Errorf("%s: others may read it; make a new key, or chmod 600 it if nobody did", path)
+	}
+	seed, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(b)))
+	if err != nil || len(seed) != ed25519.SeedSize {
+		return nil, fmt.Errorf("%s: not an Ed25519 seed in base64", path)
+	}
+	return ed25519.NewKeyFromSeed(seed), nil
+}
+
+func (d Dir) newKey(path string) (ed25519.PrivateKey, error) {
+	if err := os.MkdirAll(d.path, 0o700); err != nil {
+		return nil, err
+	}
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	seed := base64.StdEncoding.EncodeToString(key.Seed())
+	return key, atomicfile.Write(path, []byte(seed+"\n"), 0o600)
+}
+
+// Approvers returns the keys whose approval counts here.
+func (d Dir) Approvers() (map[string]bool, error) {
+	b, err := os.ReadFile(filepath.Join(d.path, "approvers"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	keys := map[string]bool{}
+	for sc := bufio.NewScanner(bytes.NewReader(b)); sc.Scan(); {
+		key, _, _ := strings.Cut(strings.TrimSpace(sc.Text()), " ")
+		if key != "" && key[0] != '#' {
+			keys[key] = true
+		}
+	}
+	return keys, nil
+}
+
+// Enrol adds the first approver. Once there is one, only a person with access
+// to the file adds more: a host does not come to trust a key by itself.
+func (d Dir) Enrol(key, name string, at time.Time) error {
+	have, err := d.Approvers()
+	if err != nil || len(have) > 0 {
+		return err
+	}
+	line := fmt.Sprintf("# keys whose approval counts on this host\n%s %s %s\n", key, strconv.Quote(name), at.UTC().Format(time.RFC3339))
+	return atomicfile.Write(filepath.Join(d.path, "approvers"), []byte(line), 0o600)
+}
