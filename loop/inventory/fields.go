@@ -28,9 +28,12 @@ var (
 	UsernsMode        = Field[string]{Container, "HostConfig.UsernsMode"}
 	NetworkMode       = Field[string]{Container, "HostConfig.NetworkMode"}
 	CgroupParent      = Field[string]{Container, "HostConfig.CgroupParent"}
+	CgroupnsMode      = Field[string]{Container, "HostConfig.CgroupnsMode"} // "private", "host"; "" the engine's default
 	CapAdd            = Field[[]string]{Container, "HostConfig.CapAdd"}
 	CapDrop           = Field[[]string]{Container, "HostConfig.CapDrop"}
 	SecurityOpt       = Field[[]string]{Container, "HostConfig.SecurityOpt"}
+	MaskedPaths       = Field[[]string]{Container, "HostConfig.MaskedPaths"} // empty: systempaths=unconfined
+	ReadonlyPaths     = Field[[]string]{Container, "HostConfig.ReadonlyPaths"}
 	Binds             = Field[[]string]{Container, "HostConfig.Binds"}
 	HostMounts        = Field[[]any]{Container, "HostConfig.Mounts"}
 	VolumesFrom       = Field[[]string]{Container, "HostConfig.VolumesFrom"}
@@ -42,7 +45,8 @@ var (
 	ReadonlyRootfs    = Field[bool]{Container, "HostConfig.ReadonlyRootfs"}
 	Tmpfs             = Field[map[string]any]{Container, "HostConfig.Tmpfs"}
 	Ulimits           = Field[[]any]{Container, "HostConfig.Ulimits"}
-	Memory            = Field[int64]{Container, "HostConfig.Memory"} // bytes; 0 is none
+	Memory            = Field[int64]{Container, "HostConfig.Memory"}     // bytes; 0 is none
+	MemorySwap        = Field[int64]{Container, "HostConfig.MemorySwap"} // bytes of memory and swap; -1 is none
 	CpuShares         = Field[int64]{Container, "HostConfig.CpuShares"}
 	NanoCpus          = Field[int64]{Container, "HostConfig.NanoCpus"} // 1e-9 CPUs
 	CpuQuota          = Field[int64]{Container, "HostConfig.CpuQuota"} // µs per CpuPeriod
