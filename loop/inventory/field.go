@@ -51,7 +51,9 @@ func Lookup(o *Object, path string) (v any, fact Fact, ok bool) {
 	v, ok = dig(o.Fields, path)
 	if !ok {
 		fact.Err = Absent
-		if why, has := o.Unread[top]; has {
+		if why, has := o.Unread[path]; has {
+			fact.Err = why
+		} else if why, has := o.Unread[top]; has {
 			fact.Err = why
 		}
 		return nil, fact, false

@@ -160,6 +160,9 @@ var (
 	DaemonArgs     = Field[[]string]{Daemon, "Process.Args"}
 	DaemonExe      = Field[string]{Daemon, "Process.Exe"}
 	DaemonRootless = Field[bool]{Daemon, "Process.Rootless"}
+	// The names of the namespaces that it does not share with the host: what
+	// it calls the host's network, or a host's path, may then be its own.
+	DaemonOwnNamespaces = Field[[]string]{Daemon, "OwnNamespaces"}
 	// Its configuration file: File is the path ("/etc/docker/daemon.json" or
 	// --config-file), Digest its sha256 in hex ("" if there is no file).
 	DaemonConfigFile   = Field[string]{Daemon, "Config.File"}

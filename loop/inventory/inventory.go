@@ -62,7 +62,8 @@ type Object struct {
 	// Sources names, for a top-level field that did not come from Source,
 	// where it did come from: {"Effective": "/proc/4711"}.
 	Sources map[string]string `json:"sources,omitempty"`
-	// Unread says, for a top-level field that should be there and is not, why.
+	// Unread says, for a top-level field that should be there and is not, why;
+	// or for a path, where a part of one is missing: "Effective.Label".
 	Unread map[string]string `json:"unread,omitempty"`
 }
 

@@ -1,0 +1,148 @@
+package proc
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+
+	"casco/loop/inventory"
+)
+
+// nsNames are the kinds of namespaces, as /proc/PID/ns names them;
+// namespaces(7). "time" exists since kernel 5.6.
+var nsNames = []string{"cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts"}
+
+// namespaces are those of one process: kind to identity, "net:[4026531840]".
+// A kind that the kernel does not have is not in it.
+type namespaces map[string]string
+
+// namespaces reads those of p. It takes the right to trace p (ptrace(2)).
+func (p *process) namespaces() (namespaces, error) {
+	ns := namespaces{}
+	for _, name := range nsNames {
+		id, err := p.link("ns/" + name)
+		switch {
+		case errors.Is(err, os.ErrNotExist):
+		case err != nil:
+			return nil, err
+		default:
+			ns[name] = id
+		}
+	}
+	return ns, nil
+}
+
+// A home is what a container could share with the host: the namespaces and
+// the mounts of the host and of its engines.
+type home struct {
+	ns      namespaces      // the host's
+	err     error           // why ns is nil
+	nets    map[string]bool // network namespaces of the engines: what "--net host" gives
+	peers   peers           // peer groups of the host's and the engines' mounts
+	peerErr error           // why peers may lack some
+	engines []engine
+}
+
+// An engine is a daemon's process.
+type engine struct {
+	ref inventory.Ref
+	*process
+}
+
+// home reads what is the host's own: of process 1, or of ourselves where a
+// security module hides process 1 even from root.
+func (fs procfs) home(daemons []*inventory.Object) (*home, error) {
+	self, err := fs.self()
+	if err != nil {
+		return nil, err
+	}
+	defer self.close()
+	h := &home{nets: map[string]bool{}, peers: peers{}}
+	h.ns, h.err = fs.hostNamespaces(self)
+	h.addPeers(self)
+	for _, d := range daemons {
+		h.addEngine(fs, d)
+	}
+	return h, nil
+}
+
+func (fs procfs) hostNamespaces(self *process) (namespaces, error) {
+	if first, err := fs.open(1); err == nil {
+		defer first.close()
+		if ns, err := first.namespaces(); err == nil {
+			return ns, nil
+		}
+	}
+	return self.namespaces()
+}
+
+// addEngine holds the process of daemon d, if it can be seen from here, and
+// notes on d which namespaces it has for itself: what it calls the host's
+// network is then its own.
+func (h *home) addEngine(fs procfs, d *inventory.Object) {
+	pid, _, ok := inventory.DaemonPid.Of(d)
+	if !ok || pid <= 0 {
+		return
+	}
+	p, err := fs.open(int(pid))
+	if err != nil {
+		unread(d, "OwnNamespaces", err)
+		return
+	}
+	h.engines = append(h.engines, engine{d.Ref, p})
+	h.addPeers(p)
+	ns, err := p.namespaces()
+	if err = errors.Join(err, h.err); err != nil {
+		unread(d, "OwnNamespaces", err)
+		return
+	}
+	h.nets[ns["net"]] = true
+	note(d, "OwnNamespaces", p.at, ns.without(h.ns))
+}
+
+func (h *home) addPeers(p *process) {
+	mounts, err := p.mounts()
+	if err != nil {
+		h.peerErr = errors.Join(h.peerErr, err)
+		return
+	}
+	for group := range peersOf(mounts) {
+		h.peers[group] = true
+	}
+}
+
+func (h *home) close() {
+	for _, e := range h.engines {
+		e.close()
+	}
+}
+
+// shared returns the names of the host's namespaces among ns, sorted. The
+// engine's network is the host's for a container, wherever the engine is.
+func (h *home) shared(ns namespaces) ([]string, error) {
+	if h.err != nil {
+		return nil, fmt.Errorf("the host's own namespaces: %w", h.err)
+	}
+	names := []string{}
+	for name, id := range ns {
+		if h.ns[name] == id || name == "net" && h.nets[id] {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// without returns the names of the namespaces of ns that are not those of
+// other, sorted.
+func (ns namespaces) without(other namespaces) []string {
+	names := []string{}
+	for name, id := range ns {
+		if other[name] != id {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}

@@ -1,0 +1,37 @@
+package proc
+
+import (
+	"fmt"
+	"runtime"
+
+	"github.com/vishvananda/netns"
+)
+
+// inNetNS runs f on a thread that is in the network namespace of descriptor
+// fd, and waits for it. A socket made there stays there, whatever thread uses
+// it. It takes CAP_SYS_ADMIN, setns(2). A thread that cannot come back ends
+// with its goroutine.
+func inNetNS(fd int, f func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		home, err := netns.Get()
+		if err != nil {
+			runtime.UnlockOSThread()
+			done <- fmt.Errorf("own network namespace: %w", err)
+			return
+		}
+		defer home.Close()
+		if err := netns.Set(netns.NsHandle(fd)); err != nil {
+			runtime.UnlockOSThread()
+			done <- fmt.Errorf("enter network namespace: %w", err)
+			return
+		}
+		err = f()
+		if netns.Set(home) == nil {
+			runtime.UnlockOSThread()
+		}
+		done <- err
+	}()
+	return <-done
+}
