@@ -1,0 +1,149 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/term"
+
+	"casco/lang"
+	"casco/loop/audit"
+	"casco/loop/audit/checks"
+	"casco/loop/inventory"
+	"casco/report"
+	"casco/state"
+)
+
+// An app is one run of the program: its streams and its global flags.
+type app struct {
+	in       io.Reader
+	out, err io.Writer
+	lang     lang.Lang
+
+	host, statePath, langFlag, format, snapshot string
+	yes                                         bool
+}
+
+func (a *app) state() state.Dir { return state.Open(a.statePath) }
+
+var errLocked = state.ErrLocked
+
+func (a *app) printer() report.Printer    { return a.printerTo(a.out) }
+func (a *app) printerErr() report.Printer { return a.printerTo(a.err) }
+
+func (a *app) printerTo(w io.Writer) report.Printer {
+	p := report.Printer{W: w, Lang: a.lang}
+	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		p.Colour = os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+		if w, _, err := term.GetSize(int(f.Fd())); err == nil {
+			p.Width = w
+		}
+	}
+	return p
+}
+
+func (a *app) json(v any) error {
+	e := json.NewEncoder(a.out)
+	e.SetIndent("", " ")
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}
+
+func (a *app) tell(t lang.Text, args ...any) { fmt.Fprintln(a.err, clean(t.F(args...).In(a.lang))) }
+
+// clean is report.Clean for what may have several lines.
+func clean(s string) string {
+	lines := strings.Split(s, "\n")
+	for i, l := range lines {
+		lines[i] = report.Clean(l)
+	}
+	return strings.Join(lines, "\n")
+}
+
+// ask puts a yes-or-no question on the terminal. Without one it refuses.
+func (a *app) ask(question lang.Text) (bool, error) {
+	if a.yes {
+		return true, nil
+	}
+	f, ok := a.in.(*os.File)
+	if !ok || !term.IsTerminal(int(f.Fd())) {
+		return false, refused(errors.New("there is no terminal to ask on"), "--yes")
+	}
+	fmt.Fprintf(a.err, "%s [%s] ", question.In(a.lang), lang.Text{En: "y/N", Es: "s/N"}.In(a.lang))
+	line, err := bufio.NewReader(a.in).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return false, err
+	}
+	switch strings.ToLower(strings.TrimSpace(line)) {
+	case "y", "yes", "s", "si", "sí":
+		return true, nil
+	}
+	return false, nil
+}
+
+// A look is one reading of the host with its judgement.
+type look struct {
+	snapshot *inventory.Snapshot
+	findings []audit.Finding
+	took     time.Duration
+	trouble  error // the engine could not be read: what was found is not the whole
+}
+
+// look reads the host, or the snapshot file that stands for it, and judges it.
+func (a *app) look(ctx context.Context) (*look, error) {
+	begun := time.Now()
+	if a.snapshot != "" {
+		f, err := os.Open(a.snapshot)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		s, err := inventory.ReadSnapshot(bufio.NewReaderSize(f, 1<<16))
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", a.snapshot, err)
+		}
+		return &look{snapshot: s, findings: audit.Run(checks.All(), s), took: time.Since(begun)}, nil
+	}
+	h, err := a.openHost()
+	if err != nil {
+		return nil, err
+	}
+	stop := a.progress(lang.Text{En: "reading the host", Es: "leyendo el anfitrión"})
+	defer stop()
+	return h.look(ctx), nil
+}
+
+// progress says on a terminal what takes longer than a second. The caller
+// calls stop when it is over.
+func (a *app) progress(what lang.Text) (stop func()) {
+	f, ok := a.err.(*os.File)
+	if !ok || !term.IsTerminal(int(f.Fd())) {
+		return func() {}
+	}
+	done, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		begun := time.Now()
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				fmt.Fprintf(a.err, "\r%s … %.0f s ", what.In(a.lang), time.Since(begun).Seconds())
+			case <-done:
+				if time.Since(begun) > time.Second {
+					fmt.Fprint(a.err, "\r\x1b[K")
+				}
+				return
+			}
+		}
+	}()
+	return func() { close(done); <-ended }
+}

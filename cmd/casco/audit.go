@@ -1,0 +1,99 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"casco/lang"
+	"casco/loop/audit"
+	"casco/loop/audit/checks"
+	"casco/loop/inventory"
+	"casco/report"
+)
+
+func auditCmd(a *app) *cobra.Command {
+	var why, ref, threshold string
+	cmd := &cobra.Command{
+		Use:   "audit",
+		Short: "Read this host and judge it",
+		Long: "Read this host and judge it. Nothing is changed.\n\n" +
+			"Exit codes: 0 no finding at or above the threshold, 1 the host could not be read, 3 findings.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			min, ok := audit.ParseSeverity(threshold)
+			if !ok {
+				return usage(fmt.Errorf("--threshold is low, medium, high or critical, not %q", threshold))
+			}
+			l, err := a.look(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if err := a.printAudit(l, why, ref, min); err != nil {
+				return err
+			}
+			return a.verdict(l, min)
+		},
+	}
+	cmd.Flags().StringVar(&why, "why", "", "all that is known of one check: container-privileged")
+	cmd.Flags().StringVar(&ref, "ref", "", "all that is known of one object: container/web1")
+	cmd.Flags().StringVar(&threshold, "threshold", "low", "lowest severity that counts: low, medium, high, critical")
+	return cmd
+}
+
+func (a *app) printAudit(l *look, why, ref string, min audit.Severity) error {
+	p := a.printer()
+	switch {
+	case a.format == "json":
+		return report.Audit{Snapshot: l.snapshot, Findings: narrow(l.findings, why, ref)}.JSON(a.out, a.lang)
+	case why != "":
+		c := checks.Find(why)
+		if c == nil {
+			return usage(fmt.Errorf("there is no check %q", why))
+		}
+		p.Why(c, narrow(l.findings, why, ref))
+	case ref != "":
+		r, err := inventory.ParseRef(ref)
+		if err != nil {
+			return usage(err)
+		}
+		if l.snapshot.Find(r) == nil {
+			return fmt.Errorf("%s was not found on this host", r)
+		}
+		p.Of(r, l.findings)
+	default:
+		p.Summary(report.Audit{Snapshot: l.snapshot, Findings: l.findings}, min, l.took)
+		fmt.Fprintln(a.out)
+		fmt.Fprintln(a.out, lang.Text{
+			En: "more: casco audit --why CHECK · casco audit --ref container/NAME · cure: casco plan -o cure.json",
+			Es: "más: casco audit --why CHECK · casco audit --ref container/NOMBRE · cura: casco plan -o cura.json",
+		}.In(a.lang))
+	}
+	return nil
+}
+
+// narrow keeps the findings of one check and one object; empty means all.
+func narrow(fs []audit.Finding, check, ref string) []audit.Finding {
+	var out []audit.Finding
+	for _, f := range fs {
+		if (check == "" || f.Check.ID == check) && (ref == "" || f.Ref.String() == ref) {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+// verdict is how an audit ends: one that assessed nothing, or whose engine
+// could not be read, has failed, however clean the rest is.
+func (a *app) verdict(l *look, min audit.Severity) error {
+	if l.trouble != nil {
+		return l.trouble
+	}
+	if c := audit.Conform(l.findings); c.Pass+c.Fail == 0 {
+		return fmt.Errorf("nothing could be assessed")
+	}
+	if len(audit.Failed(l.findings, min)) > 0 {
+		return quiet(exitFindings)
+	}
+	return nil
+}

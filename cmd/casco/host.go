@@ -1,0 +1,96 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"time"
+
+	"casco/host/docker"
+	"casco/host/proc"
+	"casco/loop/apply"
+	"casco/loop/audit"
+	"casco/loop/audit/checks"
+	"casco/loop/inventory"
+	"casco/loop/plan"
+)
+
+// A host is this machine with the engine that was asked for: the sources that
+// read it and the hands that change it.
+type host struct {
+	name    string
+	engine  *docker.Client // nil if it could not be reached
+	trouble error          // why
+	sources []inventory.Source
+	hands   map[string]apply.Hand
+}
+
+// look reads all of the host and judges it.
+func (h *host) look(ctx context.Context) *look {
+	begun := time.Now()
+	s := inventory.Take(ctx, h.name, begun, h.sources...)
+	l := &look{snapshot: s, findings: audit.Run(checks.All(), s), trouble: h.trouble}
+	if l.trouble == nil {
+		l.trouble = ctx.Err()
+	}
+	l.took = time.Since(begun)
+	return l
+}
+
+// openHost connects to the engine. One that cannot be reached is trouble, but
+// the rest of the host can still be read.
+func (a *app) openHost() (*host, error) {
+	name, err := os.Hostname()
+	if err != nil {
+		return nil, err
+	}
+	h := &host{name: name}
+	address, err := engineAddress(a.host)
+	if err != nil {
+		return nil, err
+	}
+	var opts []docker.Option
+	if wrapTransport != nil {
+		opts = append(opts, docker.WithTransport(wrapTransport))
+	}
+	if h.engine, err = docker.New(address, opts...); err != nil {
+		h.trouble = err
+	}
+	h.sources = a.sources(h)
+	h.hands = a.handsOf(h)
+	return h, nil
+}
+
+// an unreachable engine, as a source: it leaves the Gap.
+type unreachable struct{ err error }
+
+func (unreachable) Name() string { return "docker" }
+
+func (u unreachable) Read(context.Context, *inventory.Snapshot) error { return u.err }
+
+// sources lists what is read, in order: the engine first, for the others look
+// at what it said.
+func (a *app) sources(h *host) []inventory.Source {
+	if h.engine == nil {
+		return []inventory.Source{unreachable{h.trouble}}
+	}
+	parked, err := a.parked()
+	ss := []inventory.Source{docker.NewSource(h.engine, docker.Options{Changes: true, Parked: parked})}
+	if err != nil {
+		ss = append(ss, unreachable{fmt.Errorf("parked containers: %w", err)})
+	}
+	return append(ss, proc.NewContainers(proc.Options{Banners: true}), proc.NewListeners())
+}
+
+func (a *app) handsOf(h *host) map[string]apply.Hand { return map[string]apply.Hand{} }
+
+func means() []plan.Means { return nil }
+
+// wrapTransport is put around every request to the engine. Tests set it, to
+// die in the middle of a change; the program does not.
+var wrapTransport func(http.RoundTripper) http.RoundTripper
+
+// parked returns the IDs of the containers that verified changes keep for
+// going back.
+func (a *app) parked() ([]string, error) { return nil, nil }

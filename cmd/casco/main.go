@@ -1,0 +1,83 @@
+// Command casco hardens Docker hosts as a process: it reads a host, says what
+// is wrong, plans the cure, has it approved, applies it, proves that it held,
+// and can take it back.
+//
+// This directory is the one place where everything is wired: app.go opens the
+// host, loop.go turns it, and there is one file per verb.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"casco/lang"
+)
+
+// Exit codes, the same for every verb.
+const (
+	exitClean    = 0
+	exitTrouble  = 1
+	exitUsage    = 2
+	exitFindings = 3 // findings at or above the threshold
+	exitRefused  = 4 // not approved, stale, conflict, policy
+	exitPending  = 5 // plan: there is something to do
+)
+
+// A coded error ends the program with its code. Hint is a command that helps,
+// ready to be pasted; it may be empty.
+type coded struct {
+	code int
+	err  error
+	hint string
+}
+
+func (c coded) Error() string { return c.err.Error() }
+func (c coded) Unwrap() error { return c.err }
+
+func refused(err error, hint string) error { return coded{exitRefused, err, hint} }
+func usage(err error) error                { return coded{exitUsage, err, ""} }
+
+// errQuiet ends a verb with a code and nothing more to say.
+func quiet(code int) error { return coded{code, nil, ""} }
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args, os.Stdin, os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// run is main with everything handed in.
+func run(ctx context.Context, argv []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	args, plugin := pluginArgs(argv)
+	if plugin && len(args) == 1 && args[0] == pluginMetadata {
+		fmt.Fprintln(stdout, metadata)
+		return exitClean
+	}
+	a := &app{in: stdin, out: stdout, err: stderr}
+	root := newRoot(a)
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitClean
+	}
+	var c coded
+	if !errors.As(err, &c) {
+		c = coded{code: exitTrouble, err: err}
+	}
+	if c.err != nil {
+		fmt.Fprintln(stderr, "casco:", clean(c.err.Error()))
+	}
+	if c.hint != "" {
+		fmt.Fprintln(stderr, lang.Text{En: "hint:", Es: "pista:"}.In(a.lang), c.hint)
+	}
+	return c.code
+}

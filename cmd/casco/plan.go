@@ -1,0 +1,149 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"casco/internal/atomicfile"
+	"casco/lang"
+	"casco/loop/change"
+	"casco/loop/inventory"
+	"casco/loop/plan"
+)
+
+func planCmd(a *app) *cobra.Command {
+	var out, max string
+	var refs, ids, sets []string
+	var suggested bool
+	cmd := &cobra.Command{
+		Use:   "plan",
+		Short: "Say what would cure this host, as a diff",
+		Long: "Say what would cure this host, as a diff. Nothing is changed.\n\n" +
+			"Exit codes: 0 nothing to do, 1 trouble, 5 there are changes.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			opt := plan.Options{Checks: ids, Suggested: suggested, Limited: max != ""}
+			if err := errors.Join(parseRefs(refs, &opt), parseSets(sets, &opt), parseCost(max, &opt)); err != nil {
+				return usage(err)
+			}
+			l, err := a.look(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if l.trouble != nil {
+				return l.trouble
+			}
+			c := change.New(plan.Make(l.snapshot, l.findings, means(), opt))
+			if err := a.printPlan(c, out); err != nil {
+				return err
+			}
+			if len(c.Plan.Steps) > 0 {
+				return quiet(exitPending)
+			}
+			return nil
+		},
+	}
+	f := cmd.Flags()
+	f.StringVarP(&out, "output", "o", "", "file to write the plan to")
+	f.StringArrayVar(&refs, "ref", nil, "plan only for this object, KIND/NAME (repeat)")
+	f.StringArrayVar(&ids, "check", nil, "plan only for this check (repeat)")
+	f.StringArrayVar(&sets, "set", nil, "answer a question: KIND/NAME:FIELD=VALUE, value in JSON (repeat)")
+	f.BoolVar(&suggested, "suggested", false, "take the suggested value where casco asks")
+	f.StringVar(&max, "max-cost", "", "no step that costs more: live, reload, restart, recreate")
+	return cmd
+}
+
+func parseRefs(refs []string, opt *plan.Options) error {
+	for _, s := range refs {
+		r, err := inventory.ParseRef(s)
+		if err != nil {
+			return err
+		}
+		opt.Refs = append(opt.Refs, r)
+	}
+	return nil
+}
+
+func parseCost(word string, opt *plan.Options) error {
+	if word == "" {
+		return nil
+	}
+	return opt.MaxCost.UnmarshalText([]byte(word))
+}
+
+// parseSets reads KIND/NAME:FIELD=VALUE. Neither a kind nor a field has a
+// colon in it, but a name may: the last colon before the first "=" counts. A
+// value that is not JSON is taken as a string.
+func parseSets(sets []string, opt *plan.Options) error {
+	opt.Answers = map[plan.Key]any{}
+	for _, s := range sets {
+		key, val, ok := strings.Cut(s, "=")
+		i := strings.LastIndex(key, ":")
+		if !ok || i < 0 {
+			return fmt.Errorf("--set %q is not KIND/NAME:FIELD=VALUE", s)
+		}
+		ref, err := inventory.ParseRef(key[:i])
+		if err != nil {
+			return err
+		}
+		opt.Answers[plan.Key{Ref: ref, Field: key[i+1:]}] = jsonOrString(val)
+	}
+	return nil
+}
+
+func jsonOrString(s string) any {
+	d := json.NewDecoder(strings.NewReader(s))
+	d.UseNumber()
+	var v any
+	if err := d.Decode(&v); err != nil || d.More() {
+		return s
+	}
+	return v
+}
+
+func (a *app) printPlan(c *change.Change, out string) error {
+	if out != "" {
+		if err := writeChange(out, c); err != nil {
+			return err
+		}
+	}
+	if a.format == "json" {
+		return a.json(c)
+	}
+	a.printer().Plan(c)
+	if out != "" && len(c.Plan.Steps) > 0 {
+		fmt.Fprintf(a.out, "\n%s casco approve %s\n", lang.Text{En: "next:", Es: "sigue:"}.In(a.lang), out)
+	}
+	return nil
+}
+
+func writeChange(path string, c *change.Change) error {
+	b, err := json.MarshalIndent(c, "", " ")
+	if err != nil {
+		return err
+	}
+	return atomicfile.Write(path, append(b, '\n'), 0o600)
+}
+
+func readChange(path string) (*change.Change, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.UseNumber()
+	c := new(change.Change)
+	if err := d.Decode(c); err != nil {
+		return nil, fmt.Errorf("%s: not a plan: %w", path, err)
+	}
+	if err := c.Intact(); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return c, nil
+}

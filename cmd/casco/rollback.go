@@ -1,0 +1,97 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"casco/lang"
+	"casco/loop/apply"
+	"casco/loop/rollback"
+)
+
+func rollbackCmd(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "rollback CHANGE",
+		Short: "Take a change back",
+		Long: "Take a change back, to the byte. What somebody else changed after it is never overwritten: it is shown, and nothing is done.\n\n" +
+			"Exit codes: 0 taken back, 1 trouble, 4 refused.",
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx := cmd.Context()
+			h, unlock, err := a.takeHost(ctx)
+			if err != nil {
+				return err
+			}
+			defer unlock()
+			rec, err := a.state().Record(args[0])
+			if err != nil {
+				return err
+			}
+			if rec.State != apply.Verified && rec.State != apply.Failed {
+				return refused(fmt.Errorf("change %s is %s: there is nothing to take back", rec.ID, rec.State), "casco changes")
+			}
+			now := h.look(ctx)
+			if rec.State == apply.Verified {
+				cs, err := rollback.Conflicts(ctx, rec, now.snapshot, h.hands)
+				if err != nil {
+					return err
+				}
+				if len(cs) > 0 {
+					a.printerErr().Conflicts(cs)
+					return refused(errors.New("somebody changed this since; taking it back would undo that too"), "casco drift")
+				}
+			}
+			if ok, err := a.ask(lang.Text{En: "Take this change back?", Es: "¿Revertir este cambio?"}); err != nil || !ok {
+				return errors.Join(err, quiet(exitRefused))
+			}
+			err = a.runner(h).Undo(ctx, rec, apply.RollingBack, "rolled back by "+operator())
+			rec.Ended = time.Now().UTC()
+			if err != nil {
+				return a.ended(rec, err)
+			}
+			if err := a.state().Save(rec); err != nil {
+				return err
+			}
+			if a.format == "json" {
+				return a.json(changeLines([]*apply.Record{rec})[0])
+			}
+			fmt.Fprintln(a.out, lang.Text{En: "change %s taken back", Es: "cambio %s revertido"}.F(rec.ID).In(a.lang))
+			return nil
+		},
+	}
+}
+
+func confirmCmd(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "confirm CHANGE",
+		Short: "Keep a change for good and let go of what its undo holds on to",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			h, unlock, err := a.takeHost(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer unlock()
+			rec, err := a.state().Record(args[0])
+			if err != nil {
+				return err
+			}
+			if rec.State != apply.Verified {
+				return refused(fmt.Errorf("change %s is %s, not verified", rec.ID, rec.State), "casco changes")
+			}
+			question := lang.Text{En: "Keep it? It can then no longer be taken back.", Es: "¿Conservarlo? Ya no se podrá revertir."}
+			if ok, err := a.ask(question); err != nil || !ok {
+				return errors.Join(err, quiet(exitRefused))
+			}
+			rec.Ended = time.Now().UTC()
+			if err := a.runner(h).Release(cmd.Context(), rec); err != nil {
+				return err
+			}
+			fmt.Fprintln(a.out, lang.Text{En: "change %s confirmed", Es: "cambio %s confirmado"}.F(rec.ID).In(a.lang))
+			return nil
+		},
+	}
+}
