@@ -190,7 +190,7 @@ func (c *Containers) banners(ctx context.Context, subjects []*subject) {
 	listen(ctx, calls, bannerWait)
 	for _, one := range calls {
 		if one.asked {
-			said := one.banner()
+			said := inventory.MaskText(one.banner())
 			heard[one.key], one.of.banner = said, &said
 		}
 	}

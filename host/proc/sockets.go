@@ -10,7 +10,6 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -124,20 +123,24 @@ func parseDiag(b []byte, protocol uint8) (s socket, waits bool, err error) {
 	if protocol == unix.IPPROTO_UDP {
 		s.proto = "udp"
 	}
-	attrs, err := nl.ParseRouteAttr(b[diagMessageLen:])
-	if err != nil {
-		return s, false, fmt.Errorf("sock_diag: attributes: %w", err)
-	}
-	s.v6only = hasFlag(attrs, diagSKV6Only)
+	s.v6only = hasFlag(b[diagMessageLen:], diagSKV6Only)
 	peer := binary.BigEndian.Uint16(b[6:])
 	return s, peer == 0 && s.at.Port() != 0, nil
 }
 
-func hasFlag(attrs []syscall.NetlinkRouteAttr, want uint16) bool {
-	for _, a := range attrs {
-		if a.Attr.Type == want && len(a.Value) > 0 {
-			return a.Value[0] != 0
+// hasFlag finds the one-byte attribute want among attrs, netlink(7): length,
+// type, value, each aligned to 4 bytes.
+func hasFlag(attrs []byte, want uint16) bool {
+	const head = unix.SizeofRtAttr
+	for len(attrs) >= head {
+		size := int(binary.NativeEndian.Uint16(attrs))
+		if size < head || size > len(attrs) {
+			return false
 		}
+		if binary.NativeEndian.Uint16(attrs[2:]) == want && size > head {
+			return attrs[head] != 0
+		}
+		attrs = attrs[min((size+3)&^3, len(attrs)):]
 	}
 	return false
 }
