@@ -102,7 +102,7 @@ func listen(ctx context.Context, calls []*call, wait time.Duration) {
 		}
 		if left <= 0 || ctx.Err() != nil {
 			for _, c := range open {
-				c.end(c.connected())
+				c.end(ctx.Err() == nil && c.connected())
 			}
 			return
 		}
