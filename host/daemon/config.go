@@ -1,0 +1,83 @@
+package daemon
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"syscall"
+	"time"
+)
+
+// A config is a daemon.json as it is now.
+type config struct {
+	path   string
+	digest string // sha256 in hex, "" if there is no file
+	exists bool
+	newer  bool           // it changed after the engine started
+	values map[string]any // numbers are json.Number
+	broken error          // why it is no configuration
+}
+
+// readConfig reads the file at path as p would find it.
+func readConfig(p process, path string) (config, error) {
+	c := config{path: path}
+	name := p.inside(path)
+	b, err := os.ReadFile(name)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+		return c, nil
+	}
+	if err != nil {
+		return c, fmt.Errorf("%s: %w", path, err)
+	}
+	sum := sha256.Sum256(b)
+	c.exists, c.digest = true, hex.EncodeToString(sum[:])
+	c.newer = changedSince(name, p)
+	if c.values, err = parseConfig(b); err != nil {
+		c.broken = fmt.Errorf("%s: %w", path, err)
+	}
+	return c, nil
+}
+
+// parseConfig reads daemon.json as dockerd does: one JSON object, of a key
+// that comes twice the last. A byte order mark is skipped (since 20.10); an
+// empty file is an empty object.
+func parseConfig(b []byte) (map[string]any, error) {
+	b = bytes.TrimSpace(bytes.TrimPrefix(b, []byte("\xef\xbb\xbf")))
+	if len(b) == 0 {
+		return map[string]any{}, nil
+	}
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.UseNumber()
+	var values map[string]any
+	if err := d.Decode(&values); err != nil {
+		var syntax *json.SyntaxError
+		if errors.As(err, &syntax) {
+			return nil, fmt.Errorf("line %d: %w", 1+bytes.Count(b[:min(int(syntax.Offset), len(b))], []byte("\n")), err)
+		}
+		return nil, err
+	}
+	if values == nil {
+		return nil, errors.New("is null, want an object")
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("something follows the object")
+	}
+	return values, nil
+}
+
+// changedSince reports whether the file changed after p started, by st_ctime,
+// which no program can set.
+func changedSince(name string, p process) bool {
+	var file syscall.Stat_t
+	started, err := p.started()
+	if err != nil || syscall.Stat(name, &file) != nil {
+		return false
+	}
+	return time.Unix(file.Ctim.Unix()).After(started)
+}

@@ -1,0 +1,185 @@
+package daemon
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"net/netip"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// A listener is one socket on which a process waits for connections.
+type listener struct {
+	proto string // "tcp", "unix"
+	addr  netip.AddrPort
+	path  string // of a unix socket; abstract ones begin with @
+	inode uint64
+}
+
+// listeners are the sockets that p listens on, from the tables of its own
+// network namespace: /proc/PID/net, proc(5).
+func (p process) listeners() ([]listener, error) {
+	held, err := p.sockets()
+	if err != nil {
+		return nil, err
+	}
+	var out []listener
+	for _, name := range []string{"tcp", "tcp6", "unix"} {
+		b, err := os.ReadFile(p.path("net/" + name))
+		if os.IsNotExist(err) && name == "tcp6" {
+			continue // a kernel without IPv6
+		}
+		if err != nil {
+			return nil, err
+		}
+		parse := parseTCP
+		if name == "unix" {
+			parse = parseUnix
+		}
+		ls, err := parse(b)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", p.path("net/"+name), err)
+		}
+		for _, l := range ls {
+			if held[l.inode] {
+				out = append(out, l)
+			}
+		}
+	}
+	slices.SortFunc(out, compareListeners)
+	return out, nil
+}
+
+func compareListeners(a, b listener) int {
+	if c := strings.Compare(a.proto, b.proto); c != 0 {
+		return c
+	}
+	if c := a.addr.Compare(b.addr); c != 0 {
+		return c
+	}
+	return strings.Compare(a.path, b.path)
+}
+
+// listeningAt are the inodes of the sockets that listen at path in the network
+// namespace of process pid. There can be several: a path can be bound again
+// once its file was removed.
+func listeningAt(pid int, path string) ([]uint64, error) {
+	b, err := os.ReadFile(process{pid: pid}.path("net/unix"))
+	if err != nil {
+		return nil, err
+	}
+	ls, err := parseUnix(b)
+	var out []uint64
+	for _, l := range ls {
+		if samePath(l.path, path) {
+			out = append(out, l.inode)
+		}
+	}
+	return out, err
+}
+
+// samePath: /var/run is a link to /run on most hosts, and a socket is listed
+// by the path that it was bound by.
+func samePath(a, b string) bool {
+	if a == b {
+		return true
+	}
+	x, err1 := os.Stat(a)
+	y, err2 := os.Stat(b)
+	return err1 == nil && err2 == nil && os.SameFile(x, y)
+}
+
+// tcpListen is TCP_LISTEN of include/net/tcp_states.h.
+const tcpListen = "0A"
+
+// parseTCP reads the listening sockets of /proc/net/tcp and tcp6:
+//
+//	sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+//	 0: 0100007F:0947 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 5012 1 …
+func parseTCP(table []byte) ([]listener, error) {
+	var out []listener
+	for line := range bytes.Lines(table) {
+		f := strings.Fields(string(line))
+		if len(f) < 10 || f[3] != tcpListen {
+			continue
+		}
+		addr, err := parseAddr(f[1])
+		if err != nil {
+			return nil, err
+		}
+		inode, err := strconv.ParseUint(f[9], 10, 64)
+		if err != nil {
+			return nil, fmt.Errorf("inode %q: %w", f[9], err)
+		}
+		out = append(out, listener{proto: "tcp", addr: addr, inode: inode})
+	}
+	return out, nil
+}
+
+// parseAddr reads 0100007F:0947: words of four bytes in the byte order of the
+// machine, and the port.
+func parseAddr(s string) (netip.AddrPort, error) {
+	hexAddr, hexPort, _ := strings.Cut(s, ":")
+	b, err := hex.DecodeString(hexAddr)
+	if err != nil || len(b)%4 != 0 {
+		return netip.AddrPort{}, fmt.Errorf("address %q is not of this form", s)
+	}
+	for i := 0; i < len(b); i += 4 {
+		binary.NativeEndian.PutUint32(b[i:], binary.BigEndian.Uint32(b[i:]))
+	}
+	addr, ok := netip.AddrFromSlice(b)
+	port, err := strconv.ParseUint(hexPort, 16, 16)
+	if !ok || err != nil {
+		return netip.AddrPort{}, fmt.Errorf("address %q is not of this form", s)
+	}
+	return netip.AddrPortFrom(addr.Unmap(), uint16(port)), nil
+}
+
+// acceptsConnections is __SO_ACCEPTCON of include/uapi/linux/net.h: it listens.
+const acceptsConnections = 1 << 16
+
+// parseUnix reads the listening sockets of /proc/net/unix:
+//
+//	Num               RefCount Protocol Flags    Type St Inode Path
+//	0000000000000000: 00000002 00000000 00010000 0001 01 21345 /run/docker.sock
+//
+// Those without a name are left out: nobody can call them.
+func parseUnix(table []byte) ([]listener, error) {
+	var out []listener
+	for line := range bytes.Lines(table) {
+		f := strings.Fields(string(line))
+		if len(f) < 8 || f[0] == "Num" {
+			continue
+		}
+		flags, err := strconv.ParseUint(f[3], 16, 64)
+		if err != nil {
+			return nil, fmt.Errorf("flags %q: %w", f[3], err)
+		}
+		if inode, path, ok := inodeAndPath(string(line)); ok && flags&acceptsConnections != 0 {
+			out = append(out, listener{proto: "unix", path: path, inode: inode})
+		}
+	}
+	return out, nil
+}
+
+// inodeAndPath takes the last two columns. The inode is padded to five
+// columns, and a path may hold blanks.
+func inodeAndPath(line string) (inode uint64, path string, ok bool) {
+	rest := strings.TrimRight(line, "\n")
+	for range 6 { // Num RefCount Protocol Flags Type St
+		_, rest, ok = strings.Cut(strings.TrimLeft(rest, " "), " ")
+		if !ok {
+			return 0, "", false
+		}
+	}
+	number, path, ok := strings.Cut(strings.TrimLeft(rest, " "), " ")
+	if !ok || path == "" {
+		return 0, "", false
+	}
+	inode, err := strconv.ParseUint(number, 10, 64)
+	return inode, path, err == nil
+}
