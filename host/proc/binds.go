@@ -15,24 +15,18 @@ import (
 // bindSources says of each container, running or not, what its mounts from the
 // host really are, and which engine sockets can be seen through them.
 func (c *Containers) bindSources(ctx context.Context, s *inventory.Snapshot, h *home) error {
-	owner, err := c.root.self()
-	if err != nil {
-		return err
+	owner := h.self
+	if len(h.engines) > 0 { // it resolves the sources, so what it sees counts
+		owner = h.engines[0]
 	}
-	defer owner.close()
-	if len(h.engines) > 0 {
-		// The engine resolves a source, so its view counts.
-		owner = h.engines[0].process
-	}
-	v, err := owner.view()
+	v, err := h.views.of(owner)
 	if err != nil {
 		for _, o := range s.Of(inventory.Container) {
 			unread(o, "BindSources", err)
 		}
 		return nil
 	}
-	defer v.close()
-	b := &binds{v, c.root.portals(v, s.Of(inventory.Daemon)), map[string]answer{}}
+	b := &binds{v, c.root.portals(v, h, s.Of(inventory.Daemon)), map[string]answer{}}
 	for _, o := range s.Of(inventory.Container) {
 		if err := ctx.Err(); err != nil {
 			return err

@@ -72,22 +72,16 @@ type subject struct {
 // objects of s. It fails if /proc itself cannot be read, or ctx is over; what
 // is missing of one container is in its Unread.
 func (c *Containers) Read(ctx context.Context, s *inventory.Snapshot) error {
-	self, err := c.root.self()
-	if err != nil {
-		return err
-	}
-	defer self.close()
-	mounts, err := self.mounts()
-	if err != nil {
-		return err
-	}
 	h, err := c.root.home(s.Of(inventory.Daemon))
 	if err != nil {
 		return err
 	}
 	defer h.close()
-
-	subjects := c.subjects(s, hierarchiesOf(mounts))
+	own, err := h.views.of(h.self)
+	if err != nil {
+		return err
+	}
+	subjects := c.subjects(s, hierarchiesOf(own.mounts))
 	defer func() {
 		for _, sub := range subjects {
 			sub.process.close()

@@ -50,7 +50,7 @@ type portal struct {
 // portals finds the engine sockets of the host: by their known paths, by the
 // names of the daemons in the snapshot, and by what the engines' processes
 // listen on. No directory is walked.
-func (fs procfs) portals(v *view, daemons []*inventory.Object) []portal {
+func (fs procfs) portals(v *view, h *home, daemons []*inventory.Object) []portal {
 	var found []portal
 	add := func(v *view, name string) {
 		if p, err := v.resolve(name); err == nil && p.kind == "socket" {
@@ -73,8 +73,8 @@ func (fs procfs) portals(v *view, daemons []*inventory.Object) []portal {
 			add(v, s)
 		}
 	}
-	for _, pid := range fs.engineProcesses(daemons) {
-		fs.addListening(pid, add)
+	for _, pid := range fs.engineProcesses(h) {
+		fs.addListening(pid, h.views, add)
 	}
 	slices.SortStableFunc(found, func(a, b portal) int { return cmp.Compare(a.path, b.path) })
 	return slices.CompactFunc(found, func(a, b portal) bool { return a.node == b.node })
@@ -82,12 +82,10 @@ func (fs procfs) portals(v *view, daemons []*inventory.Object) []portal {
 
 // engineProcesses returns the daemons of the snapshot, and what is called like
 // an engine.
-func (fs procfs) engineProcesses(daemons []*inventory.Object) []int {
+func (fs procfs) engineProcesses(h *home) []int {
 	var engines []int
-	for _, d := range daemons {
-		if pid, _, ok := inventory.DaemonPid.Of(d); ok && pid > 0 {
-			engines = append(engines, int(pid))
-		}
+	for _, p := range h.engines {
+		engines = append(engines, p.pid)
 	}
 	pids, _ := fs.pids()
 	for _, pid := range pids {
@@ -101,7 +99,7 @@ func (fs procfs) engineProcesses(daemons []*inventory.Object) []int {
 
 // addListening adds the unix sockets on which process pid listens, in its own
 // view. One that cannot be read adds nothing: the known paths remain.
-func (fs procfs) addListening(pid int, add func(*view, string)) {
+func (fs procfs) addListening(pid int, vs views, add func(*view, string)) {
 	p, err := fs.open(pid)
 	if err != nil {
 		return
@@ -120,11 +118,10 @@ func (fs procfs) addListening(pid int, add func(*view, string)) {
 	if err != nil || len(held) == 0 {
 		return
 	}
-	v, err := p.view()
+	v, err := vs.of(p)
 	if err != nil {
 		return
 	}
-	defer v.close()
 	for inode := range held {
 		add(v, names[inode])
 	}

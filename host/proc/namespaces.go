@@ -41,24 +41,19 @@ type home struct {
 	nets    map[string]bool // network namespaces of the engines: what "--net host" gives
 	peers   peers           // peer groups of the host's and the engines' mounts
 	peerErr error           // why peers may lack some
-	engines []engine
+	self    *process
+	engines []*process // the engines themselves
+	views   views      // what file trees they all see
 }
 
-// An engine is a daemon's process.
-type engine struct {
-	ref inventory.Ref
-	*process
-}
-
-// home reads what is the host's own: of process 1, or of ourselves where a
+// home reads what is the host's own, until it is closed: of process 1, or of ourselves where a
 // security module hides process 1 even from root.
 func (fs procfs) home(daemons []*inventory.Object) (*home, error) {
 	self, err := fs.self()
 	if err != nil {
 		return nil, err
 	}
-	defer self.close()
-	h := &home{nets: map[string]bool{}, peers: peers{}}
+	h := &home{nets: map[string]bool{}, peers: peers{}, self: self, views: views{}}
 	h.ns, h.err = fs.hostNamespaces(self)
 	h.addPeers(self)
 	for _, d := range daemons {
@@ -90,7 +85,7 @@ func (h *home) addEngine(fs procfs, d *inventory.Object) {
 		unread(d, "OwnNamespaces", err)
 		return
 	}
-	h.engines = append(h.engines, engine{d.Ref, p})
+	h.engines = append(h.engines, p)
 	h.addPeers(p)
 	ns, err := p.namespaces()
 	if err = errors.Join(err, h.err); err != nil {
@@ -102,19 +97,21 @@ func (h *home) addEngine(fs procfs, d *inventory.Object) {
 }
 
 func (h *home) addPeers(p *process) {
-	mounts, err := p.mounts()
+	v, err := h.views.of(p)
 	if err != nil {
 		h.peerErr = errors.Join(h.peerErr, err)
 		return
 	}
-	for group := range peersOf(mounts) {
+	for group := range peersOf(v.mounts) {
 		h.peers[group] = true
 	}
 }
 
 func (h *home) close() {
-	for _, e := range h.engines {
-		e.close()
+	h.views.close()
+	h.self.close()
+	for _, p := range h.engines {
+		p.close()
 	}
 }
 
