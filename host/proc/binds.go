@@ -26,7 +26,11 @@ func (c *Containers) bindSources(ctx context.Context, s *inventory.Snapshot, h *
 		}
 		return nil
 	}
-	b := &binds{v, c.root.portals(v, h, s.Of(inventory.Daemon)), map[string]answer{}}
+	doors, err := c.root.portals(v, h, s.Of(inventory.Daemon))
+	if err != nil {
+		s.Gaps = append(s.Gaps, inventory.Gap{Source: c.Name(), Reason: "BindSources may miss engine sockets: " + err.Error()})
+	}
+	b := &binds{v, doors, map[string]answer{}}
 	for _, o := range s.Of(inventory.Container) {
 		if err := ctx.Err(); err != nil {
 			return err

@@ -3,6 +3,8 @@ package proc
 import (
 	"bytes"
 	"cmp"
+	"errors"
+	"fmt"
 	"os"
 	"path"
 	"slices"
@@ -49,8 +51,9 @@ type portal struct {
 
 // portals finds the engine sockets of the host: by their known paths, by the
 // names of the daemons in the snapshot, and by what the engines' processes
-// listen on. No directory is walked.
-func (fs procfs) portals(v *view, h *home, daemons []*inventory.Object) []portal {
+// listen on. No directory is walked. With an error what was found is right, but
+// may not be all.
+func (fs procfs) portals(v *view, h *home, daemons []*inventory.Object) ([]portal, error) {
 	var found []portal
 	add := func(v *view, name string) {
 		if p, err := v.resolve(name); err == nil && p.kind == "socket" {
@@ -73,11 +76,14 @@ func (fs procfs) portals(v *view, h *home, daemons []*inventory.Object) []portal
 			add(v, s)
 		}
 	}
+	var errs error
 	for _, pid := range fs.engineProcesses(h) {
-		fs.addListening(pid, h.views, add)
+		if err := fs.addListening(pid, h.views, add); err != nil && !gone(err) {
+			errs = errors.Join(errs, fmt.Errorf("sockets of %s: %w", fs.comm(pid), err))
+		}
 	}
 	slices.SortStableFunc(found, func(a, b portal) int { return cmp.Compare(a.path, b.path) })
-	return slices.CompactFunc(found, func(a, b portal) bool { return a.node == b.node })
+	return slices.CompactFunc(found, func(a, b portal) bool { return a.node == b.node }), errs
 }
 
 // engineProcesses returns the daemons of the snapshot, and what is called like
@@ -98,16 +104,16 @@ func (fs procfs) engineProcesses(h *home) []int {
 }
 
 // addListening adds the unix sockets on which process pid listens, in its own
-// view. One that cannot be read adds nothing: the known paths remain.
-func (fs procfs) addListening(pid int, vs views, add func(*view, string)) {
+// view.
+func (fs procfs) addListening(pid int, vs views, add func(*view, string)) error {
 	p, err := fs.open(pid)
 	if err != nil {
-		return
+		return err
 	}
 	defer p.close()
 	text, err := p.read("net/unix")
 	if err != nil {
-		return
+		return err
 	}
 	names := parseUnix(text)
 	want := make(map[uint64]bool, len(names))
@@ -116,15 +122,16 @@ func (fs procfs) addListening(pid int, vs views, add func(*view, string)) {
 	}
 	held, err := fs.holders([]int{pid}, want, filesMost)
 	if err != nil || len(held) == 0 {
-		return
+		return err
 	}
 	v, err := vs.of(p)
 	if err != nil {
-		return
+		return err
 	}
 	for inode := range held {
 		add(v, names[inode])
 	}
+	return nil
 }
 
 // parseUnix reads a /proc/PID/net/unix, unix(7) and proc_pid_net(5): the paths

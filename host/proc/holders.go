@@ -32,7 +32,7 @@ func (fs procfs) holders(pids []int, want map[uint64]bool, budget int) (map[uint
 		}
 		inodes, n, err := fs.sockets(pid, budget)
 		budget -= n
-		if err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, unix.ESRCH) {
+		if err != nil && !gone(err) {
 			errs = err
 			continue
 		}
@@ -51,6 +51,11 @@ func (fs procfs) holders(pids []int, want map[uint64]bool, budget int) (map[uint
 		errs = errors.Join(errs, errors.New("too many open files to ask them all whose a socket is"))
 	}
 	return found, errs
+}
+
+// gone reports whether a process has ended while it was being read.
+func gone(err error) bool {
+	return errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH)
 }
 
 // sockets returns the inodes of the sockets that pid has open, after asking n

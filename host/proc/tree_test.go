@@ -5,9 +5,11 @@ import (
 	"errors"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"casco/loop/inventory"
@@ -337,5 +339,54 @@ func TestSelfCanBeRead(t *testing.T) {
 	}
 	if _, err := procfs("/proc").open(1 << 30); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("process %s: %v", strconv.Itoa(1<<30), err)
+	}
+}
+
+// TestUserNamespace reads a process that is root in a user namespace, as the
+// first one of a container is with userns-remap.
+func TestUserNamespace(t *testing.T) {
+	cmd := exec.Command("/bin/sh", "-c", "echo ready; read wait")
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ids := []syscall.SysProcIDMap{{ContainerID: 0, HostID: 231072, Size: 65536}}
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags: syscall.CLONE_NEWUSER, UidMappings: ids, GidMappings: ids,
+		Credential: &syscall.Credential{Uid: 0, Gid: 0},
+	}
+	if err := cmd.Start(); err != nil {
+		t.Skip("no right to make a user namespace for other users: ", err)
+	}
+	defer cmd.Wait()
+	defer stdin.Close()
+	if _, err := stdout.Read(make([]byte, 5)); err != nil {
+		t.Fatal(err)
+	}
+	p, err := procfs("/proc").open(cmd.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.close()
+	got, missing := reads(p.privileges)
+	if got["RootUid"] != int64(231072) || got["Uid"] != int64(231072) || len(missing) > 0 {
+		t.Errorf("RootUid %v, Uid %v, missing %v", got["RootUid"], got["Uid"], missing)
+	}
+	ns, err := p.namespaces()
+	if err != nil {
+		t.Fatal(err)
+	}
+	self, err := procfs("/proc").self()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer self.close()
+	ours, err := self.namespaces()
+	if diff := cmp.Diff([]string{"user"}, ns.without(ours)); diff != "" || err != nil {
+		t.Errorf("%v\n%s", err, diff)
 	}
 }
