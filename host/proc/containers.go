@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	"casco/loop/inventory"
@@ -63,9 +64,11 @@ type subject struct {
 	id     string
 	cgroup *cgroup
 	*reading
-	net  string     // identity of its network namespace, "" unknown
-	shun bool       // others are in net: only the container's own sockets are its listeners
-	ears []listener // its listeners
+	net     string     // identity of its network namespace, "" unknown
+	crowded bool       // others are in net: only its own sockets are its listeners
+	ears    []listener // its listeners
+	heardBy string     // what was asked for them
+	deaf    error      // why ears is not all
 }
 
 // Read implements inventory.Source. It changes the container and daemon
@@ -176,9 +179,16 @@ func shareNets(subjects []*subject, h *home) {
 			}
 			slices.Sort(names)
 			sub.put("SharesNet", names, nil)
-			sub.shun = len(names) > 0 || h.nets[net] || h.ns["net"] == net
+			sub.crowded = len(names) > 0 || h.nets[net] || h.ns["net"] == net || joins(sub.Object)
 		}
 	}
+}
+
+// joins reports whether o was told to use a network namespace that is not its
+// own. It may be that of a host or a container that cannot be seen from here.
+func joins(o *inventory.Object) bool {
+	mode, _, _ := inventory.NetworkMode.Of(o)
+	return mode == "host" || strings.HasPrefix(mode, "container:")
 }
 
 // errNetUnknown: without knowing the namespace, a host's sockets could be

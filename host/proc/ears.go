@@ -49,10 +49,9 @@ func (c *Containers) listeners(ctx context.Context, subjects []*subject, h *home
 		}
 		if err == nil {
 			err = c.ears(sub, net.socks, dns)
+			sub.heardBy = net.source
 		}
-		if err != nil {
-			unread(sub.Object, "Listeners", err)
-		}
+		sub.deaf = err
 	})
 	if err != nil {
 		return err
@@ -61,22 +60,24 @@ func (c *Containers) listeners(ctx context.Context, subjects []*subject, h *home
 		c.banners(ctx, subjects)
 	}
 	for _, sub := range subjects {
-		if _, failed := sub.Unread["Listeners"]; failed {
+		if sub.deaf != nil {
+			unread(sub.Object, "Listeners", sub.deaf)
 			continue
 		}
 		list := make([]any, 0, len(sub.ears))
 		for _, l := range sub.ears {
 			list = append(list, l.fields())
 		}
-		note(sub.Object, "Listeners", "sock_diag in "+sub.at+"/ns/net", list)
+		note(sub.Object, "Listeners", sub.heardBy, list)
 	}
 	return nil
 }
 
 // A netDump is what waits in one network namespace.
 type netDump struct {
-	socks []socket
-	err   error
+	socks  []socket
+	source string
+	err    error
 }
 
 // dumps asks each network namespace of the subjects once.
@@ -91,7 +92,7 @@ func dumps(ctx context.Context, subjects []*subject) (map[string]*netDump, error
 	}
 	err := each(ctx, first, func(sub *subject) {
 		n := nets[sub.net]
-		n.socks, n.err = sub.listening()
+		n.socks, n.source, n.err = sub.listening()
 		sortSockets(n.socks)
 	})
 	nets[""] = &netDump{}
@@ -137,8 +138,11 @@ func (c *Containers) ears(sub *subject, socks []socket, dns map[uint64]holder) e
 	if err == nil {
 		found, err = c.root.holders(pids, wanted(socks, dns), filesMost)
 	}
-	if err != nil && sub.shun {
+	if err != nil && sub.crowded {
 		return err // a socket that was not found could be the container's, or not
+	}
+	if err != nil {
+		unread(sub.Object, "Listeners.Pid", err)
 	}
 	for _, s := range socks {
 		own, mine := found[s.inode]
@@ -146,7 +150,7 @@ func (c *Containers) ears(sub *subject, socks []socket, dns map[uint64]holder) e
 		switch {
 		case mine:
 			sub.ears = append(sub.ears, listener{socket: s, holder: own})
-		case sub.shun:
+		case sub.crowded:
 		case foreign:
 			sub.ears = append(sub.ears, listener{socket: s, holder: engine, foreign: true})
 		default: // in the container's own namespace, held by the kernel or by we know not whom

@@ -139,6 +139,7 @@ func note(o *inventory.Object, field, source string, v any) {
 		o.Sources = map[string]string{}
 	}
 	o.Fields[field], o.Sources[field] = v, source
+	delete(o.Unread, field)
 }
 
 // unread says on o why a field is not there.

@@ -38,7 +38,7 @@ func (l *Listeners) Read(ctx context.Context, s *inventory.Snapshot) error {
 		return err
 	}
 	defer p.close()
-	socks, err := p.listening()
+	socks, source, err := p.listening()
 	if err != nil {
 		return err
 	}
@@ -58,7 +58,7 @@ func (l *Listeners) Read(ctx context.Context, s *inventory.Snapshot) error {
 	now := time.Now().UTC()
 	sortSockets(socks)
 	for _, sock := range socks {
-		o := object(sock, p.at, now)
+		o := object(sock, source, now)
 		if s.Find(o.Ref) != nil {
 			continue // SO_REUSEPORT: one of several sockets of a server
 		}
@@ -79,10 +79,10 @@ func (l *Listeners) Read(ctx context.Context, s *inventory.Snapshot) error {
 }
 
 // object is a listening socket, named proto:addr:port.
-func object(sock socket, at string, now time.Time) *inventory.Object {
+func object(sock socket, source string, now time.Time) *inventory.Object {
 	return &inventory.Object{
 		Ref:    inventory.Ref{Kind: inventory.Listener, Name: sock.proto + ":" + sock.at.String()},
-		Source: "sock_diag in " + at + "/ns/net",
+		Source: source,
 		Read:   now,
 		Fields: map[string]any{
 			"Proto": sock.proto,

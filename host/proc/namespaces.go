@@ -54,22 +54,25 @@ func (fs procfs) home(daemons []*inventory.Object) (*home, error) {
 		return nil, err
 	}
 	h := &home{nets: map[string]bool{}, peers: peers{}, self: self, views: views{}}
-	h.ns, h.err = fs.hostNamespaces(self)
 	h.addPeers(self)
+	h.addHost(fs)
 	for _, d := range daemons {
 		h.addEngine(fs, d)
 	}
 	return h, nil
 }
 
-func (fs procfs) hostNamespaces(self *process) (namespaces, error) {
+// addHost reads process 1, and falls back to ourselves.
+func (h *home) addHost(fs procfs) {
 	if first, err := fs.open(1); err == nil {
 		defer first.close()
 		if ns, err := first.namespaces(); err == nil {
-			return ns, nil
+			h.ns = ns
+			h.addPeers(first)
+			return
 		}
 	}
-	return self.namespaces()
+	h.ns, h.err = h.self.namespaces()
 }
 
 // addEngine holds the process of daemon d, if it can be seen from here, and

@@ -33,25 +33,24 @@ const (
 // listening returns the sockets that wait in the network namespace of p. It
 // asks sock_diag(7) for those alone: 0.08 ms, where reading /proc/PID/net/tcp
 // and tcp6 takes 8 ms (kernel 6.18). It reads those files where the namespace
-// cannot be entered, or the kernel has no inet_diag.
-func (p *process) listening() ([]socket, error) {
+// cannot be entered, or the kernel has no inet_diag. source is what was asked.
+func (p *process) listening() (socks []socket, source string, err error) {
 	fd, err := p.handle("ns/net", unix.O_RDONLY)
 	if err == nil {
 		defer unix.Close(fd)
-		var socks []socket
 		err = inNetNS(fd, func() (err error) {
 			socks, err = dump()
 			return err
 		})
 		if err == nil {
-			return socks, nil
+			return socks, "sock_diag in " + p.at + "/ns/net", nil
 		}
 	}
 	socks, ferr := p.listeningByFile()
 	if ferr != nil {
-		return nil, errors.Join(err, ferr)
+		return nil, "", errors.Join(err, ferr)
 	}
-	return socks, nil
+	return socks, p.at + "/net", nil
 }
 
 // dump asks for the waiting sockets of the thread's network namespace.
