@@ -1,0 +1,112 @@
+package compose
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// A command is the compose program of this machine: the plugin ("docker
+// compose", version 2 and later) or the older docker-compose.
+type command struct {
+	argv []string
+	env  []string
+}
+
+// findCompose returns the program, talking to the engine at host.
+func findCompose(ctx context.Context, host string) (command, error) {
+	env := append(os.Environ(), "DOCKER_HOST="+host, "DOCKER_CONTEXT=")
+	for _, argv := range [][]string{{"docker", "compose"}, {"docker-compose"}} {
+		c := command{argv, env}
+		if _, err := c.run(ctx, nil, "version"); err == nil {
+			return c, nil
+		}
+	}
+	return command{}, errors.New("neither docker compose nor docker-compose is installed: the owner of this container is missing")
+}
+
+// run returns what the program printed. Its own words are the error.
+func (c command) run(ctx context.Context, stdin []byte, args ...string) (string, error) {
+	argv := append(c.argv[1:len(c.argv):len(c.argv)], args...)
+	cmd := exec.CommandContext(ctx, c.argv[0], argv...)
+	cmd.Env, cmd.Stdin = c.env, bytes.NewReader(stdin)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Run(); err != nil {
+		return "", fmt.Errorf("%s %s: %w: %s", strings.Join(c.argv, " "), args[len(args)-1], err, lastLines(errs.String(), 3))
+	}
+	return out.String(), nil
+}
+
+func lastLines(s string, n int) string {
+	lines := strings.Split(strings.TrimSpace(s), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "; ")
+}
+
+func (p project) args(files []string) []string {
+	args := []string{"--project-name", p.Name, "--project-directory", p.Dir}
+	for _, f := range files {
+		args = append(args, "--file", f)
+	}
+	if p.Env != "" {
+		args = append(args, "--env-file", p.Env)
+	}
+	return args
+}
+
+// hash is the digest that Compose computes of the service in these files; it
+// writes the same one on the containers that it makes.
+func (c command) hash(ctx context.Context, p project, files []string) (string, error) {
+	out, err := c.run(ctx, nil, append(p.args(files), "config", "--hash", p.Service)...)
+	if err != nil {
+		return "", err
+	}
+	for line := range strings.Lines(out) {
+		if f := strings.Fields(line); len(f) == 2 && f[0] == p.Service {
+			return f[1], nil
+		}
+	}
+	return "", fmt.Errorf("compose says no digest of service %q", p.Service)
+}
+
+// reads has Compose read the project with the content now in place of file.
+// The copy stands beside the file, so that what it names by a relative path is
+// found, and is gone when reads returns.
+func (c command) reads(ctx context.Context, p project, file string, now []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(file), ".casco-*.yaml")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(now)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	var files []string
+	for _, name := range p.Files {
+		if name == file {
+			name = f.Name()
+		}
+		files = append(files, name)
+	}
+	if _, err := c.run(ctx, nil, append(p.args(files), "config", "--quiet")...); err != nil {
+		return fmt.Errorf("compose does not take the changed file: %w", err)
+	}
+	return nil
+}
+
+// up brings the service to what its file says. Other services are left alone,
+// and nothing is built or pulled that is there.
+func (c command) up(ctx context.Context, p project, running bool) error {
+	how := []string{"up", "--detach", "--no-deps", "--no-build", p.Service}
+	if !running {
+		how = []string{"up", "--no-start", "--no-deps", "--no-build", p.Service}
+	}
+	_, err := c.run(ctx, nil, append(p.args(p.Files), how...)...)
+	return err
+}

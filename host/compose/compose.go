@@ -1,0 +1,316 @@
+// Package compose changes containers that Docker Compose owns, where Compose
+// will find the change again: in the project's own file.
+//
+// A container of a project that is created again behind Compose's back loses
+// the change at the next "compose up". So the hand of this package edits the
+// file that the container's labels name, byte-exact outside the change, and has
+// Compose bring the one service up. It refuses rather than guesses: where the
+// file or its variables are no longer what the container was made from, Compose
+// itself would change more than was planned.
+//
+// The hand runs "docker compose", or docker-compose where that is what the
+// machine has; it passes every argument on its own, never through a shell.
+package compose
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"casco/internal/atomicfile"
+	"casco/lang"
+	"casco/loop/apply"
+	"casco/loop/inventory"
+	"casco/loop/plan"
+)
+
+// Hand is the name of the hand in plans.
+const Hand = "compose"
+
+// An Engine answers calls of the Docker Engine API; package docker's Client is
+// one. Host is its address, for the compose program.
+type Engine interface {
+	Call(ctx context.Context, method, path string, in, out any) error
+	Host() string
+}
+
+// A Service is the hand that changes one service of a project.
+type Service struct{ engine Engine }
+
+// New returns the hand for the projects on e.
+func New(e Engine) *Service { return &Service{e} }
+
+// Means are the fields of a container that a Compose file can set.
+func Means() []plan.Means {
+	undo := lang.Text{
+		En: "the file is put back to the byte and the service is brought up from it again",
+		Es: "el archivo se repone byte a byte y el servicio se levanta de nuevo desde él",
+	}
+	var ms []plan.Means
+	for _, field := range fields() {
+		ms = append(ms, plan.Means{
+			Kind: inventory.Container, Field: field, Owner: inventory.OwnerCompose, Hand: Hand, Cost: plan.Recreate, Undo: undo,
+			Reads: []string{"Config.Labels.com.docker.compose.config-hash"},
+		})
+	}
+	return ms
+}
+
+// A project is what a container's labels say of where it came from
+// (docker/compose, pkg/api/labels.go).
+type project struct {
+	Name    string   `json:"name"`
+	Service string   `json:"service"`
+	Dir     string   `json:"dir"`
+	Files   []string `json:"files"`
+	Env     string   `json:"env,omitempty"` // file of variables
+	Hash    string   `json:"hash"`          // of the service's configuration, as Compose computes it
+}
+
+// undo is what Prepare leaves: the file as it was, and as it will be.
+type undo struct {
+	Project project `json:"project"`
+	File    string  `json:"file"`
+	Was     []byte  `json:"was"`  // base64 in JSON
+	Ours    string  `json:"ours"` // SHA-256 of what Do writes, hex
+	Running bool    `json:"running"`
+}
+
+// Prepare implements apply.Hand. It makes the new file in memory and has
+// Compose read it, so that Do has little left that can fail.
+func (h *Service) Prepare(ctx context.Context, st plan.Step) (json.RawMessage, error) {
+	c, err := h.inspect(ctx, st.Ref.Name)
+	if err != nil {
+		return nil, err
+	}
+	p, err := c.project()
+	if err != nil {
+		return nil, err
+	}
+	file, was, now, err := p.edited(st.Sets)
+	if err != nil {
+		return nil, err
+	}
+	cmd, err := findCompose(ctx, h.engine.Host())
+	if err != nil {
+		return nil, err
+	}
+	if hash, err := cmd.hash(ctx, p, p.Files); err != nil {
+		return nil, err
+	} else if hash != p.Hash {
+		return nil, fmt.Errorf("%s is not what %s was made from (it was edited since, or needs variables that are not set here): bring it up with compose first, then plan again",
+			strings.Join(p.Files, ", "), st.Ref)
+	}
+	if err := cmd.reads(ctx, p, file, now); err != nil {
+		return nil, err
+	}
+	return json.Marshal(undo{p, file, was, digest(now), c.State.Running})
+}
+
+// Do implements apply.Hand.
+func (h *Service) Do(ctx context.Context, st plan.Step, raw json.RawMessage) error {
+	var u undo
+	if err := json.Unmarshal(raw, &u); err != nil {
+		return err
+	}
+	_, _, now, err := u.Project.edited(st.Sets)
+	if err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if digest(now) != u.Ours {
+		return fmt.Errorf("%s was changed meanwhile", u.File)
+	}
+	if err := atomicfile.Write(u.File, now, 0o644); err != nil {
+		return err
+	}
+	return h.up(ctx, st, u)
+}
+
+// Undo implements apply.Hand.
+func (h *Service) Undo(ctx context.Context, st plan.Step, raw json.RawMessage) error {
+	var u undo
+	if err := json.Unmarshal(raw, &u); err != nil {
+		return err
+	}
+	is, err := os.ReadFile(u.File)
+	if err != nil {
+		return err
+	}
+	switch {
+	case bytes.Equal(is, u.Was):
+		// Never written, or put back already; the service may still be ours.
+	case digest(is) == u.Ours:
+		if err := atomicfile.Write(u.File, u.Was, 0o644); err != nil {
+			return err
+		}
+	default:
+		return fmt.Errorf("%s was changed by somebody since; put it right by hand", u.File)
+	}
+	c, err := h.inspect(ctx, st.Ref.Name)
+	if err == nil && c.Config.Labels[labelHash] == u.Project.Hash && c.State.Running == u.Running {
+		return nil
+	}
+	return h.up(ctx, st, u)
+}
+
+// Foreign implements apply.Watchful.
+func (h *Service) Foreign(_ context.Context, _ plan.Step, raw json.RawMessage) ([]apply.Conflict, error) {
+	var u undo
+	if err := json.Unmarshal(raw, &u); err != nil {
+		return nil, err
+	}
+	is, err := os.ReadFile(u.File)
+	if err != nil {
+		return nil, err
+	}
+	if d := digest(is); d != u.Ours && !bytes.Equal(is, u.Was) {
+		return []apply.Conflict{{What: "file/" + u.File, Before: "sha256 " + digest(u.Was), Ours: "sha256 " + u.Ours, Now: "sha256 " + d}}, nil
+	}
+	return nil, nil
+}
+
+// up has Compose bring the service to what the file says, and waits until it
+// stands.
+func (h *Service) up(ctx context.Context, st plan.Step, u undo) error {
+	cmd, err := findCompose(ctx, h.engine.Host())
+	if err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := cmd.up(ctx, u.Project, u.Running); err != nil {
+		return err
+	}
+	if !u.Running {
+		return nil
+	}
+	return h.stands(ctx, st.Ref.Name)
+}
+
+// Waiting for a service: its healthcheck may take its time, one without must
+// stay up for settle.
+const (
+	patience = 60 * time.Second
+	settle   = 2 * time.Second
+	pause    = 100 * time.Millisecond
+)
+
+// stands waits until the container is healthy, or, without a healthcheck, has
+// been up for a while without a restart.
+func (h *Service) stands(ctx context.Context, name string) error {
+	deadline := time.Now().Add(patience)
+	begun := time.Now()
+	for {
+		c, err := h.inspect(ctx, name)
+		if err != nil {
+			return err
+		}
+		switch {
+		case !c.State.Running || c.State.Restarting || c.RestartCount > 0:
+			return fmt.Errorf("%s does not stay up: %s, exit code %d", name, c.State.Status, c.State.ExitCode)
+		case c.State.Health == nil && time.Since(begun) >= settle:
+			return nil
+		case c.State.Health != nil && c.State.Health.Status == "healthy":
+			return nil
+		case c.State.Health != nil && c.State.Health.Status == "unhealthy":
+			return fmt.Errorf("%s is unhealthy", name)
+		case time.Now().After(deadline):
+			return fmt.Errorf("%s was not healthy within %s", name, patience)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(pause):
+		}
+	}
+}
+
+// A container is the part of its inspection that this hand needs.
+type container struct {
+	Config struct{ Labels map[string]string }
+	State  struct {
+		Running, Restarting bool
+		Status              string
+		ExitCode            int
+		Health              *struct{ Status string }
+	}
+	RestartCount int
+}
+
+func (h *Service) inspect(ctx context.Context, name string) (*container, error) {
+	c := new(container)
+	return c, h.engine.Call(ctx, "GET", "/containers/"+name+"/json", nil, c)
+}
+
+const (
+	label     = "com.docker.compose."
+	labelHash = label + "config-hash"
+)
+
+func (c *container) project() (project, error) {
+	l := c.Config.Labels
+	p := project{
+		Name: l[label+"project"], Service: l[label+"service"], Dir: l[label+"project.working_dir"],
+		Env: l[label+"project.environment_file"], Hash: l[labelHash],
+	}
+	for f := range strings.SplitSeq(l[label+"project.config_files"], ",") {
+		if f != "" && !filepath.IsAbs(f) {
+			f = filepath.Join(p.Dir, f)
+		}
+		if f != "" {
+			p.Files = append(p.Files, f)
+		}
+	}
+	if p.Service == "" || p.Dir == "" || len(p.Files) == 0 || p.Hash == "" {
+		return p, errors.New("its labels do not say which compose file it was made from")
+	}
+	if l[label+"oneoff"] == "True" {
+		return p, errors.New("it was made by compose run, not by the project")
+	}
+	return p, nil
+}
+
+// edited returns the file of the project that has the last word on the service,
+// as it is and with the sets made in it.
+func (p project) edited(sets []plan.Set) (file string, was, now []byte, err error) {
+	for _, f := range p.Files {
+		src, err := os.ReadFile(f)
+		if err != nil {
+			return "", nil, nil, fmt.Errorf("the project's file: %w", err)
+		}
+		d, err := parse(src)
+		if err != nil {
+			return "", nil, nil, fmt.Errorf("%s: %w", f, err)
+		}
+		if d.service(p.Service) != nil {
+			file, was = f, src
+		}
+	}
+	if file == "" {
+		return "", nil, nil, fmt.Errorf("no file of the project has service %q", p.Service)
+	}
+	now = was
+	for _, s := range ordered(sets) {
+		if now, err = edit(now, p.Service, s); err != nil {
+			return "", nil, nil, fmt.Errorf("%s: %w", file, err)
+		}
+	}
+	return file, was, now, nil
+}
+
+func digest(b []byte) string {
+	h := sha256.Sum256(b)
+	return hex.EncodeToString(h[:])
+}
