@@ -23,6 +23,7 @@
 package proc
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -99,7 +100,8 @@ func readAt(dir int, name string) ([]byte, error) {
 		return nil, err
 	}
 	defer unix.Close(fd)
-	b := make([]byte, 0, 4096)
+	var buf [4096]byte // enough for most, and not on the heap
+	b := buf[:0]
 	for {
 		n, err := unix.Read(fd, b[len(b):cap(b)])
 		switch {
@@ -108,7 +110,7 @@ func readAt(dir int, name string) ([]byte, error) {
 		case err != nil:
 			return nil, err
 		case n == 0:
-			return b, nil
+			return bytes.Clone(b), nil
 		case len(b) > readLimit:
 			return nil, fmt.Errorf("longer than %d bytes", readLimit)
 		}

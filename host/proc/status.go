@@ -11,16 +11,17 @@ import (
 	"github.com/moby/sys/capability"
 )
 
-// A status is what casco wants of /proc/PID/status, proc_pid_status(5): the
-// lines by their key.
+// A status is what casco wants of /proc/PID/status, proc_pid_status(5): some of
+// its lines, by their key.
 type status map[string]string
 
 func parseStatus(text []byte) status {
 	st := status{}
 	for line := range bytes.Lines(text) {
-		key, value, ok := strings.Cut(string(line), ":")
-		if ok {
-			st[key] = strings.TrimSpace(value)
+		key, value, _ := bytes.Cut(line, []byte(":"))
+		switch string(key) {
+		case "CapEff", "CapBnd", "Uid", "Seccomp", "NoNewPrivs":
+			st[string(key)] = string(bytes.TrimSpace(value))
 		}
 	}
 	return st
