@@ -1,0 +1,81 @@
+package checks
+
+import (
+	"strings"
+
+	"casco/lang"
+	"casco/loop/audit"
+	"casco/loop/inventory"
+)
+
+// What a bounded log of json-file keeps: as much as the driver "local" does by
+// default (Docker manual, "Local file logging driver": 5 files of 20 MB).
+const (
+	logMaxSize = "20m"
+	logMaxFile = "5"
+)
+
+var containerLogBounds = &audit.Check{
+	ID:    "container-log-bounds",
+	Title: lang.Text{En: "Container's log grows without bound", Es: "El registro del contenedor crece sin límite"},
+	Why: lang.Text{
+		En: "Whoever makes it write fills the host's disk, and with it stops every container.",
+		Es: "Quien lo haga escribir llena el disco del anfitrión y con ello detiene todos los contenedores.",
+	},
+	Remedy: lang.Text{
+		En: "Set log-opts max-size and max-file in the engine's configuration, and create the container again. No log is deleted for it: ship old ones first.",
+		Es: "Ponga log-opts max-size y max-file en la configuración del motor y vuelva a crear el contenedor. No se borra registro alguno: envíe antes los viejos.",
+	},
+	Severity: audit.Medium,
+	Domains:  operates,
+	Controls: forLogs,
+	Kind:     inventory.Container,
+	Eval:     evalContainerLog,
+}
+
+// evalContainerLog judges the drivers that write files without end by themselves:
+// only json-file does (Docker manual, "JSON File logging driver": max-size is
+// unlimited by default).
+func evalContainerLog(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
+	driver, fact, ok := inventory.LogDriver.Of(o)
+	opts, optFact, okOpts := inventory.LogConfig.Of(o)
+	if !ok && settled(o) {
+		return audit.Untold(fact)
+	}
+	evidence := known(fact, optFact)
+	if driver == "" { // a request without a driver takes the engine's, and its options
+		def, engine, told := inventory.DaemonLogDriver.Of(engineOf(s))
+		if !told {
+			return audit.Untold(engine, fact)
+		}
+		inherited, engineOpts, told := inventory.DaemonLogOpts.Of(engineOf(s))
+		driver, evidence = def, append(evidence, known(engine, engineOpts)...)
+		if told && len(opts) == 0 {
+			opts, okOpts = inherited, true
+		}
+	}
+	switch {
+	case driver != "json-file":
+		return audit.Good(evidence...)
+	case !okOpts:
+		return audit.Untold(optFact, fact)
+	case sizeBounded(asString(opts["max-size"])):
+		return audit.Good(evidence...)
+	}
+	wanted := map[string]any{"max-file": logMaxFile}
+	for k, v := range opts {
+		wanted[k] = v
+	}
+	wanted["max-size"] = logMaxSize
+	return audit.Bad(evidence...).Wanting(
+		audit.Want{Ref: o.Ref, Field: inventory.LogDriver.Path, Value: driver},
+		audit.Want{Ref: o.Ref, Field: inventory.LogConfig.Path, Value: wanted, Breaks: lang.Text{
+			En: "Lines older than the newest 100 MB are no longer kept on the host.",
+			Es: "Las líneas anteriores a los últimos 100 MB dejan de guardarse en el anfitrión.",
+		}})
+}
+
+// sizeBounded reports whether max-size is a size: "", "-1" and "0" bound nothing.
+func sizeBounded(size string) bool {
+	return strings.Trim(size, "0bBkKmMgGiI. ") != "" && !strings.HasPrefix(size, "-")
+}
