@@ -53,7 +53,10 @@ var containerSensitiveMount = &audit.Check{
 		if root, _, ok := inventory.DaemonRootDir.Of(engineOf(s)); ok {
 			secret = append(slices.Clip(secret), path.Clean(root))
 		}
-		return judgeMounts(s, o, func(m mount) bool { return m.path != "" && sensitive(m.path, m.readOnly, secret) })
+		return judgeMounts(s, o, func(m mount) bool {
+			disk := m.typ == "volume" && within(m.path, "/dev") // the local driver mounts the file system on it
+			return disk || m.path != "" && sensitive(m.path, m.readOnly, secret)
+		})
 	},
 }
 
