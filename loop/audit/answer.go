@@ -131,6 +131,7 @@ var reported = map[string]string{
 	"Effective.log-driver":            "Info.LoggingDriver",
 	"Effective.no-new-privileges":     "Info.SecurityOptions",
 	"Effective.seccomp-profile":       "Info.SecurityOptions",
+	"Effective.selinux-enabled":       "Info.SecurityOptions",
 	"Effective.tlsverify":             "Listeners",
 	"Effective.userland-proxy":        "Proxies",
 	"Effective.userns-remap":          "Info.SecurityOptions",

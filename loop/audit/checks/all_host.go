@@ -2,7 +2,31 @@ package checks
 
 import "casco/loop/audit"
 
-// hostChecks lists the checks about one kind of object.
+// hostChecks lists the checks about the machine below the engine: its kernel,
+// accounts, sockets, software, and the registries and logins that it uses.
 func hostChecks() []*audit.Check {
-	return []*audit.Check{}
+	cs := []*audit.Check{
+		hostHardening,
+		hostVersion,
+		dockerAccounts,
+		accountUIDZero,
+		listenerEnginePort,
+		listenerAllAddresses,
+		registryInsecure,
+		registryPlain,
+		registryCredentials,
+		kernelLSM,
+		kernelLockdown,
+		kernelCgroup,
+		kernelCPUVulnerabilities,
+		kernelConfigIsolation,
+		kernelConfigHardening,
+		sysctlUserNamespaces,
+		packageUnneeded,
+		unitUnneeded,
+	}
+	for _, t := range kernelSettings {
+		cs = append(cs, t.check())
+	}
+	return cs
 }

@@ -1,0 +1,101 @@
+package checks
+
+import (
+	"net/netip"
+	"slices"
+
+	"casco/lang"
+	"casco/loop/audit"
+	"casco/loop/inventory"
+)
+
+// enginePorts are those on which engines answer without TLS by custom: 2375
+// (IANA: docker), 4243 (Docker before 0.9, still in old guides). Swarm's and
+// 2376, where TLS is the custom, are left to daemon-tls.
+var enginePorts = []int64{2375, 4243}
+
+var listenerEnginePort = &audit.Check{
+	ID:    "listener-engine-port",
+	Title: lang.Text{En: "A port known for the open engine API is reachable", Es: "Un puerto conocido por la API abierta del motor es alcanzable"},
+	Why: lang.Text{
+		En: "The whole Internet is searched for these ports all day; an engine, or a proxy in front of one, that answers there without a certificate is taken within hours.",
+		Es: "Toda Internet se rastrea a diario en busca de estos puertos; un motor, o un proxy ante uno, que responda allí sin certificado cae en horas.",
+	},
+	Remedy: lang.Text{
+		En: "Stop what listens there, or bind it to loopback or a unix socket; reach engines by DOCKER_HOST=ssh://.",
+		Es: "Detenga lo que escucha allí, o átelo a loopback o a un socket unix; acceda a los motores con DOCKER_HOST=ssh://.",
+	},
+	Severity: audit.High,
+	Domains:  []audit.Domain{audit.Security},
+	Controls: append(rowPorts[:len(rowPorts):len(rowPorts)], on("nist-800-190", "4.5.4")...),
+	Kind:     inventory.Listener,
+	About: func(o *inventory.Object) bool {
+		port, _, ok := inventory.ListenerPort.Of(o)
+		return !ok || slices.Contains(enginePorts, port)
+	},
+	Eval: func(_ *inventory.Snapshot, o *inventory.Object) audit.Answer {
+		port, portFact, portOK := inventory.ListenerPort.Of(o)
+		loopback, _, addrFact, addrOK := listensOn(o)
+		_, exe, _ := inventory.ListenerExe.Of(o)
+		switch {
+		case !portOK, !addrOK:
+			return audit.Untold(portFact, addrFact)
+		case slices.Contains(enginePorts, port) && !loopback:
+			return audit.Bad(addrFact, portFact, exe)
+		}
+		return audit.Good(addrFact, portFact)
+	},
+}
+
+var listenerAllAddresses = &audit.Check{
+	ID:    "listener-all-addresses",
+	Title: lang.Text{En: "A service of the host listens on every address", Es: "Un servicio del anfitrión escucha en todas las direcciones"},
+	Why: lang.Text{
+		En: "It is reached from every network of the host, those of its containers among them, even from an --internal one.",
+		Es: "Se alcanza desde toda red del anfitrión, incluidas las de sus contenedores, aun desde una --internal.",
+	},
+	Remedy: lang.Text{
+		En: "Stop it if nobody needs it; else bind it to the address that it serves, and let the host's firewall refuse it to the containers' networks.",
+		Es: "Deténgalo si nadie lo necesita; si no, átelo a la dirección que sirve, y que el cortafuegos lo niegue a las redes de contenedores.",
+	},
+	Severity: audit.Medium,
+	Domains:  []audit.Domain{audit.Security},
+	Controls: rowPorts,
+	Kind:     inventory.Listener,
+	Eval: func(_ *inventory.Snapshot, o *inventory.Object) audit.Answer {
+		_, everywhere, addrFact, ok := listensOn(o)
+		owner, ownerFact, owned := inventory.ListenerOwner.Of(o)
+		_, port, _ := inventory.ListenerPort.Of(o)
+		_, exe, _ := inventory.ListenerExe.Of(o)
+		switch {
+		case owner != "":
+			return audit.Beside(lang.Text{En: "a container owns it; its own checks judge it", Es: "es de un contenedor; lo juzgan sus propias comprobaciones"}, ownerFact)
+		case !ok:
+			return audit.Untold(addrFact)
+		case !everywhere:
+			return audit.Good(addrFact, port)
+		case !owned:
+			return audit.Untold(ownerFact, addrFact)
+		}
+		return audit.Question(lang.Text{
+			En: "Who needs this service, and from which networks?", Es: "¿Quién necesita este servicio, y desde qué redes?",
+		}, addrFact, port, exe)
+	},
+}
+
+// listensOn reads the address of a listener: on loopback, or on every address.
+func listensOn(o *inventory.Object) (loopback, everywhere bool, fact inventory.Fact, ok bool) {
+	text, fact, ok := inventory.ListenerAddr.Of(o)
+	if !ok {
+		return false, false, fact, false
+	}
+	if text == "*" {
+		return false, true, fact, true
+	}
+	addr, err := netip.ParseAddr(text)
+	if err != nil {
+		fact.Err = "is no address: " + text
+		return false, false, fact, false
+	}
+	return addr.Unmap().IsLoopback(), addr.IsUnspecified(), fact, true
+}
