@@ -8,11 +8,11 @@ import (
 	"casco/loop/inventory"
 )
 
-// What a bounded log of json-file keeps: as much as the driver "local" does by
-// default (Docker manual, "Local file logging driver": 5 files of 20 MB).
+// What a bounded log of json-file keeps: the example of Docker's manual ("JSON
+// File logging driver"), which daemon-log-bounds wants for the engine too.
 const (
-	logMaxSize = "20m"
-	logMaxFile = "5"
+	logMaxSize = "10m"
+	logMaxFile = "3"
 )
 
 var containerLogBounds = &audit.Check{
@@ -70,8 +70,8 @@ func evalContainerLog(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
 	return audit.Bad(evidence...).Wanting(
 		audit.Want{Ref: o.Ref, Field: inventory.LogDriver.Path, Value: driver},
 		audit.Want{Ref: o.Ref, Field: inventory.LogConfig.Path, Value: wanted, Breaks: lang.Text{
-			En: "Lines older than the newest 100 MB are no longer kept on the host.",
-			Es: "Las líneas anteriores a los últimos 100 MB dejan de guardarse en el anfitrión.",
+			En: "Lines older than the newest 30 MB are no longer kept on the host.",
+			Es: "Las líneas anteriores a los últimos 30 MB dejan de guardarse en el anfitrión.",
 		}})
 }
 

@@ -160,14 +160,18 @@ func devicePath(opts map[string]any) string {
 // resolve finds the path of the host behind m. A volume that is nothing else
 // than a directory of the engine's own has none.
 func (m *mount) resolve(s *inventory.Snapshot, seen map[string]any) {
+	remote := false
 	if m.typ == "volume" && m.path == "" {
 		opts, _, _ := inventory.VolumeOptions.Of(s.Find(inventory.Ref{Kind: inventory.Volume, Name: m.name}))
 		m.path = devicePath(opts)
+		remote = opts["device"] != nil && m.path == ""
 	}
 	if m.typ == "bind" {
 		m.path = m.source
 	}
-	if to := asString(seen["Resolved"]); to != "" && !(m.typ == "volume" && strings.HasSuffix(to, "/volumes/"+m.name+"/_data")) {
+	// The engine's own directory of a volume is nobody else's path, and the
+	// device of a network file system is none at all.
+	if to := asString(seen["Resolved"]); to != "" && (m.typ != "volume" || !remote && !strings.HasSuffix(to, "/volumes/"+m.name+"/_data")) {
 		m.path = to
 	}
 	if m.path != "" {
@@ -176,9 +180,7 @@ func (m *mount) resolve(s *inventory.Snapshot, seen map[string]any) {
 	m.kind = asString(seen["Type"])
 	if list, has := seen["Sockets"]; has {
 		m.looked = true
-		for _, v := range asList(list) {
-			m.sockets = append(m.sockets, asString(v))
-		}
+		m.sockets, _ = stringsIn(list)
 	}
 }
 

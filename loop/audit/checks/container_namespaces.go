@@ -182,7 +182,7 @@ var containerUserNamespace = &audit.Check{
 	},
 	Severity: audit.Low,
 	Domains:  secures,
-	Controls: cis("2.9", forIsolation),
+	Controls: cis("2.10", forIsolation),
 	Kind:     inventory.Container,
 	Eval: func(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
 		yes, fact, ok := remapped(s, o)

@@ -2,6 +2,7 @@ package checks
 
 import (
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -122,6 +123,14 @@ func onHost(s *inventory.Snapshot, o *inventory.Object, mode inventory.Fact) ([]
 	if on, _, ok := inventory.Running.Of(o); !ok || !on {
 		return missing("on the host's network, and does not run: what it will listen on cannot be told")
 	}
+	if list, heard, ok := inventory.Listeners.Of(o); ok { // its own sockets, told from the host's
+		var ports []port
+		for _, l := range list {
+			n, _ := asInt(asMap(l)["Port"])
+			ports = append(ports, port{addr: asString(asMap(l)["Addr"]), host: n})
+		}
+		return ports, []inventory.Fact{mode, heard}, true
+	}
 	all := s.Of(inventory.Listener)
 	if len(all) == 0 {
 		return missing("on the host's network, and the host's listening sockets were not read")
@@ -153,27 +162,36 @@ func forbid(s *inventory.Snapshot, o *inventory.Object, bad func(port) bool, que
 	if !ok {
 		return audit.Untold(facts...)
 	}
-	var wrong []string
-	byRule, byAll := false, false
-	bindings, _, _ := inventory.PortBindings.Of(o)
+	var wrong []port
 	for _, p := range ports {
 		if bad(p) {
-			wrong = append(wrong, p.String())
-			byRule = byRule || p.inner != "" && bindings[p.inner] != nil
-			byAll = byAll || p.inner != "" && bindings[p.inner] == nil
+			wrong = append(wrong, p)
 		}
 	}
 	if wrong == nil {
 		return audit.Good(facts...)
 	}
-	a := audit.Bad(facts...).Because(plain(quoted(wrong)))
-	if byRule || byAll {
-		a = a.Wanting(ask(o, inventory.PortBindings.Path, question))
+	return shut(o, audit.Bad(facts...), wrong, question)
+}
+
+// shut names the wrong doors and asks about each port behind them; who owns o
+// may keep each port in a place of its own, so each is a field of its own.
+func shut(o *inventory.Object, a audit.Answer, wrong []port, question lang.Text) audit.Answer {
+	bindings, _, _ := inventory.PortBindings.Of(o)
+	var names, asked []string
+	byAll := false
+	for _, p := range wrong {
+		names = append(names, p.String())
+		if p.inner != "" && !slices.Contains(asked, p.inner) {
+			asked = append(asked, p.inner)
+			byAll = byAll || bindings[p.inner] == nil
+			a = a.Wanting(ask(o, inventory.PortBindings.Path+"."+p.inner, question))
+		}
 	}
 	if byAll {
 		a = a.Wanting(ask(o, inventory.PublishAllPorts.Path, publishAll))
 	}
-	return a
+	return a.Because(plain(quoted(names)))
 }
 
 var publishAll = lang.Text{
@@ -254,24 +272,25 @@ func evalRandomPort(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
 	_, live, _ := inventory.LivePorts.Of(o)
 	_, span, _ := inventory.HostPortRange.Of(only(s, inventory.Host))
 	facts := append([]inventory.Fact{bound, allFact}, known(live, span)...)
-	var wants []audit.Want
+	var random []port
 	for _, inner := range sortedKeys(bindings) {
 		for _, b := range asList(bindings[inner]) {
-			if portOf(inner, b).host == 0 && wants == nil {
-				wants = append(wants, ask(o, inventory.PortBindings.Path, lang.Text{
-					En: "On which address and port of the host must each port be reached?",
-					Es: "¿En qué dirección y puerto del anfitrión hay que alcanzar cada puerto?",
-				}))
+			if p := portOf(inner, b); p.host == 0 {
+				random = append(random, p)
 			}
 		}
 	}
-	if all {
-		wants = append(wants, ask(o, inventory.PublishAllPorts.Path, publishAll))
-	}
-	if wants == nil {
+	if random == nil && !all {
 		return audit.Good(facts...)
 	}
-	return audit.Bad(facts...).Wanting(wants...)
+	a := shut(o, audit.Bad(facts...), random, lang.Text{
+		En: "On which address and port of the host must it be reached?",
+		Es: "¿En qué dirección y puerto del anfitrión hay que alcanzarlo?",
+	})
+	if all {
+		a = a.Wanting(ask(o, inventory.PublishAllPorts.Path, publishAll))
+	}
+	return a
 }
 
 var containerUnusedPort = &audit.Check{
@@ -303,32 +322,56 @@ func evalUnusedPort(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
 	if len(ports) == 0 {
 		return audit.Good(facts...)
 	}
-	list, fact, ok := inventory.Listeners.Of(o)
+	open, heard, ok := openPorts(s, o)
+	facts = append(facts, heard...)
 	if !ok {
-		return audit.Untold(append(facts, fact)...)
+		return audit.Untold(facts...)
 	}
-	facts = append(facts, fact)
-	open := map[string]bool{}
-	for _, l := range list {
-		if n, ok := asInt(asMap(l)["Port"]); ok && !loopback(asString(asMap(l)["Addr"])) {
-			open[strconv.FormatInt(n, 10)+"/"+protocol(asString(asMap(l)["Proto"]))] = true
-		}
-	}
-	var idle []string
+	var idle []port
 	for _, p := range ports {
 		// Only TCP has sockets that listen; a UDP service may open its own at any time.
 		if strings.HasSuffix(p.inner, "/tcp") && !open[p.inner] {
-			idle = append(idle, p.String())
+			idle = append(idle, p)
 		}
 	}
 	if idle == nil {
 		return audit.Good(facts...)
 	}
-	return audit.Bad(facts...).Because(plain(quoted(idle))).Wanting(
-		ask(o, inventory.PortBindings.Path, lang.Text{
-			En: "Nothing listened behind it when it was read. Which ports must stay published?",
-			Es: "Nada escuchaba detrás al leerlo. ¿Qué puertos deben seguir publicados?",
-		}))
+	return shut(o, audit.Bad(facts...), idle, lang.Text{
+		En: "Nothing listened behind it when it was read. Where must it be published all the same?",
+		Es: "Nada escuchaba detrás al leerlo. ¿Dónde debe publicarse de todos modos?",
+	})
+}
+
+// openPorts returns what can be reached on the network of o ("80/tcp"), whose
+// sockets may be those of other containers that share it.
+func openPorts(s *inventory.Snapshot, o *inventory.Object) (open map[string]bool, facts []inventory.Fact, ok bool) {
+	open = map[string]bool{}
+	for _, c := range append([]*inventory.Object{o}, sharers(s, o)...) {
+		list, fact, ok := inventory.Listeners.Of(c)
+		facts = append(facts, fact)
+		if on, _, told := inventory.Running.Of(c); !ok && (c == o || !told || on) {
+			return nil, facts, false
+		}
+		for _, l := range list {
+			if n, ok := asInt(asMap(l)["Port"]); ok && !loopback(asString(asMap(l)["Addr"])) {
+				open[strconv.FormatInt(n, 10)+"/"+protocol(asString(asMap(l)["Proto"]))] = true
+			}
+		}
+	}
+	return open, facts, true
+}
+
+// sharers returns the containers that were told to use the network of o.
+func sharers(s *inventory.Snapshot, o *inventory.Object) []*inventory.Object {
+	var out []*inventory.Object
+	for _, c := range s.Of(inventory.Container) {
+		mode, _, _ := inventory.NetworkMode.Of(c)
+		if _, other := joined(s, mode); other != nil && other.Ref == o.Ref {
+			out = append(out, c)
+		}
+	}
+	return out
 }
 
 func protocol(s string) string { return strings.TrimRight(strings.ToLower(s), "46") }

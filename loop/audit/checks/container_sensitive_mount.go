@@ -112,14 +112,14 @@ var containerEngineSocket = &audit.Check{
 		}
 		return judgeMounts(s, o, func(m mount) bool {
 			switch {
-			case m.looked && len(m.sockets) > 0:
-				return true
 			case m.path == "":
 				return false
+			case m.looked: // the engine of a well-known path may only be stopped just now
+				return len(m.sockets) > 0 || slices.Contains(sockets, m.path)
 			case slices.Contains([]string{"docker.sock", "containerd.sock", "podman.sock"}, path.Base(m.path)):
 				return true
 			}
-			return !m.looked && slices.ContainsFunc(sockets, func(sock string) bool { return within(sock, m.path) })
+			return slices.ContainsFunc(sockets, func(sock string) bool { return within(sock, m.path) })
 		})
 	},
 }
