@@ -227,6 +227,12 @@ var (
 	SwarmSecrets      = Field[[]any]{Swarm, "Secrets"} // [] of {Name}: GET /secrets
 )
 
+// Fields of a service: GET /services.
+var (
+	ServiceEnv   = Field[[]string]{Service, "Spec.TaskTemplate.ContainerSpec.Env"}
+	ServicePorts = Field[[]any]{Service, "Endpoint.Ports"} // [] of {PublishMode: "ingress"|"host", PublishedPort, …}
+)
+
 // Fields of the kernel and of a sysctl.
 var (
 	KernelRelease  = Field[string]{Kernel, "Release"}  // uname -r

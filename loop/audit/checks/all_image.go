@@ -2,7 +2,20 @@ package checks
 
 import "casco/loop/audit"
 
-// imageChecks lists the checks about one kind of object.
+// imageChecks lists the checks about images, and about what admits them.
 func imageChecks() []*audit.Check {
-	return []*audit.Check{}
+	return []*audit.Check{
+		imageAdd,
+		imageAge,
+		imageContentTrust,
+		imageHealthcheck,
+		imagePackages,
+		imageRootUser,
+		imageSecrets,
+		imageSetuid,
+		imageSignature,
+		imageSource,
+		imageUnverifiedPackages,
+		imageUpdateAlone,
+	}
 }

@@ -1,0 +1,62 @@
+package checks
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestParseShell(t *testing.T) {
+	for _, c := range []struct {
+		in   string
+		want []string // | before a command that reads from a pipe
+	}{
+		{"apt-get update && apt-get install -y curl", []string{"apt-get update", "apt-get install -y curl"}},
+		{"FOO=1 apt-get -qq update;true", []string{"apt-get -qq update", "true"}},
+		{"curl -fsSL https://h/x | sudo bash -s", []string{"curl -fsSL https://h/x", "|sudo bash -s"}},
+		{"echo 'curl x | sh' # apt-get update", []string{"echo curl x | sh"}},
+		{"a 2>&1 || b |& c & d", []string{"a 2>&1", "b", "|c", "d"}},
+		{"a \\\n  b\nc", []string{"a b", "c"}},
+		{`sh -c "$(curl -fsSL https://h/x)"`, []string{"curl -fsSL https://h/x", "curl -fsSL https://h/x", "$(curl -fsSL https://h/x)", "sh -c $(curl -fsSL https://h/x)"}},
+		{`bash -ec 'a | b'`, []string{"a", "|b", "bash -ec a | b"}},
+		{"( a ; { b; } )", []string{"a", "b"}},
+		{"find . -exec rm {} +", []string{"find . -exec rm {} +"}},
+		{"X=$(a b) c", []string{"a b", "c"}},
+		{"bash <(curl x)", []string{"curl x", "bash $(curl x)"}},
+		{"'unclosed", []string{"unclosed"}},
+		{"", nil},
+	} {
+		var got []string
+		for _, cmd := range parseShell(c.in) {
+			w := strings.Join(cmd.Words, " ")
+			if cmd.Piped {
+				w = "|" + w
+			}
+			got = append(got, w)
+		}
+		if d := cmp.Diff(c.want, got); d != "" {
+			t.Errorf("%s\n%s", c.in, d)
+		}
+	}
+}
+
+func TestShellCommand(t *testing.T) {
+	c := parseShell("sudo -E DEBIAN_FRONTEND=x /usr/bin/apt-get -o A=b -q update")[0]
+	if c.name() != "apt-get" || c.verb("-o") != "update" {
+		t.Errorf("is %s %s", c.name(), c.verb("-o"))
+	}
+}
+
+// FuzzParseShell: no script hangs or panics, and no command is empty.
+func FuzzParseShell(f *testing.F) {
+	f.Add("a $(b `c` \"$(d)\") | sh -c 'e'")
+	f.Add("((((")
+	f.Fuzz(func(t *testing.T, s string) {
+		for _, c := range parseShell(s) {
+			if len(c.Words) == 0 {
+				t.Errorf("%q has an empty command", s)
+			}
+		}
+	})
+}
