@@ -2,7 +2,6 @@ package checks
 
 import (
 	"slices"
-	"strconv"
 	"strings"
 
 	"casco/lang"
@@ -39,9 +38,12 @@ func evalTLS(_ *inventory.Snapshot, o *inventory.Object) audit.Answer {
 	if !live && !declared {
 		return audit.Untold(evidence...)
 	}
-	tcp := slices.ContainsFunc(hosts, func(h string) bool { return strings.HasPrefix(h, "tcp://") })
+	has := func(scheme string) bool {
+		return slices.ContainsFunc(hosts, func(h string) bool { return strings.HasPrefix(h, scheme) })
+	}
+	tcp := has("tcp://")
 	unsure := false
-	for _, l := range engineSockets(o, listeners) {
+	for _, l := range engineSockets(listeners) {
 		switch l["TLS"] {
 		case "mutual":
 		case "none", "server":
@@ -53,10 +55,10 @@ func evalTLS(_ *inventory.Snapshot, o *inventory.Object) audit.Answer {
 	switch {
 	case tcp && !verify:
 		return audit.Bad(evidence...).Wanting(wantTLS(o)...)
-	case unsure, !live && tcp:
+	case unsure, !live && (tcp || has("fd://")): // systemd may hand over a TCP socket
 		return audit.Untold(evidence...).Because(lang.Text{
-			En: "the engine listens on TCP and no probe could tell whether it asks for a certificate",
-			Es: "el motor escucha en TCP y ninguna prueba pudo decir si pide un certificado",
+			En: "the engine listens on TCP, or may, and no probe could tell whether it asks for a certificate",
+			Es: "el motor escucha en TCP, o quizá, y ninguna prueba pudo decir si pide un certificado",
 		})
 	case !live:
 		return audit.Good(hostsFact)
@@ -64,21 +66,14 @@ func evalTLS(_ *inventory.Snapshot, o *inventory.Object) audit.Answer {
 	return audit.Good(evidence[:2]...)
 }
 
-// engineSockets returns the TCP sockets of the engine on which its API may
-// answer: not those of Swarm (2377 for the managers, mutual TLS by itself,
-// 7946 for gossip; docs.docker.com, "Getting started with swarm mode"), nor
-// the one of its metrics.
-func engineSockets(o *inventory.Object, listeners []any) (out []map[string]any) {
-	swarm, _ := swarmActive(o)
-	metrics, _, _ := inventory.Field[string]{Kind: inventory.Daemon, Path: "Effective.metrics-addr"}.Of(o)
+// engineSockets returns the TCP sockets on which the engine's API may answer:
+// not those whose Role says that they are Swarm's, of metrics, or hold a port
+// that a container publishes.
+func engineSockets(listeners []any) (out []map[string]any) {
 	for _, e := range listeners {
 		l, _ := e.(map[string]any)
-		port, _, ok := inventory.Field[int64]{Kind: inventory.Daemon, Path: "Port"}.Of(&inventory.Object{Fields: l})
-		switch {
-		case l["Proto"] != "tcp":
-		case swarm && (port == 2377 || port == 7946):
-		case ok && metrics != "" && strings.HasSuffix(metrics, ":"+strconv.FormatInt(port, 10)):
-		default:
+		role, _ := l["Role"].(string)
+		if l["Proto"] == "tcp" && (role == "api" || role == "") {
 			out = append(out, l)
 		}
 	}
