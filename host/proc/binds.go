@@ -13,7 +13,8 @@ import (
 )
 
 // bindSources says of each container, running or not, what its mounts from the
-// host really are, and which engine sockets can be seen through them.
+// host really are, and which engine sockets can be seen through them. With
+// several engines the sources are those that the first one sees.
 func (c *Containers) bindSources(ctx context.Context, s *inventory.Snapshot, h *home) error {
 	owner := h.self
 	if len(h.engines) > 0 { // it resolves the sources, so what it sees counts

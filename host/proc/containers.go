@@ -97,11 +97,11 @@ func (c *Containers) Read(ctx context.Context, s *inventory.Snapshot) error {
 		return err
 	}
 	shareNets(subjects, h)
-	if err := c.listeners(ctx, subjects, h); err != nil {
-		return err
-	}
 	for _, sub := range subjects {
 		sub.into(sub.Object, sub.at)
+	}
+	if err := c.listeners(ctx, subjects, h); err != nil {
+		return err
 	}
 	return c.bindSources(ctx, s, h)
 }

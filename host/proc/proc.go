@@ -109,6 +109,8 @@ func readAt(dir int, name string) ([]byte, error) {
 			continue
 		case err != nil:
 			return nil, err
+		case n == 0 && cap(b) > len(buf):
+			return b, nil
 		case n == 0:
 			return bytes.Clone(b), nil
 		case len(b) > readLimit:

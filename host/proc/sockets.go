@@ -24,7 +24,7 @@ type socket struct {
 	inode  uint64
 }
 
-// States of sockets, include/net/tcp_states.h, as bits and as /proc writes them.
+// States of sockets, include/net/tcp_states.h: numbers in /proc, bits in sock_diag.
 const (
 	stateClose  = 7 // an unconnected UDP socket
 	stateListen = 10
