@@ -124,7 +124,7 @@ func Fulfil(s *inventory.Snapshot, ws []Want) *inventory.Snapshot {
 // the engine or a probe says what is in force (GET /info and /version).
 var reported = map[string]string{
 	"Effective.authorization-plugins": "Info.Plugins.Authorization",
-	"Effective.experimental":          "Version.Experimental",
+	"Effective.experimental":          "Info.ExperimentalBuild",
 	"Effective.hosts":                 "Listeners",
 	"Effective.insecure-registries":   "Info.RegistryConfig",
 	"Effective.live-restore":          "Info.LiveRestoreEnabled",

@@ -139,20 +139,21 @@ var (
 // dockerd merges them, with dockerd's default where neither says anything
 // (dockerd(8)); EffectiveFrom says which: "flag", "file" or "default".
 var (
-	DaemonInfo            = Field[map[string]any]{Daemon, "Info"}
-	DaemonVersion         = Field[string]{Daemon, "Version.Version"}
-	DaemonAPIVersion      = Field[string]{Daemon, "Version.ApiVersion"}
-	DaemonComponents      = Field[[]any]{Daemon, "Version.Components"} // {Name: Engine|containerd|runc|docker-init, Version}
-	DaemonExperimental    = Field[bool]{Daemon, "Version.Experimental"}
-	DaemonSecurityOptions = Field[[]string]{Daemon, "Info.SecurityOptions"}
-	DaemonStorageDriver   = Field[string]{Daemon, "Info.Driver"}
-	DaemonLoggingDriver   = Field[string]{Daemon, "Info.LoggingDriver"}
-	DaemonLiveRestore     = Field[bool]{Daemon, "Info.LiveRestoreEnabled"}
-	DaemonSwarmState      = Field[string]{Daemon, "Info.Swarm.LocalNodeState"} // "inactive", "active", …
-	DaemonRegistryConfig  = Field[map[string]any]{Daemon, "Info.RegistryConfig"}
-	DaemonAuthorization   = Field[[]string]{Daemon, "Info.Plugins.Authorization"}
-	DaemonRootDir         = Field[string]{Daemon, "Info.DockerRootDir"}
-	DaemonWarnings        = Field[[]string]{Daemon, "Info.Warnings"}
+	DaemonInfo              = Field[map[string]any]{Daemon, "Info"}
+	DaemonVersion           = Field[string]{Daemon, "Version.Version"}
+	DaemonAPIVersion        = Field[string]{Daemon, "Version.ApiVersion"}
+	DaemonComponents        = Field[[]any]{Daemon, "Version.Components"} // {Name: Engine|containerd|runc|docker-init, Version}
+	DaemonExperimental      = Field[bool]{Daemon, "Version.Experimental"}
+	DaemonExperimentalBuild = Field[bool]{Daemon, "Info.ExperimentalBuild"} // /version leaves it out when false
+	DaemonSecurityOptions   = Field[[]string]{Daemon, "Info.SecurityOptions"}
+	DaemonStorageDriver     = Field[string]{Daemon, "Info.Driver"}
+	DaemonLoggingDriver     = Field[string]{Daemon, "Info.LoggingDriver"}
+	DaemonLiveRestore       = Field[bool]{Daemon, "Info.LiveRestoreEnabled"}
+	DaemonSwarmState        = Field[string]{Daemon, "Info.Swarm.LocalNodeState"} // "inactive", "active", …
+	DaemonRegistryConfig    = Field[map[string]any]{Daemon, "Info.RegistryConfig"}
+	DaemonAuthorization     = Field[[]string]{Daemon, "Info.Plugins.Authorization"}
+	DaemonRootDir           = Field[string]{Daemon, "Info.DockerRootDir"}
+	DaemonWarnings          = Field[[]string]{Daemon, "Info.Warnings"}
 
 	// The process behind the socket, by the socket's peer credentials.
 	DaemonPid      = Field[int64]{Daemon, "Process.Pid"}

@@ -92,7 +92,7 @@ var daemonExperimental = &audit.Check{
 	Controls: rowLeastFunction.cis("2.19"),
 	Kind:     inventory.Daemon,
 	Eval: func(_ *inventory.Snapshot, o *inventory.Object) audit.Answer {
-		on, fact, ok := inventory.DaemonExperimental.Of(o)
+		on, fact, ok := inventory.DaemonExperimentalBuild.Of(o)
 		return mustBe(o, heard{on, fact, ok}, inventory.DaemonExperimentalKey, false, lang.Text{
 			En: "What was switched on with it stops: before Engine 27 also ip6tables.",
 			Es: "Lo que se activó con ella se detiene: antes de Engine 27 también ip6tables.",

@@ -53,6 +53,8 @@ func evalICC(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
 				Es: "Los contenedores del puente por defecto que se hablan por dirección dejan de hacerlo; las redes creadas por usuarios no se tocan.",
 			},
 		})
+	case !ok && live != "false":
+		return audit.Bad(evidence...)
 	case seen && live != "false":
 		return audit.Bad(evidence...).Because(lang.Text{
 			En: "the key is set, but the bridge is still open: restart the engine once while no container runs",

@@ -89,6 +89,17 @@ var (
 	textBridgeBreaks = lang.Text{En: "Bridges of virtual machines on this host are filtered too.", Es: "También se filtran los puentes de máquinas virtuales de este anfitrión."}
 )
 
+// Sysctls returns the names of the sysctls that checks judge, so that a reader
+// knows which to read.
+func Sysctls() []string {
+	names := []string{userNamespaces}
+	for _, t := range kernelSettings {
+		names = append(names, t.name)
+	}
+	slices.Sort(names)
+	return names
+}
+
 func (t kernelSetting) check() *audit.Check {
 	return &audit.Check{
 		ID:    "sysctl-" + strings.NewReplacer(".", "-", "_", "-").Replace(t.name),
@@ -143,6 +154,9 @@ func (t kernelSetting) judge(_ *inventory.Snapshot, o *inventory.Object) audit.A
 	return a
 }
 
+// userNamespaces is how many of them may exist, 0 to forbid them (namespaces(7)).
+const userNamespaces = "user.max_user_namespaces"
+
 var sysctlUserNamespaces = &audit.Check{
 	ID:    "sysctl-user-max-user-namespaces",
 	Title: lang.Text{En: "Plain users may make user namespaces", Es: "Los usuarios comunes pueden crear espacios de nombres de usuario"},
@@ -158,7 +172,7 @@ var sysctlUserNamespaces = &audit.Check{
 	Domains:  []audit.Domain{audit.Security},
 	Controls: rowKernel,
 	Kind:     inventory.Sysctl,
-	About:    func(o *inventory.Object) bool { return o.Ref.Name == "user.max_user_namespaces" },
+	About:    func(o *inventory.Object) bool { return o.Ref.Name == userNamespaces },
 	Eval: func(_ *inventory.Snapshot, o *inventory.Object) audit.Answer {
 		value, fact, ok := inventory.SysctlValue.Of(o)
 		switch {
