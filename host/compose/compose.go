@@ -20,6 +20,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -193,10 +194,39 @@ func (h *Service) up(ctx context.Context, st plan.Step, u undo) error {
 	if err := cmd.up(ctx, u.Project, u.Running); err != nil {
 		return err
 	}
+	if err := h.rename(ctx, st.Ref.Name, u.Project); err != nil {
+		return err
+	}
 	if !u.Running {
 		return nil
 	}
 	return h.stands(ctx, st.Ref.Name)
+}
+
+// rename gives the container of the service its name back. docker-compose 1.29
+// renames the old one to <12 hex>_name before it makes the new one, and after a
+// start that failed goes on with the old one under that name (measured).
+func (h *Service) rename(ctx context.Context, name string, p project) error {
+	if _, err := h.inspect(ctx, name); err == nil {
+		return nil
+	}
+	filters, err := json.Marshal(map[string][]string{"label": {label + "project=" + p.Name, label + "service=" + p.Service}})
+	if err != nil {
+		return err
+	}
+	var list []struct {
+		ID    string `json:"Id"`
+		Names []string
+	}
+	if err := h.engine.Call(ctx, "GET", "/containers/json?all=1&filters="+url.QueryEscape(string(filters)), nil, &list); err != nil {
+		return err
+	}
+	for _, c := range list {
+		if len(c.Names) == 1 && strings.HasSuffix(c.Names[0], "_"+name) {
+			return h.engine.Call(ctx, "POST", "/containers/"+c.ID+"/rename?name="+url.QueryEscape(name), nil, nil)
+		}
+	}
+	return fmt.Errorf("compose made no container %s", name)
 }
 
 // Waiting for a service: its healthcheck may take its time, one without must

@@ -45,7 +45,7 @@ volumes:
     named: {}
 `
 
-func any1(t *testing.T, s string) any {
+func decode(t *testing.T, s string) any {
 	t.Helper()
 	d := json.NewDecoder(strings.NewReader(s))
 	d.UseNumber()
@@ -77,7 +77,7 @@ func TestEdit(t *testing.T) {
 			[]string{"-          - type: bind", "-            source: /var/run/docker.sock", "-            target: /sock"}},
 		{"dollars are no variables", "last", "Config.User", `""`, `"$u"`, []string{`+        user: "$$u"`}},
 	} {
-		set := plan.Set{Field: c.field, From: any1(t, c.from), To: any1(t, c.to)}
+		set := plan.Set{Field: c.field, From: decode(t, c.from), To: decode(t, c.to)}
 		for _, newline := range []string{"\n", "\r\n"} {
 			got, err := edit([]byte(strings.ReplaceAll(file, "\n", newline)), c.service, set)
 			if err != nil {
