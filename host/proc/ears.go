@@ -14,8 +14,7 @@ import (
 type listener struct {
 	socket
 	holder
-	foreign bool // held by an engine, not by the container: Docker's DNS on 127.0.0.11
-	banner  *string
+	banner *string // what it said first; nil if it was not asked
 }
 
 // fields gives l the form that inventory.Listeners documents.
@@ -146,15 +145,12 @@ func (c *Containers) ears(sub *subject, socks []socket, dns map[uint64]holder) e
 	}
 	for _, s := range socks {
 		own, mine := found[s.inode]
-		engine, foreign := dns[s.inode]
 		switch {
 		case mine:
 			sub.ears = append(sub.ears, listener{socket: s, holder: own})
 		case sub.crowded:
-		case foreign:
-			sub.ears = append(sub.ears, listener{socket: s, holder: engine, foreign: true})
-		default: // in the container's own namespace, held by the kernel or by we know not whom
-			sub.ears = append(sub.ears, listener{socket: s})
+		default: // the engine's DNS, or held by the kernel or by we know not whom
+			sub.ears = append(sub.ears, listener{socket: s, holder: dns[s.inode]})
 		}
 	}
 	return nil
@@ -182,7 +178,7 @@ func (c *Containers) banners(ctx context.Context, subjects []*subject) {
 			l := &sub.ears[i]
 			key := bannerKey{sub.id, l.at.Port(), l.inode}
 			switch said, known := c.heard[key]; {
-			case l.proto != "tcp" || l.foreign:
+			case l.proto != "tcp":
 			case known:
 				heard[key], l.banner = said, &said
 			case len(calls) < bannerMost:

@@ -62,7 +62,8 @@ func has[T any](t *testing.T, o *inventory.Object, f inventory.Field[T], want T)
 	}
 }
 
-// heard returns "port banner" of the TCP listeners of o.
+// heard returns "command port banner" of the TCP listeners of o, without the
+// engine's DNS.
 func heard(t *testing.T, o *inventory.Object) []string {
 	t.Helper()
 	list, fact, ok := inventory.Listeners.Of(o)
@@ -72,7 +73,9 @@ func heard(t *testing.T, o *inventory.Object) []string {
 	said := []string{}
 	for _, l := range list {
 		l := l.(map[string]any)
-		if banner, asked := l["Banner"]; asked {
+		if banner, asked := l["Banner"]; asked != (l["Proto"] == "tcp") {
+			t.Errorf("%s: asked %v: %v", o.Ref, asked, l)
+		} else if asked && l["Comm"] != "dockerd" {
 			said = append(said, fmt.Sprintf("%v %v %v", l["Comm"], l["Port"], banner))
 		}
 	}

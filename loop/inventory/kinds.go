@@ -14,8 +14,9 @@ const (
 	//	Listeners    []: sockets that listen in its network namespace:
 	//	             {Proto, Addr, Port, Pid, Comm, Banner}; Banner is what the
 	//	             peer said first when asked ("SSH-2.0-…"), "" if it said
-	//	             nothing. Absent for one that shares the host's namespace
-	//	             or another container's: see Effective.SharesNet
+	//	             nothing, absent if it was not asked. Of one that shares
+	//	             the host's namespace or another container's, only the
+	//	             sockets of its own processes: see Effective.SharesNet
 	//	Changes      [] of GET /containers/{id}/changes: {Path, Kind}
 	//	             (Kind 0 modified, 1 added, 2 deleted), mount points left out
 	//	BindSources  map: for each bind or local-volume source of Mounts what it
