@@ -132,7 +132,9 @@ func replaceAssignments(s string) string {
 	if !strings.Contains(s, "=") && !strings.Contains(s, "--") {
 		return s
 	}
-	s = replaceGroup(assignment, s, func(m []string) bool { return secretPair(m[0], strings.Trim(m[2], `"'`)) })
+	s = replaceGroup(assignment, s, func(m []string) bool { // libsecret-1-0=0.20.5 and token==1.2 are packages
+		return secretPair(m[0], strings.Trim(m[2], `"'`)) && !strings.HasPrefix(m[2], "=") && !aVersion.MatchString(m[2])
+	})
 	return replaceGroup(option, s, func(m []string) bool { // --recv-keys ID is no secret: the name must be certain
 		return secretName(m[0]) == certain && !placeholder(strings.Trim(m[2], `"'`)) && !strings.HasPrefix(m[2], "id=")
 	})
@@ -205,11 +207,11 @@ const (
 var (
 	// Words that name a secret, and words that do so as the end of a longer
 	// one: PGPASSWORD.
-	secretWords  = words("PASSWORD PASSWORDS PASSWD PASSPHRASE PASSWRD SECRET SECRETS TOKEN TOKENS APIKEY CREDENTIAL CREDENTIALS")
+	secretWords  = words("PASSWORD PASSWORDS PASSWD PASSPHRASE PASSWRD SECRET SECRETS TOKEN APIKEY CREDENTIAL CREDENTIALS")
 	secretEnds   = []string{"PASSWORD", "PASSWD", "PASSPHRASE", "APIKEY", "SECRET", "TOKEN", "SECRETKEY", "PRIVATEKEY", "ACCESSKEY"}
 	secretTails  = words("PASS PWD PW") // only as the last word: DB_PWD, not PASS_THROUGH
 	keyOf        = words("API SECRET PRIVATE ACCESS ENCRYPTION ENCRYPT SIGNING MASTER AUTH SESSION ACCOUNT STORAGE APP JWT HMAC SHARED ADMIN DEPLOY")
-	perhapsWords = words("KEY KEYS SALT AUTH SEED COOKIE PIN PEPPER")
+	perhapsWords = words("KEY KEYS TOKENS SALT AUTH SEED COOKIE PIN PEPPER") // MAX_TOKENS=4096 is none
 	// Words that make the rest public, or data about a secret and not the
 	// secret: PASSWORD_FILE, TOKEN_TTL, GPG_KEY.
 	publicWords = words("PUBLIC PUB GPG PGP GPGKEY GPGKEYS FINGERPRINT CHECKSUM SHA SHA1 SHA256 SHA512 MD5 DIGEST KEYSERVER KEYBOARD KEYRING KEYRINGS")
@@ -217,6 +219,9 @@ var (
 		"ALGORITHM ALG ISSUER AUDIENCE ENABLED ENABLE DISABLED REQUIRED ROTATION INTERVAL COUNT LIMIT TIMEOUT VERSION FORMAT FIELD PROVIDER STORE " +
 		"BACKEND SERVICE HOST PORT REGION MOUNT PREFIX SOURCE MODE USER USERNAME ID ARN REF AGE DAYS LIFETIME ATTEMPTS COMPLEXITY STDIN SERVER METHOD SOCK SCOPE MANAGER DRIVER CLASS MIN MAX")
 )
+
+// switchWords begin the name of a switch: --disabled-password, ALLOW_EMPTY_PASSWORD.
+var switchWords = words("DISABLE DISABLED NO NOT WITHOUT ALLOW SKIP EMPTY REQUIRE PERMIT")
 
 func words(s string) []string { return strings.Fields(s) }
 
@@ -228,7 +233,7 @@ func secretName(name string) suspicion {
 		return harmless
 	}
 	last := ws[len(ws)-1]
-	if slices.Contains(aboutWords, last) || slices.ContainsFunc(ws, func(w string) bool { return slices.Contains(publicWords, w) }) {
+	if slices.Contains(switchWords, ws[0]) || slices.Contains(aboutWords, last) || slices.ContainsFunc(ws, func(w string) bool { return slices.Contains(publicWords, w) }) {
 		return harmless
 	}
 	for i, w := range ws {
@@ -284,6 +289,7 @@ func tokens(name string) []string {
 
 var (
 	aPath     = regexp.MustCompile(`^(?:file://)?~?/[A-Za-z0-9._@-]+(?:/[A-Za-z0-9._@-]*)*$`)
+	aVersion  = regexp.MustCompile(`^(?:\d+:)?\d+(?:\.\d+)+[0-9A-Za-z.~+-]*$`)
 	aNumeral  = regexp.MustCompile(`^\d{1,3}[smhd]?$`)
 	plainWord = words("true false yes no on off none null nil enabled disabled optional required")
 )

@@ -41,6 +41,8 @@ func TestMaskEnv(t *testing.T) {
 		"PYTHON_SHA256=d1a4a1e5b0d4c6b0f0a5ad0e4e3c5a8c", "SSH_AUTH_SOCK=/run/ssh.sock", "AUTH_TYPE=basic", "TOKEN_URL=https://idp/token",
 		"PUBLIC_KEY=q83hJx0aPz71LmVb9", "KEY=up", "NGINX_VERSION=1.27.0-1~bookworm", "PROXY=http://proxy:3128", "DSN=postgres://u@h/db",
 		"PADDING=1", "PASS_THROUGH=eth0", "URL=postgres://u:${PW}@h", "NOVALUE",
+		"MAX_TOKENS=4096", "TOKENIZERS_PARALLELISM=false", "RABBITMQ_PGP_KEY_ID=0x0A9AF2115F4687BD29803A206B73A36E6026DFCA",
+		"POSTGRES_HOST_AUTH_METHOD=trust", "ALLOW_EMPTY_PASSWORD=1", "SSL_CERT_FILE=/etc/ssl/cert.pem",
 	}
 	for _, e := range harmless {
 		if got := MaskEnv([]string{e})[0]; got != e {
@@ -79,6 +81,11 @@ func TestMaskText(t *testing.T) {
 		`RUN --mount=type=secret,id=token make`,
 		`/bin/sh -c curl -u "$U:$P" https://h`,
 		`/bin/sh -c gpg --keyserver hkps://keys.openpgp.org --recv-keys 0D96DF4D4110E5C43FBFB17F2D347EA6AA65421D`,
+		`/bin/sh -c adduser --disabled-password appuser && adduser --no-password x`,
+		`/bin/sh -c apt-get install -y passwd=1:4.13+dfsg1-1 libsecret-1-0=0.20.5-3`,
+		`/bin/sh -c pip install token-bucket==0.3.0 secrets==1`,
+		`/bin/sh -c ssh -o PasswordAuthentication=no h`,
+		`/bin/sh -c echo '//registry.npmjs.org/:_authToken=${NPM_TOKEN}' > .npmrc`,
 		`COPY --from=build /a:b /c@d`,
 		`/bin/sh -c wget http://h:8080/a@b`,
 	} {
