@@ -54,7 +54,7 @@ var (
 	wordLine  = regexp.MustCompile(`^(RUN|ADD|COPY|ENV|ARG|LABEL|CMD|ENTRYPOINT|USER|WORKDIR|EXPOSE|VOLUME|HEALTHCHECK|SHELL|STOPSIGNAL|ONBUILD|MAINTAINER)\s+(?s:(.*))$`)
 	argsAhead = regexp.MustCompile(`^\|(\d+) (?s:(.*))$`)
 	shellCall = regexp.MustCompile(` (/bin/\S+ -(?s:.*))$`)
-	shellLine = regexp.MustCompile(`^(?:\S*/)?(?:sh|bash|ash|dash|zsh)((?: -[a-z]+)*? -[a-z]*c(?: -o pipefail -c)?) (?s:(.*))$`)
+	shellLine = regexp.MustCompile(`^(?:\S*/)?(?:sh|bash|ash|dash|zsh)(?: -o [a-z]+| -[a-z]+)*? -[a-z]*c (?s:(.*))$`)
 )
 
 // instructions returns the history of o, oldest line first. ok is false if
@@ -99,7 +99,7 @@ func parseInstruction(line string) instruction {
 	}
 	in.Rest = withoutBuildArgs(in.Rest)
 	if m := shellLine.FindStringSubmatch(in.Rest); m != nil {
-		in.Rest = m[2]
+		in.Rest = m[1]
 	}
 	return in
 }
