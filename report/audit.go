@@ -68,13 +68,14 @@ func groups(fs []audit.Finding) []*group {
 }
 
 // Summary prints a: worst first, grouped by cause, then the numbers and what
-// could not be read. Took is how long the reading took; zero leaves it out.
+// could not be read. What is below min is only counted, check by check. Took
+// is how long the reading took; zero leaves it out.
 func (p Printer) Summary(a Audit, min audit.Severity, took time.Duration) {
 	p.head(a.Snapshot, took)
-	hidden := 0
+	var below []*group
 	for _, g := range groups(a.Findings) {
 		if g.worst() < min {
-			hidden += g.reach()
+			below = append(below, g)
 			continue
 		}
 		p.group(g, "")
@@ -82,18 +83,23 @@ func (p Printer) Summary(a Audit, min audit.Severity, took time.Duration) {
 			p.group(c, "  └ ")
 		}
 	}
-	if hidden > 0 {
-		p.say(lang.Text{En: "  and %d findings below %s", Es: "  y %d hallazgos por debajo de %s"}, hidden, severityWords[min].In(p.Lang))
-	}
+	p.below(below, min)
 	p.Numbers(a.Findings)
 	p.gaps(a.Snapshot.Gaps)
 }
 
 func (p Printer) head(s *inventory.Snapshot, took time.Duration) {
 	p.printf("%s", p.bold("casco audit "+Clean(s.Host)))
+	others := 0
 	for _, d := range s.Of(inventory.Daemon) {
-		version, _, _ := inventory.DaemonVersion.Of(d)
-		p.printf(" · Docker %s %s", Clean(version), Clean(d.Ref.Name))
+		if version, _, ok := inventory.DaemonVersion.Of(d); ok {
+			p.printf(" · Docker %s %s", Clean(version), Clean(d.Ref.Name))
+		} else {
+			others++
+		}
+	}
+	if others > 0 {
+		p.printf("%s", lang.Text{En: " (+%d other engines)", Es: " (+%d otros motores)"}.F(others).In(p.Lang))
 	}
 	p.say(lang.Text{En: " · %d containers, %d images · %s", Es: " · %d contenedores, %d imágenes · %s"},
 		len(s.Of(inventory.Container)), len(s.Of(inventory.Image)), s.Taken.Format("2006-01-02 15:04:05Z"))
@@ -101,6 +107,22 @@ func (p Printer) head(s *inventory.Snapshot, took time.Duration) {
 		p.say(lang.Text{En: "read and judged in %.2f s", Es: "leído y juzgado en %.2f s"}, took.Seconds())
 	}
 	p.printf("\n")
+}
+
+// below counts the groups that are not worth a line of their own.
+func (p Printer) below(gs []*group, min audit.Severity) {
+	if len(gs) == 0 {
+		return
+	}
+	var counts []string
+	for _, g := range gs {
+		for _, each := range append([]*group{g}, g.causes...) {
+			counts = append(counts, fmt.Sprintf("%s %d", each.check.ID, len(each.refs)))
+		}
+	}
+	p.printf("\n")
+	p.say(lang.Text{En: "below %s (--all shows them):", Es: "por debajo de %s (--all los muestra):"}, severityWords[min].In(p.Lang))
+	p.wrap(2, strings.Join(counts, " · "))
 }
 
 func (p Printer) group(g *group, branch string) {

@@ -133,12 +133,12 @@ func TestPlanText(t *testing.T) {
 func TestClean(t *testing.T) {
 	for in, want := range map[string]string{
 		"plain ñ 日本": "plain ñ 日本",
-		"a\x1b[2Jb":   `a\x1b[2Jb`,
-		"a\nb\tc":     `a\nb\tc`,
-		"a\u202eb":    `a\u202eb`,
-		"a\u00a0b":    `a\u00a0b`,
-		"a\u0085b":    `a\u0085b`,
-		"a\xffb":      `a\ufffdb`,
+		"a\x1b[2Jb":  `a\x1b[2Jb`,
+		"a\nb\tc":    `a\nb\tc`,
+		"a\u202eb":   `a\u202eb`,
+		"a\u00a0b":   `a\u00a0b`,
+		"a\u0085b":   `a\u0085b`,
+		"a\xffb":     `a\ufffdb`,
 	} {
 		if got := Clean(in); got != want {
 			t.Errorf("Clean(%q) = %q, want %q", in, got, want)

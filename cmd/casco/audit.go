@@ -14,6 +14,7 @@ import (
 
 func auditCmd(a *app) *cobra.Command {
 	var why, ref, threshold string
+	var all bool
 	cmd := &cobra.Command{
 		Use:   "audit",
 		Short: "Read this host and judge it",
@@ -29,7 +30,7 @@ func auditCmd(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := a.printAudit(l, why, ref, min); err != nil {
+			if err := a.printAudit(l, why, ref, shown(min, all)); err != nil {
 				return err
 			}
 			return a.verdict(l, min)
@@ -37,8 +38,17 @@ func auditCmd(a *app) *cobra.Command {
 	}
 	cmd.Flags().StringVar(&why, "why", "", "all that is known of one check: container-privileged")
 	cmd.Flags().StringVar(&ref, "ref", "", "all that is known of one object: container/web1")
+	cmd.Flags().BoolVar(&all, "all", false, "show findings of low severity one by one too")
 	cmd.Flags().StringVar(&threshold, "threshold", "low", "lowest severity that counts: low, medium, high, critical")
 	return cmd
+}
+
+// shown is the lowest severity that gets a line of its own.
+func shown(threshold audit.Severity, all bool) audit.Severity {
+	if all {
+		return audit.Low
+	}
+	return max(threshold, audit.Medium)
 }
 
 func (a *app) printAudit(l *look, why, ref string, min audit.Severity) error {

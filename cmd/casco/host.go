@@ -5,10 +5,17 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
 	"time"
 
+	"casco/host/auditrules"
+	"casco/host/compose"
+	"casco/host/daemon"
 	"casco/host/docker"
+	"casco/host/file"
 	"casco/host/proc"
+	"casco/host/swarm"
+	"casco/lang"
 	"casco/loop/apply"
 	"casco/loop/audit"
 	"casco/loop/audit/checks"
@@ -80,12 +87,41 @@ func (a *app) sources(h *host) []inventory.Source {
 	if err != nil {
 		ss = append(ss, unreachable{fmt.Errorf("parked containers: %w", err)})
 	}
-	return append(ss, proc.NewContainers(proc.Options{Banners: true}), proc.NewListeners())
+	return append(ss,
+		daemon.New(),
+		proc.NewContainers(proc.Options{Banners: true}),
+		proc.NewListeners(),
+		file.New(file.DockerPaths),
+		auditrules.New("/", auditrules.DockerPaths),
+	)
 }
 
-func (a *app) handsOf(h *host) map[string]apply.Hand { return map[string]apply.Hand{} }
+// handsOf lists what can be changed, by the name that plans give each hand.
+func (a *app) handsOf(h *host) map[string]apply.Hand {
+	if h.engine == nil {
+		return nil
+	}
+	recreate := docker.NewRecreate(h.engine)
+	recreate.OnOutage = func(ref inventory.Ref, d time.Duration) {
+		a.tell(lang.Text{En: "  %s did not serve for %.2f s", Es: "  %s no sirvió durante %.2f s"}, ref, d.Seconds())
+	}
+	recreate.Notes = func(line string) { a.tell(lang.Text{En: "  %s", Es: "  %s"}, line) }
+	return map[string]apply.Hand{
+		docker.RecreateHand: recreate,
+		docker.UpdateHand:   docker.NewUpdate(h.engine),
+		compose.Hand:        compose.New(h.engine),
+		swarm.Hand:          swarm.NewUpdate(h.engine),
+		file.HandName:       file.Hand{},
+		auditrules.HandName: auditrules.NewHand("/"),
+	}
+}
 
-func means() []plan.Means { return nil }
+// means lists what the hands can set. Where two can set a field the first one
+// is taken: live before re-creation.
+func means() []plan.Means {
+	return slices.Concat(docker.UpdateMeans(), docker.RecreateMeans(), compose.Means(), swarm.Means(),
+		file.Means(), auditrules.Means())
+}
 
 // wrapTransport is put around every request to the engine. Tests set it, to
 // die in the middle of a change; the program does not.
