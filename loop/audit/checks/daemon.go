@@ -38,6 +38,19 @@ func swarmActive(o *inventory.Object) (is bool, fact inventory.Fact) {
 	return ok && state != "" && state != "inactive", fact
 }
 
+// onlyAsked reports whether o is the one engine of s whose API was asked: a
+// network does not say whose it is, and then it can only be o's.
+func onlyAsked(s *inventory.Snapshot, o *inventory.Object) bool {
+	asked := 0
+	for _, d := range s.Of(inventory.Daemon) {
+		if _, _, ok := inventory.DaemonInfo.Of(d); ok {
+			asked++
+		}
+	}
+	_, _, ok := inventory.DaemonInfo.Of(o)
+	return ok && asked == 1
+}
+
 // A heard is a switch of the engine as the engine itself reports it.
 type heard struct {
 	on   bool

@@ -35,8 +35,7 @@ func evalICC(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
 	set, fact, ok := inventory.DaemonICC.Of(o)
 	evidence := []inventory.Fact{fact}
 	live, seen := "", false
-	// A network does not say whose it is: with two engines, only the key tells.
-	if len(s.Of(inventory.Daemon)) == 1 {
+	if onlyAsked(s, o) {
 		if options, fact, read := inventory.NetworkOptions.Of(s.Find(inventory.Ref{Kind: inventory.Network, Name: "bridge"})); read {
 			live, seen = options[optionICC].(string)
 			evidence = append(evidence, fact)

@@ -52,7 +52,11 @@ func evalIP6Tables(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
 	if ok && on {
 		return audit.Good(fact)
 	}
-	evidence, networks := []inventory.Fact{fact}, s.Of(inventory.Network)
+	var networks []*inventory.Object
+	if onlyAsked(s, o) {
+		networks = s.Of(inventory.Network)
+	}
+	evidence := []inventory.Fact{fact}
 	for _, n := range networks {
 		if v6, fact, _ := inventory.NetworkIPv6.Of(n); v6 {
 			evidence = append(evidence, fact)

@@ -198,7 +198,9 @@ func componentsOf(o *inventory.Object) (parts []component, fact inventory.Fact, 
 		name, _ := c["Name"].(string)
 		version, _ := c["Version"].(string)
 		name = strings.ToLower(name)
-		if version = strings.TrimPrefix(version, "v"); version != "" && slices.Contains([]string{"engine", "containerd", "runc"}, name) {
+		version = strings.TrimPrefix(version, "v")
+		numbered := version != "" && version[0] >= '0' && version[0] <= '9' // not "dev", "unknown"
+		if numbered && slices.Contains([]string{"engine", "containerd", "runc"}, name) {
 			parts = append(parts, component{name, version})
 		}
 	}

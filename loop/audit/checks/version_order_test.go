@@ -60,3 +60,18 @@ func TestTables(t *testing.T) {
 		}
 	}
 }
+
+// FuzzCompareVersions: what an engine calls its version comes from outside.
+func FuzzCompareVersions(f *testing.F) {
+	f.Add("20.10.24+dfsg1", "1.0.0~rc93+ds1")
+	f.Add("", "..")
+	f.Add("library-import", "99999999999999999999.1")
+	f.Fuzz(func(t *testing.T, a, b string) {
+		if x, y := compareVersions(a, b), compareVersions(b, a); x != -y {
+			t.Errorf("%q, %q: %d one way, %d the other", a, b, x, y)
+		}
+		for _, h := range engineHoles() {
+			h.in(a)
+		}
+	})
+}
