@@ -1,0 +1,47 @@
+# casco: build, test and try it. "make setup" installs what is missing, from Debian's packages.
+
+GO    ?= go
+TOOL   = $(GO) tool -modfile=tools/go.mod
+export CGO_ENABLED ?= 0
+
+# How long one package's tests may take, and how many packages are tested at once: each may run an engine of its own.
+TEST_TIMEOUT  ?= 15m
+TEST_PARALLEL ?= 2
+TEST_FLAGS    ?=
+BENCH         ?= .
+
+.PHONY: build setup test demo lint vuln bench clean
+
+build:
+	$(GO) build -trimpath -ldflags '-s -w' -o bin/casco ./cmd/casco
+
+setup:
+	scripts/setup
+
+# A test that needs root and a real engine fails here, instead of being skipped, if it does not run.
+test: setup
+	CASCO_MUST_RUN=1 $(GO) test -timeout $(TEST_TIMEOUT) -p $(TEST_PARALLEL) $(TEST_FLAGS) ./...
+
+demo:
+	scripts/demo
+
+lint:
+	@unformatted=$$($(TOOL) gofumpt -l .) && \
+	if [ -n "$$unformatted" ]; then echo "gofumpt -w is due for:"; echo "$$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(TOOL) staticcheck ./...
+	@for f in scripts/* .ci/run; do bash -n "$$f" || exit 1; done
+	@$(MAKE) --no-print-directory vuln
+
+# govulncheck asks vuln.go.dev. It ends with 3 if it found something, and with 1 if it could not look: that is said,
+# and is no failure of the code.
+vuln:
+	@$(TOOL) govulncheck ./...; status=$$?; \
+	if [ $$status -eq 1 ]; then echo "govulncheck could not run here: vulnerabilities were not looked for"; \
+	elif [ $$status -ne 0 ]; then exit $$status; fi
+
+bench:
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -timeout 30m -p 1 ./...
+
+clean:
+	rm -rf bin
