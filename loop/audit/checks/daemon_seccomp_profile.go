@@ -10,8 +10,8 @@ var daemonSeccompProfile = &audit.Check{
 	ID:    "daemon-seccomp-profile",
 	Title: lang.Text{En: "Engine does not filter system calls by default", Es: "El motor no filtra llamadas al sistema por defecto"},
 	Why: lang.Text{
-		En: "The engine's own profile refuses some fifty system calls that containers do not need and that kernel exploits do.",
-		Es: "El perfil propio del motor niega unas cincuenta llamadas al sistema que los contenedores no necesitan y los ataques al núcleo sí.",
+		En: "The engine's own profile refuses some forty system calls that containers do not need and that kernel exploits do.",
+		Es: "El perfil propio del motor niega unas cuarenta llamadas al sistema que los contenedores no necesitan y los ataques al núcleo sí.",
 	},
 	Remedy: lang.Text{
 		En: `Drop "seccomp-profile" from daemon.json (the built-in profile then holds) and run a kernel with CONFIG_SECCOMP_FILTER.`,

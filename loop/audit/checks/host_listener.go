@@ -10,7 +10,7 @@ import (
 )
 
 // enginePorts are those on which engines answer without TLS by custom: 2375
-// (IANA: docker), 4243 (Docker before 0.9, still in old guides). Swarm's and
+// (IANA: docker), 4243 (Docker before 1.0, still in old guides). Swarm's and
 // 2376, where TLS is the custom, are left to daemon-tls.
 var enginePorts = []int64{2375, 4243}
 
