@@ -1,5 +1,7 @@
 package docker
 
+import "casco/loop/inventory"
+
 // The engine's replies are maps all the way down. These walk them: a value
 // that is absent, null or of another type is the empty one.
 
@@ -40,4 +42,9 @@ func at(m map[string]any, keys []string) any {
 		v = m[k]
 	}
 	return v
+}
+
+// clone copies a reply so that it can be changed.
+func clone(m map[string]any) map[string]any {
+	return (&inventory.Object{Fields: m}).Clone().Fields
 }
