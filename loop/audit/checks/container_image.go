@@ -1,7 +1,6 @@
 package checks
 
 import (
-	"slices"
 	"strings"
 
 	"casco/lang"
@@ -45,23 +44,21 @@ var containerImageMoved = &audit.Check{
 		if !ok {
 			return audit.Beside(lang.Text{En: "it is not made yet", Es: "aún no se ha creado"}, fact)
 		}
-		for _, img := range s.Of(inventory.Image) {
-			tags, tagFact, _ := inventory.ImageTags.Of(img)
-			now, idFact, ok := inventory.ImageID.Of(img)
-			if !ok || !slices.Contains(tags, tagged(name)) {
-				continue
-			}
-			if now == id {
-				return audit.Good(fact, is, idFact)
-			}
-			return audit.Bad(fact, is, tagFact, idFact).Because(lang.Text{
-				En: "tag moved: %q was %s, is %s", Es: "etiqueta movida: %q era %s, es %s",
-			}.F(name, short(id), short(now)))
+		img := imageTagged(s, tagged(name))
+		now, idFact, ok := inventory.ImageID.Of(img)
+		switch {
+		case !ok:
+			return audit.Untold(is, inventory.Fact{
+				Ref: inventory.Ref{Kind: inventory.Image, Name: tagged(name)}, Field: inventory.ImageID.Path,
+				Err: "no image with this tag was read", Source: o.Source, Read: o.Read,
+			})
+		case now == id:
+			return audit.Good(fact, is, idFact)
 		}
-		return audit.Untold(is, inventory.Fact{
-			Ref: inventory.Ref{Kind: inventory.Image, Name: tagged(name)}, Field: inventory.ImageID.Path,
-			Err: "no image with this tag was read", Source: o.Source, Read: o.Read,
-		})
+		_, tags, _ := inventory.ImageTags.Of(img)
+		return audit.Bad(fact, is, tags, idFact).Because(lang.Text{
+			En: "tag moved: %q was %s, is %s", Es: "etiqueta movida: %q era %s, es %s",
+		}.F(name, short(id), short(now)))
 	},
 }
 

@@ -213,6 +213,7 @@ var containerUlimits = &audit.Check{
 	Domains:  operates,
 	Controls: cis("5.19", forResources),
 	Kind:     inventory.Container,
+	CausedBy: "daemon-default-ulimits",
 	Eval:     evalUlimits,
 }
 

@@ -30,6 +30,7 @@ var containerLogBounds = &audit.Check{
 	Domains:  operates,
 	Controls: forLogs,
 	Kind:     inventory.Container,
+	CausedBy: "daemon-log-bounds",
 	Eval:     evalContainerLog,
 }
 

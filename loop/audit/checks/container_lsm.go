@@ -135,6 +135,7 @@ var containerSELinux = &audit.Check{
 	Domains:  secures,
 	Controls: cis("5.3", forMandatory),
 	Kind:     inventory.Container,
+	CausedBy: "daemon-selinux",
 	Eval:     evalSELinux,
 }
 

@@ -76,19 +76,27 @@ func namespaceChecks() []*audit.Check {
 	return cs
 }
 
-// eval goes by /proc/PID/ns where it was read: what is declared may be another
-// container that itself has the host's.
+// eval finds what nothing declares in /proc/PID/ns. What is declared counts all
+// the same: where the engine itself lives in a namespace (rootless, or a
+// machine in a machine), its own is what it calls the host's, and its other
+// containers and sockets are in there.
 func (ns namespace) eval(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
 	shares, asked, ok := ns.declares(s, o, nil)
 	if in, fact, read := inventory.EffectiveHostNamespaces.Of(o); read {
 		is := slices.Contains(in, ns.name)
 		a := audit.Good(append([]inventory.Fact{fact}, known(asked)...)...)
-		if is {
+		if is || shares {
 			a.Verdict = audit.Fail
 			a = a.Wanting(ns.wants(o)...)
 		}
-		if ok && is != shares {
-			a.Reason = contradicted(asked.Value, in)
+		switch {
+		case is && ok && !shares:
+			a.Reason = contradicted(asked.Value, "the host's")
+		case shares && !is:
+			a.Reason = lang.Text{
+				En: "the engine runs in a namespace of its own, and the container shares that one",
+				Es: "el motor corre en un espacio propio, y el contenedor comparte ese",
+			}
 		}
 		return a
 	}
@@ -184,6 +192,7 @@ var containerUserNamespace = &audit.Check{
 	Domains:  secures,
 	Controls: cis("2.10", forIsolation),
 	Kind:     inventory.Container,
+	CausedBy: "daemon-userns-remap",
 	Eval: func(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
 		yes, fact, ok := remapped(s, o)
 		switch {

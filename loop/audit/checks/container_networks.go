@@ -124,6 +124,16 @@ var containerMixedTiers = &audit.Check{
 	Eval:     evalMixedTiers,
 }
 
+// mayMeet is a quick no for most of a host's containers, each of which is put
+// beside each: of the same tier, or attached to none of networks.
+func mayMeet(c *inventory.Object, tier string, networks []string) bool {
+	if asMap(asMap(c.Fields["Config"])["Labels"])[TierLabel] == tier {
+		return false
+	}
+	attached := asMap(asMap(c.Fields["NetworkSettings"])["Networks"])
+	return len(attached) == 0 || slices.ContainsFunc(networks, func(n string) bool { _, on := attached[n]; return on })
+}
+
 func evalMixedTiers(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
 	mine, fact, ok := networksOf(s, o)
 	if !ok {
@@ -145,8 +155,11 @@ func evalMixedTiers(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
 		}
 	}
 	for _, c := range s.Of(inventory.Container) {
+		if c.Ref == o.Ref || !mayMeet(c, tier, mine) {
+			continue
+		}
 		theirs, _, ok := networksOf(s, c)
-		if c.Ref == o.Ref || !ok {
+		if !ok {
 			continue
 		}
 		other, theirTier := tierOf(s, c, theirs)

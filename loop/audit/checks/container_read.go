@@ -58,10 +58,19 @@ func known(facts ...inventory.Fact) []inventory.Fact {
 func engineOf(s *inventory.Snapshot) *inventory.Object { return only(s, inventory.Daemon) }
 
 func only(s *inventory.Snapshot, k inventory.Kind) *inventory.Object {
-	if of := s.Of(k); len(of) == 1 {
-		return of[0]
+	if s == nil {
+		return nil
 	}
-	return nil
+	var found *inventory.Object
+	for _, o := range s.Objects {
+		if o.Ref.Kind == k {
+			if found != nil {
+				return nil
+			}
+			found = o
+		}
+	}
+	return found
 }
 
 // remapped tells whether root inside a container is an ordinary user of the

@@ -99,13 +99,32 @@ func isRange(err error) bool { return strings.HasSuffix(err.Error(), strconv.Err
 func imageNamed(s *inventory.Snapshot, o *inventory.Object) *inventory.Object {
 	id, _, _ := inventory.ContainerImage.Of(o)
 	name, _, _ := inventory.ImageName.Of(o)
-	for _, img := range s.Of(inventory.Image) {
-		if is, _, _ := inventory.ImageID.Of(img); is != "" && (is == id || is == name) {
+	if id == "" {
+		return imageTagged(s, tagged(name))
+	}
+	for _, ref := range []string{tagged(name), id} { // an image is named by its first tag, else its ID
+		if img := s.Find(inventory.Ref{Kind: inventory.Image, Name: ref}); img != nil && img.Fields["Id"] == id {
 			return img
 		}
-		if tags, _, _ := inventory.ImageTags.Of(img); id == "" && slices.Contains(tags, tagged(name)) {
-			return img
-		}
+	}
+	return first(s.Of(inventory.Image), func(img *inventory.Object) bool { return img.Fields["Id"] == id })
+}
+
+// imageTagged returns the image that has the tag now, or nil.
+func imageTagged(s *inventory.Snapshot, tag string) *inventory.Object {
+	has := func(img *inventory.Object) bool {
+		tags, _, _ := inventory.ImageTags.Of(img)
+		return slices.Contains(tags, tag)
+	}
+	if img := s.Find(inventory.Ref{Kind: inventory.Image, Name: tag}); img != nil && has(img) {
+		return img
+	}
+	return first(s.Of(inventory.Image), has)
+}
+
+func first(objects []*inventory.Object, ok func(*inventory.Object) bool) *inventory.Object {
+	if i := slices.IndexFunc(objects, ok); i >= 0 {
+		return objects[i]
 	}
 	return nil
 }

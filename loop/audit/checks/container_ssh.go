@@ -52,7 +52,8 @@ func evalSSH(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
 	for _, l := range list {
 		m := asMap(l)
 		if strings.HasPrefix(asString(m["Banner"]), "SSH-") {
-			found = append(found, fmt.Sprintf("%v:%v (%v)", m["Addr"], m["Port"], m["Comm"]))
+			n, _ := asInt(m["Port"])
+			found = append(found, fmt.Sprintf("%s (%v)", port{addr: asString(m["Addr"]), host: n}, m["Comm"]))
 		}
 	}
 	if found == nil {

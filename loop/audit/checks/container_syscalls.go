@@ -23,6 +23,7 @@ var containerSeccomp = &audit.Check{
 	Domains:  secures,
 	Controls: cis("5.22", forConfinement),
 	Kind:     inventory.Container,
+	CausedBy: "daemon-seccomp-profile",
 	Eval:     evalSeccomp,
 }
 
@@ -98,6 +99,7 @@ var containerNoNewPrivileges = &audit.Check{
 	Domains:  secures,
 	Controls: cis("5.26", forConfinement),
 	Kind:     inventory.Container,
+	CausedBy: "daemon-no-new-privileges",
 	Eval:     evalNoNewPrivileges,
 }
 
