@@ -30,7 +30,7 @@ var containerImageMoved = &audit.Check{
 	},
 	Severity: audit.Medium,
 	Domains:  changes,
-	Controls: cis("5.28", forPatches),
+	Controls: forPatches.cis("5.28"),
 	Kind:     inventory.Container,
 	Eval: func(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
 		name, fact, ok := inventory.ImageName.Of(o)
@@ -80,7 +80,7 @@ var containerImageLatest = &audit.Check{
 	},
 	Severity: audit.Low,
 	Domains:  changes,
-	Controls: cis("5.28", forLineage),
+	Controls: forLineage.cis("5.28"),
 	Kind:     inventory.Container,
 	Eval: func(_ *inventory.Snapshot, o *inventory.Object) audit.Answer {
 		name, fact, ok := inventory.ImageName.Of(o)

@@ -53,7 +53,7 @@ var containerDefaultBridge = &audit.Check{
 	},
 	Severity: audit.Medium,
 	Domains:  secures,
-	Controls: cis("5.30", forSegmentation),
+	Controls: forSegmentation.cis("5.30"),
 	Kind:     inventory.Container,
 	Eval: func(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
 		names, fact, ok := networksOf(s, o)

@@ -24,7 +24,7 @@ var containerRootUser = &audit.Check{
 	},
 	Severity: audit.Medium,
 	Domains:  secures,
-	Controls: cis("4.1", forConfinement),
+	Controls: forConfinement.cis("4.1"),
 	Kind:     inventory.Container,
 	Eval:     evalRootUser,
 }
