@@ -19,6 +19,8 @@ const (
 	//	             sockets of its own processes: see Effective.SharesNet
 	//	Changes      [] of GET /containers/{id}/changes: {Path, Kind}
 	//	             (Kind 0 modified, 1 added, 2 deleted), mount points left out
+	//	             and, where the layer could be looked at, Executable: true
+	//	             for a regular file that somebody may execute
 	//	BindSources  map: for each bind or local-volume source of Mounts what it
 	//	             resolves to on the host: {Resolved, Type, Sockets:[],
 	//	             Exists}; Sockets are engine sockets at or under it

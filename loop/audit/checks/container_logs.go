@@ -68,8 +68,11 @@ func evalContainerLog(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
 		wanted[k] = v
 	}
 	wanted["max-size"] = logMaxSize
-	return audit.Bad(evidence...).Wanting(
-		audit.Want{Ref: o.Ref, Field: inventory.LogDriver.Path, Value: driver},
+	a := audit.Bad(evidence...)
+	if fact.Value != driver { // the options are the driver's, so it must be named with them
+		a = a.Wanting(audit.Want{Ref: o.Ref, Field: inventory.LogDriver.Path, Value: driver})
+	}
+	return a.Wanting(
 		audit.Want{Ref: o.Ref, Field: inventory.LogConfig.Path, Value: wanted, Breaks: lang.Text{
 			En: "Lines older than the newest 30 MB are no longer kept on the host.",
 			Es: "Las líneas anteriores a los últimos 30 MB dejan de guardarse en el anfitrión.",

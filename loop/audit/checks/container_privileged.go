@@ -25,10 +25,7 @@ var containerPrivileged = &audit.Check{
 	Eval: func(_ *inventory.Snapshot, o *inventory.Object) audit.Answer {
 		a := audit.Must(inventory.Privileged, false)(nil, o)
 		for i := range a.Wants {
-			a.Wants[i].Breaks = lang.Text{
-				En: "It loses devices and capabilities that it may use; the health gate puts the old one back if it does not come up.",
-				Es: "Pierde dispositivos y capacidades que quizá use; el control de salud repone el anterior si no arranca.",
-			}
+			a.Wants[i].Breaks = losesPrivileges
 		}
 		return a
 	},
