@@ -15,6 +15,7 @@ import (
 	"casco/host/file"
 	"casco/host/proc"
 	"casco/host/swarm"
+	"casco/host/sysctl"
 	"casco/lang"
 	"casco/loop/apply"
 	"casco/loop/audit"
@@ -93,6 +94,7 @@ func (a *app) sources(h *host) []inventory.Source {
 		proc.NewListeners(),
 		file.New(file.DockerPaths),
 		auditrules.New("/", auditrules.DockerPaths),
+		sysctl.New("", checks.Sysctls()...),
 	)
 }
 
@@ -113,6 +115,7 @@ func (a *app) handsOf(h *host) map[string]apply.Hand {
 		swarm.Hand:          swarm.NewUpdate(h.engine),
 		file.HandName:       file.Hand{},
 		auditrules.HandName: auditrules.NewHand("/"),
+		sysctl.HandName:     sysctl.NewHand(""),
 	}
 }
 
@@ -120,13 +123,31 @@ func (a *app) handsOf(h *host) map[string]apply.Hand {
 // is taken: live before re-creation.
 func means() []plan.Means {
 	return slices.Concat(docker.UpdateMeans(), docker.RecreateMeans(), compose.Means(), swarm.Means(),
-		file.Means(), auditrules.Means())
+		file.Means(), auditrules.Means(), sysctl.Means())
 }
 
 // wrapTransport is put around every request to the engine. Tests set it, to
 // die in the middle of a change; the program does not.
 var wrapTransport func(http.RoundTripper) http.RoundTripper
 
-// parked returns the IDs of the containers that verified changes keep for
-// going back.
-func (a *app) parked() ([]string, error) { return nil, nil }
+// parked returns the IDs of the containers that changes keep for going back.
+func (a *app) parked() ([]string, error) {
+	recs, err := a.state().Records()
+	if err != nil {
+		return nil, err
+	}
+	var ids []string
+	for _, rec := range recs {
+		for _, d := range rec.Done {
+			if rec.Plan.Steps[d.Step].Hand != docker.RecreateHand || d.Undone || rec.State == apply.Confirmed {
+				continue
+			}
+			more, err := docker.Parked(d.Undo)
+			if err != nil {
+				return nil, fmt.Errorf("change %s: %w", rec.ID, err)
+			}
+			ids = append(ids, more...)
+		}
+	}
+	return ids, nil
+}
