@@ -1,6 +1,7 @@
 package report
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -17,15 +18,53 @@ import (
 func (p Printer) Plan(c *change.Change) {
 	pl := c.Plan
 	p.printf("%s\n", p.bold(lang.Text{En: "plan %.12s for %s: %d steps", Es: "plan %.12s para %s: %d pasos"}.F(c.PlanID, Clean(pl.Host), len(pl.Steps)).In(p.Lang)))
-	for i, st := range pl.Steps {
+	for n := 0; n < len(pl.Steps); {
+		alike := 1
+		for n+alike < len(pl.Steps) && sameButRef(pl.Steps[n], pl.Steps[n+alike]) {
+			alike++
+		}
 		p.printf("\n")
-		p.step(i+1, st)
+		p.step(n+1, pl.Steps[n:n+alike])
+		n += alike
 	}
 	p.left(pl.Left)
 }
 
-func (p Printer) step(n int, st plan.Step) {
-	p.printf("%3d. %s  %s  %s\n", n, p.bold(Clean(st.Ref.String())), costWords[st.Cost].In(p.Lang), p.dim(st.Hand))
+// sameButRef reports whether two steps do the same to two objects.
+func sameButRef(a, b plan.Step) bool {
+	return a.Hand == b.Hand && a.Cost == b.Cost && a.Undo == b.Undo && a.Ref.Kind == b.Ref.Kind &&
+		len(a.With) == 0 && len(b.With) == 0 && slices.Equal(a.Breaks, b.Breaks) && slices.Equal(checksOf(a), checksOf(b)) &&
+		slices.EqualFunc(a.Sets, b.Sets, func(x, y plan.Set) bool {
+			return x.Field == y.Field && inventory.Equal(x.From, y.From) && inventory.Equal(x.To, y.To)
+		})
+}
+
+func checksOf(st plan.Step) []string {
+	var ids []string
+	for _, c := range st.For {
+		if !slices.Contains(ids, c.Check) {
+			ids = append(ids, c.Check)
+		}
+	}
+	return ids
+}
+
+// step prints steps that do the same, the first of which has number n.
+func (p Printer) step(n int, alike []plan.Step) {
+	st := alike[0]
+	number, what := fmt.Sprintf("%3d.", n), Clean(st.Ref.String())
+	if len(alike) > 1 {
+		number = fmt.Sprintf("%d–%d.", n, n+len(alike)-1)
+		what = lang.Text{En: "%d of kind %s", Es: "%d de tipo %s"}.F(len(alike), st.Ref.Kind).In(p.Lang)
+	}
+	p.printf("%s %s  %s  %s\n", number, p.bold(what), costWords[st.Cost].In(p.Lang), p.dim(st.Hand))
+	if len(alike) > 1 {
+		var names []string
+		for _, a := range alike {
+			names = append(names, Clean(a.Ref.Name))
+		}
+		p.wrap(5, strings.Join(names, ", "))
+	}
 	for _, s := range st.Sets {
 		p.printf("     %s\n", s.Field)
 		if s.From != nil {
@@ -35,13 +74,7 @@ func (p Printer) step(n int, st plan.Step) {
 			p.printf("       %s\n", p.paint("32", "+ "+value(s.To)))
 		}
 	}
-	var ids []string
-	for _, c := range st.For {
-		if !slices.Contains(ids, c.Check) {
-			ids = append(ids, c.Check)
-		}
-	}
-	p.wrap(5, lang.Text{En: "closes: ", Es: "cierra: "}.In(p.Lang)+strings.Join(ids, ", "))
+	p.wrap(5, lang.Text{En: "closes: ", Es: "cierra: "}.In(p.Lang)+strings.Join(checksOf(st), ", "))
 	if len(st.With) > 0 {
 		p.wrap(5, lang.Text{En: "goes with it: ", Es: "lo acompañan: "}.In(p.Lang)+p.names(st.With))
 	}
@@ -70,22 +103,55 @@ func (p Printer) left(ls []plan.Left) {
 			En: "needs a value from you (%d), as --set, or --suggested to take the ones shown:",
 			Es: "necesita un valor suyo (%d), con --set, o --suggested para tomar los mostrados:",
 		}, len(asked))
-		for _, l := range asked {
-			for _, a := range l.Asks {
-				suggestion := "VALUE"
-				if a.Suggestion != nil {
-					suggestion = value(a.Suggestion)
-				}
-				p.printf("  --set '%s:%s=%s'\n", Clean(a.Ref.String()), a.Field, suggestion)
-				p.wrap(6, a.Question.In(p.Lang)+"  ("+l.Check+")")
-			}
-		}
+		p.asks(asked)
 	}
 	if len(others) > 0 {
 		p.printf("\n")
 		p.say(lang.Text{En: "left for a person (%d):", Es: "queda para una persona (%d):"}, len(others))
 		p.leftByCheck(others)
 	}
+}
+
+// asks prints one line to paste for each value that is suggested, and one
+// pattern for all objects that the same question without a suggestion is about.
+func (p Printer) asks(ls []plan.Left) {
+	type question struct{ check, field, text string }
+	done := map[question]bool{}
+	for _, l := range ls {
+		for _, a := range l.Asks {
+			q := question{l.Check, a.Field, a.Question.In(p.Lang)}
+			if done[q] {
+				continue
+			}
+			done[q] = true
+			open := p.pasted(ls, l.Check, a)
+			p.wrap(6, q.text+"  ("+l.Check+")")
+			if len(open) > 0 {
+				p.wrap(6, lang.Text{En: "for: ", Es: "para: "}.In(p.Lang)+p.names(open))
+			}
+		}
+	}
+}
+
+// pasted prints the lines for one question and returns the objects for which
+// there is no suggestion.
+func (p Printer) pasted(ls []plan.Left, check string, asked plan.Ask) (open []inventory.Ref) {
+	for _, l := range ls {
+		for _, a := range l.Asks {
+			if l.Check != check || a.Field != asked.Field || a.Question != asked.Question {
+				continue
+			}
+			if a.Suggestion == nil {
+				open = append(open, a.Ref)
+				continue
+			}
+			p.printf("  --set '%s:%s=%s'\n", Clean(a.Ref.String()), a.Field, value(a.Suggestion))
+		}
+	}
+	if len(open) > 0 {
+		p.printf("  --set '%s:%s=VALUE'\n", Clean(open[0].String()), asked.Field)
+	}
+	return open
 }
 
 func (p Printer) leftByCheck(ls []plan.Left) {

@@ -19,7 +19,7 @@ import (
 
 func planCmd(a *app) *cobra.Command {
 	var out, max string
-	var refs, ids, sets []string
+	var refs, kinds, ids, sets []string
 	var suggested bool
 	cmd := &cobra.Command{
 		Use:   "plan",
@@ -31,6 +31,9 @@ func planCmd(a *app) *cobra.Command {
 			opt := plan.Options{Checks: ids, Suggested: suggested, Limited: max != ""}
 			if err := errors.Join(parseRefs(refs, &opt), parseSets(sets, &opt), parseCost(max, &opt)); err != nil {
 				return usage(err)
+			}
+			for _, k := range kinds {
+				opt.Kinds = append(opt.Kinds, inventory.Kind(k))
 			}
 			l, err := a.look(cmd.Context())
 			if err != nil {
@@ -52,6 +55,7 @@ func planCmd(a *app) *cobra.Command {
 	f := cmd.Flags()
 	f.StringVarP(&out, "output", "o", "", "file to write the plan to")
 	f.StringArrayVar(&refs, "ref", nil, "plan only for this object, KIND/NAME (repeat)")
+	f.StringArrayVar(&kinds, "kind", nil, "plan only for objects of this kind: container, daemon, file … (repeat)")
 	f.StringArrayVar(&ids, "check", nil, "plan only for this check (repeat)")
 	f.StringArrayVar(&sets, "set", nil, "answer a question: KIND/NAME:FIELD=VALUE, value in JSON (repeat)")
 	f.BoolVar(&suggested, "suggested", false, "take the suggested value where casco asks")

@@ -12,9 +12,10 @@ import (
 // Options narrow a plan and answer its questions. The zero value plans for
 // everything and answers nothing.
 type Options struct {
-	Refs      []inventory.Ref // only findings about these objects
-	Checks    []string        // only findings of these checks
-	MaxCost   Disruption      // with Limited: no step that costs more
+	Refs      []inventory.Ref  // only findings about these objects
+	Kinds     []inventory.Kind // only findings about objects of these kinds
+	Checks    []string         // only findings of these checks
+	MaxCost   Disruption       // with Limited: no step that costs more
 	Limited   bool
 	Answers   map[Key]any // values that a person gave
 	Suggested bool        // take a check's suggestion where it has one
@@ -29,6 +30,7 @@ type Key struct {
 func (o Options) covers(f audit.Finding) bool {
 	return f.Verdict == audit.Fail &&
 		(len(o.Refs) == 0 || slices.Contains(o.Refs, f.Ref)) &&
+		(len(o.Kinds) == 0 || slices.Contains(o.Kinds, f.Ref.Kind)) &&
 		(len(o.Checks) == 0 || slices.Contains(o.Checks, f.Check.ID))
 }
 
