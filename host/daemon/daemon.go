@@ -19,8 +19,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"casco/loop/inventory"
 )
@@ -143,9 +146,12 @@ func (r *reader) process(rootless bool) {
 	for _, a := range r.p.args {
 		args = append(args, inventory.MaskText(a))
 	}
-	r.put("Process", r.p.path(""), map[string]any{
-		"Pid": int64(r.p.pid), "Uid": r.p.uid, "Exe": r.p.exe, "Args": args, "Rootless": rootless,
-	})
+	fields := map[string]any{"Pid": int64(r.p.pid), "Uid": r.p.uid, "Exe": r.p.exe, "Args": args, "Rootless": rootless}
+	var files unix.Rlimit
+	if err := unix.Prlimit(r.p.pid, unix.RLIMIT_NOFILE, nil, &files); err == nil {
+		fields["NoFile"] = int64(min(files.Max, math.MaxInt64)) // RLIM_INFINITY is the largest uint64
+	}
+	r.put("Process", r.p.path(""), fields)
 }
 
 // config reads the configuration file and merges it with the command line. A

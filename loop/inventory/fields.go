@@ -161,6 +161,7 @@ var (
 	DaemonArgs     = Field[[]string]{Daemon, "Process.Args"}
 	DaemonExe      = Field[string]{Daemon, "Process.Exe"}
 	DaemonRootless = Field[bool]{Daemon, "Process.Rootless"}
+	DaemonNoFile   = Field[int64]{Daemon, "Process.NoFile"} // hard limit of open files of the engine itself
 	// The names of the namespaces that it does not share with the host: what
 	// it calls the host's network, or a host's path, may then be its own.
 	DaemonOwnNamespaces = Field[[]string]{Daemon, "OwnNamespaces"}

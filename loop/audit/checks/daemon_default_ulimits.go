@@ -43,9 +43,15 @@ func evalDefaultUlimits(_ *inventory.Snapshot, o *inventory.Object) audit.Answer
 	if with == nil {
 		with = map[string]any{}
 	}
-	with["nofile"] = map[string]any{"Name": "nofile", "Soft": int64(defaultNoFile), "Hard": int64(defaultNoFile)}
-	return audit.Bad(fact).Wanting(audit.Want{
-		Ref: o.Ref, Field: inventory.DaemonUlimits.Path, Value: with,
+	own, ownFact, told := inventory.DaemonNoFile.Of(o)
+	most := min(own, defaultNoFile)
+	with["nofile"] = map[string]any{"Name": "nofile", "Soft": most, "Hard": most}
+	var suggestion any
+	if told { // more than its own, an engine without CAP_SYS_RESOURCE cannot give: no container would start
+		suggestion = with
+	}
+	return audit.Bad(fact, ownFact).Wanting(audit.Want{
+		Ref: o.Ref, Field: inventory.DaemonUlimits.Path, Value: suggestion,
 		Ask: lang.Text{
 			En: "How many open files may a container have at most? Databases and proxies may need more than the suggestion.",
 			Es: "¿Cuántos archivos abiertos puede tener un contenedor como máximo? Bases de datos y proxies pueden necesitar más que lo sugerido.",

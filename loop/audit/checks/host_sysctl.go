@@ -141,11 +141,15 @@ func (t kernelSetting) judge(_ *inventory.Snapshot, o *inventory.Object) audit.A
 		}
 		return a
 	}
-	a := audit.Bad(evidence...).Wanting(
-		audit.Want{Ref: o.Ref, Field: inventory.SysctlValue.Path, Value: t.good[0], Breaks: t.breaks},
-		audit.Want{Ref: o.Ref, Field: inventory.SysctlFile.Path, Value: t.good[0]},
-	)
-	if set && slices.Contains(t.good, file) {
+	want := t.good[0]
+	lasting := set && slices.Contains(t.good, file)
+	if lasting {
+		want = file // what the files say may be better than the least that is good
+	}
+	a := audit.Bad(evidence...).Wanting(audit.Want{Ref: o.Ref, Field: inventory.SysctlValue.Path, Value: want, Breaks: t.breaks})
+	if !lasting {
+		a = a.Wanting(audit.Want{Ref: o.Ref, Field: inventory.SysctlFile.Path, Value: want})
+	} else {
 		a = a.Because(lang.Text{
 			En: "the files of sysctl.d are right; somebody changed the running value, or they were not loaded",
 			Es: "los archivos de sysctl.d están bien; alguien cambió el valor en marcha, o no se cargaron",
