@@ -20,7 +20,7 @@ func (m member) differs(minor int, sets []plan.Set, c map[string]any, but ...str
 	compare := func(prefix string, want, now map[string]any) {
 		for key, w := range want {
 			name := prefix + "." + key
-			if inventory.Equal(w, now[key]) || slices.ContainsFunc(but, func(b string) bool { return b == name || strings.HasPrefix(b, name+".") }) {
+			if inventory.Equal(w, now[key]) || sameWord(w, now[key]) || slices.ContainsFunc(but, func(b string) bool { return b == name || strings.HasPrefix(b, name+".") }) {
 				continue
 			}
 			out = append(out, apply.Conflict{
@@ -35,11 +35,19 @@ func (m member) differs(minor int, sets []plan.Set, c map[string]any, but ...str
 	return out
 }
 
-// engineWords are fields that the engine writes in its own way, or that name
-// other containers by an ID.
-var engineWords = []string{
-	"Config.HostConfig", "Config.NetworkingConfig", "Config.Entrypoint", "Config.Image",
-	"HostConfig.Links", "HostConfig.NetworkMode", "HostConfig.PidMode", "HostConfig.IpcMode", "HostConfig.VolumesFrom",
+// engineWords are fields that name other containers in the engine's own way,
+// and parts of a request that are not fields.
+var engineWords = []string{"Config.HostConfig", "Config.NetworkingConfig", "HostConfig.Links", "HostConfig.VolumesFrom"}
+
+// sameWord reports whether what was asked for and what came of it are the same
+// but for the words: another container's ID, or an entrypoint of nothing.
+func sameWord(asked, now any) bool {
+	if inventory.Equal(asked, []string{""}) {
+		return inventory.Equal(now, nil)
+	}
+	a, _ := asked.(string)
+	n, _ := now.(string)
+	return strings.HasPrefix(a, "container:") && strings.HasPrefix(n, "container:")
 }
 
 // wanted are the fields that a step changes, or that follow from one; the plan

@@ -59,6 +59,7 @@ func lived(c map[string]any) map[string]any {
 				list(e, "Aliases")[i] = "(short ID)"
 			}
 		}
+		slices.SortFunc(list(e, "Aliases"), func(a, b any) int { return strings.Compare(a.(string), b.(string)) })
 	}
 	slices.SortFunc(list(c, "Mounts"), func(a, b any) int {
 		return strings.Compare(str(a.(map[string]any), "Destination"), str(b.(map[string]any), "Destination"))

@@ -219,8 +219,12 @@ func (t *transaction) back(ctx context.Context) error {
 	if err := t.awaitStop(ctx); err != nil {
 		return err
 	}
+	already, err := t.returned(ctx)
+	if err != nil {
+		return err
+	}
 	for _, m := range slices.Backward(t.members) {
-		if err := t.discard(ctx, m); err != nil {
+		if err := t.discard(ctx, m, already); err != nil {
 			return fmt.Errorf("%s: remove the new one: %w", m.Ref, err)
 		}
 	}
@@ -294,8 +298,22 @@ func (t *transaction) mayBeStopping(ctx context.Context, m member) (bool, error)
 // off reports whether a restart policy of this name never restarts.
 func off(policy string) bool { return policy == "" || policy == "no" }
 
-// discard removes the new container of m, whatever name it has by now.
-func (t *transaction) discard(ctx context.Context, m member) error {
+// returned reports whether the first container is back by an Undo before this
+// one, or was never away. If the old one is gone, what was made in its stead
+// cannot be told by its ID, but by what it is like.
+func (t *transaction) returned(ctx context.Context) (bool, error) {
+	m := t.members[0]
+	holder, err := t.named(ctx, m.Ref.Name)
+	if err != nil || holder == nil || str(holder, "Id") == m.ID {
+		return holder != nil, err
+	}
+	old, err := t.withID(ctx, m.ID)
+	return old == nil && len(m.differs(t.client.minor, nil, holder)) == 0, err
+}
+
+// discard removes the new container of m, whatever name it has by now. If the
+// first container has returned already, only what a killed run left behind.
+func (t *transaction) discard(ctx context.Context, m member, returned bool) error {
 	fresh, err := t.named(ctx, m.temporary())
 	if err != nil {
 		return err
@@ -313,8 +331,8 @@ func (t *transaction) discard(ctx context.Context, m member) error {
 	switch {
 	case err != nil:
 		return err
-	case old == nil && len(m.differs(t.client.minor, nil, holder)) == 0:
-		return nil // made again by an Undo before this one
+	case old == nil && returned && len(m.differs(t.client.minor, nil, holder)) == 0:
+		return nil // it was made again along with the first
 	case old != nil && nameOf(old) != m.parked():
 		return fmt.Errorf("another container has its name, and the old one is called %s", nameOf(old))
 	}
