@@ -26,7 +26,7 @@ import (
 )
 
 // Usage is what Main says to wrong arguments.
-const Usage = `usage: [-term exit|ignore] [-keep FILE] VERB
+const Usage = `usage: [-term exit|ignore] [-keep FILE]... VERB
   serve ADDR TEXT   say TEXT to each TCP connection and close it
   http ADDR TEXT    answer each HTTP request with TEXT
   ssh ADDR          greet each TCP connection as an SSH server does
@@ -55,7 +55,8 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	flags.SetOutput(stderr)
 	flags.Usage = func() { fmt.Fprint(stderr, Usage) }
 	term := flags.String("term", "exit", "")
-	keep := flags.String("keep", "", "")
+	keep := []string{}
+	flags.Func("keep", "", func(path string) error { keep = append(keep, path); return nil })
 	if flags.Parse(args) != nil {
 		return 2
 	}
@@ -65,7 +66,7 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	}
 	ctx, stop := terminated(*term == "ignore")
 	defer stop()
-	err := keepFile(*keep)
+	err := keepFiles(keep)
 	if err == nil && flags.NArg() == 2 && flags.Arg(0) == "exit" {
 		return exitCode(flags.Arg(1))
 	}
@@ -102,12 +103,18 @@ func terminated(ignored bool) (context.Context, context.CancelFunc) {
 	return signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 }
 
-// keepFile creates the file with its own name in it; one that is there stays
+// keepFiles creates each file with its own name in it; one that is there stays
 // as it is, also over a re-creation of the container.
-func keepFile(path string) error {
-	if path == "" {
-		return nil
+func keepFiles(paths []string) error {
+	for _, path := range paths {
+		if err := keepFile(path); err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+func keepFile(path string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
