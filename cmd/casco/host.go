@@ -11,8 +11,10 @@ import (
 	"casco/host/auditrules"
 	"casco/host/compose"
 	"casco/host/daemon"
+	"casco/host/daemonjson"
 	"casco/host/docker"
 	"casco/host/file"
+	"casco/host/kernel"
 	"casco/host/proc"
 	"casco/host/swarm"
 	"casco/host/sysctl"
@@ -95,6 +97,7 @@ func (a *app) sources(h *host) []inventory.Source {
 		file.New(file.DockerPaths),
 		auditrules.New("/", auditrules.DockerPaths),
 		sysctl.New("", checks.Sysctls()...),
+		kernel.New(""),
 	)
 }
 
@@ -111,6 +114,7 @@ func (a *app) handsOf(h *host) map[string]apply.Hand {
 	return map[string]apply.Hand{
 		docker.RecreateHand: recreate,
 		docker.UpdateHand:   docker.NewUpdate(h.engine),
+		daemonjson.Name:     daemonjson.New(daemon.Look),
 		compose.Hand:        compose.New(h.engine),
 		swarm.Hand:          swarm.NewUpdate(h.engine),
 		file.HandName:       file.Hand{},
@@ -122,7 +126,7 @@ func (a *app) handsOf(h *host) map[string]apply.Hand {
 // means lists what the hands can set. Where two can set a field the first one
 // is taken: live before re-creation.
 func means() []plan.Means {
-	return slices.Concat(docker.UpdateMeans(), docker.RecreateMeans(), compose.Means(), swarm.Means(),
+	return slices.Concat(docker.UpdateMeans(), docker.RecreateMeans(), daemonjson.Means(), compose.Means(), swarm.Means(),
 		file.Means(), auditrules.Means(), sysctl.Means())
 }
 
