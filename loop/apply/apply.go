@@ -91,6 +91,9 @@ type Runner struct {
 // Undone) or could not be (Failed), and the error says why.
 func (r Runner) Run(ctx context.Context, rec *Record) error {
 	rec.State = Applying
+	if err := r.preflight(ctx, rec); err != nil {
+		return errors.Join(err, r.Undo(context.WithoutCancel(ctx), rec, Undoing, err.Error()))
+	}
 	for i := range rec.Plan.Steps {
 		if err := r.step(ctx, rec, i); err != nil {
 			err = fmt.Errorf("%s: %w", rec.Plan.Steps[i].Ref, err)
@@ -106,12 +109,28 @@ func (r Runner) Run(ctx context.Context, rec *Record) error {
 	return nil
 }
 
+// preflight prepares every step and forgets the result: a change whose last
+// step cannot be done is not begun. Each step is prepared again when it is its
+// turn, for those before it may have changed what it will find.
+func (r Runner) preflight(ctx context.Context, rec *Record) error {
+	for _, st := range rec.Plan.Steps {
+		h, ok := r.Hands[st.Hand]
+		if !ok {
+			return fmt.Errorf("%s: not begun: no hand %q on this host", st.Ref, st.Hand)
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if _, err := h.Prepare(ctx, st); err != nil {
+			return fmt.Errorf("%s: not begun: %w", st.Ref, err)
+		}
+	}
+	return nil
+}
+
 func (r Runner) step(ctx context.Context, rec *Record, i int) error {
 	st := rec.Plan.Steps[i]
-	h, ok := r.Hands[st.Hand]
-	if !ok {
-		return fmt.Errorf("no hand %q on this host", st.Hand)
-	}
+	h := r.Hands[st.Hand] // preflight found it
 	if err := ctx.Err(); err != nil {
 		return err
 	}
