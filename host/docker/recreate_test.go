@@ -256,6 +256,9 @@ func TestRecreateDependents(t *testing.T) {
 }
 
 func TestRecreateHand(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes a minute: it kills a run at each of its steps")
+	}
 	handtest.Run(t, func(t *testing.T) (apply.Hand, plan.Step, func() string) {
 		h := onHost(t, "rch")
 		h.Docker("network", "create", "rchnet")
@@ -301,6 +304,9 @@ func (d *died) RoundTrip(r *http.Request) (*http.Response, error) {
 // TestRecreateKilled kills a run at each of its requests, and takes it back
 // from what is on disk, in another process so to speak.
 func TestRecreateKilled(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes a minute: it kills a run at each of its steps")
+	}
 	for at := 1; ; at++ {
 		finished := false
 		for _, after := range []bool{false, true} {
