@@ -59,19 +59,20 @@ func (p project) args(files []string) []string {
 	return args
 }
 
-// hash is the digest that Compose computes of the service in these files; it
-// writes the same one on the containers that it makes.
-func (c command) hash(ctx context.Context, p project, files []string) (string, error) {
-	out, err := c.run(ctx, nil, append(p.args(files), "config", "--hash", p.Service)...)
+// hashes are the digests that Compose computes of the services of a project; it
+// writes them on the containers that it makes.
+func (c command) hashes(ctx context.Context, p project) (map[string]string, error) {
+	out, err := c.run(ctx, nil, append(p.args(p.Files), "config", "--hash", "*")...)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
+	all := map[string]string{}
 	for line := range strings.Lines(out) {
-		if f := strings.Fields(line); len(f) == 2 && f[0] == p.Service {
-			return f[1], nil
+		if f := strings.Fields(line); len(f) == 2 {
+			all[f[0]] = f[1]
 		}
 	}
-	return "", fmt.Errorf("compose says no digest of service %q", p.Service)
+	return all, nil
 }
 
 // reads has Compose read the project with the content now in place of file.

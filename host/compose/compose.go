@@ -58,7 +58,7 @@ func Means() []plan.Means {
 	var ms []plan.Means
 	for _, field := range fields() {
 		ms = append(ms, plan.Means{
-			Kind: inventory.Container, Field: field, Owner: inventory.OwnerCompose, Hand: Hand, Cost: plan.Recreate, Undo: undo,
+			Kind: inventory.Container, Field: field, Owner: inventory.OwnerCompose, Hand: Hand, Cost: plan.Recreate, Undo: undo, Refuse: refuse,
 			Reads: []string{"Config.Labels.com.docker.compose.config-hash"},
 		})
 	}
@@ -104,11 +104,10 @@ func (h *Service) Prepare(ctx context.Context, st plan.Step) (json.RawMessage, e
 	if err != nil {
 		return nil, err
 	}
-	if hash, err := cmd.hash(ctx, p, p.Files); err != nil {
+	if hashes, err := cmd.hashes(ctx, p); err != nil {
 		return nil, err
-	} else if hash != p.Hash {
-		return nil, fmt.Errorf("%s is not what %s was made from (it was edited since, or needs variables that are not set here): bring it up with compose first, then plan again",
-			strings.Join(p.Files, ", "), st.Ref)
+	} else if hashes[p.Service] != p.Hash {
+		return nil, p.moved()
 	}
 	if err := cmd.reads(ctx, p, file, now); err != nil {
 		return nil, err
@@ -148,15 +147,14 @@ func (h *Service) Undo(ctx context.Context, st plan.Step, raw json.RawMessage) e
 	if err != nil {
 		return err
 	}
-	switch {
-	case bytes.Equal(is, u.Was):
-		// Never written, or put back already; the service may still be ours.
-	case digest(is) == u.Ours:
-		if err := atomicfile.Write(u.File, u.Was, 0o644); err != nil {
+	back, err := u.back(is, st.Sets)
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(is, back) {
+		if err := atomicfile.Write(u.File, back, 0o644); err != nil {
 			return err
 		}
-	default:
-		return fmt.Errorf("%s was changed by somebody since; put it right by hand", u.File)
 	}
 	c, err := h.inspect(ctx, st.Ref.Name)
 	if err == nil && c.Config.Labels[labelHash] == u.Project.Hash && c.State.Running == u.Running {
@@ -166,7 +164,7 @@ func (h *Service) Undo(ctx context.Context, st plan.Step, raw json.RawMessage) e
 }
 
 // Foreign implements apply.Watchful.
-func (h *Service) Foreign(_ context.Context, _ plan.Step, raw json.RawMessage) ([]apply.Conflict, error) {
+func (h *Service) Foreign(_ context.Context, st plan.Step, raw json.RawMessage) ([]apply.Conflict, error) {
 	var u undo
 	if err := json.Unmarshal(raw, &u); err != nil {
 		return nil, err
@@ -175,10 +173,34 @@ func (h *Service) Foreign(_ context.Context, _ plan.Step, raw json.RawMessage) (
 	if err != nil {
 		return nil, err
 	}
-	if d := digest(is); d != u.Ours && !bytes.Equal(is, u.Was) {
-		return []apply.Conflict{{What: "file/" + u.File, Before: "sha256 " + digest(u.Was), Ours: "sha256 " + u.Ours, Now: "sha256 " + d}}, nil
+	if _, err := u.back(is, st.Sets); err != nil {
+		what := fmt.Sprintf("file/%s, service %s", u.File, u.Project.Service)
+		return []apply.Conflict{{What: what, Before: "sha256 " + digest(u.Was), Ours: "sha256 " + u.Ours, Now: "sha256 " + digest(is)}}, nil
 	}
 	return nil, nil
+}
+
+// back returns the file as it is, with the service as it was before. What
+// somebody changed since in other places of the file stays; the service itself
+// must be as it was or as we wrote it.
+func (u undo) back(is []byte, sets []plan.Set) ([]byte, error) {
+	if digest(is) == u.Ours || bytes.Equal(is, u.Was) {
+		return u.Was, nil
+	}
+	if same, err := sameBlock(is, u.Was, u.Project.Service); err != nil || same {
+		return is, err
+	}
+	ours := u.Was
+	for _, s := range ordered(sets) {
+		var err error
+		if ours, err = edit(ours, u.Project.Service, s); err != nil {
+			return nil, err
+		}
+	}
+	if same, err := sameBlock(is, ours, u.Project.Service); err != nil || !same {
+		return nil, errors.Join(fmt.Errorf("%s: service %s was changed by somebody since; put it right by hand", u.File, u.Project.Service), err)
+	}
+	return swapBlock(is, u.Was, u.Project.Service)
 }
 
 // up has Compose bring the service to what the file says, and waits until it

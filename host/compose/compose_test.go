@@ -151,25 +151,34 @@ func TestRealProject(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(path, append(ours, "# a colleague\n"...), 0o640); err != nil {
-			t.Fatal(err)
+		write := func(b []byte) {
+			if err := os.WriteFile(path, b, 0o640); err != nil {
+				t.Fatal(err)
+			}
 		}
+		write([]byte(strings.Replace(string(ours), "read_only: true", "read_only: true\n    shm_size: 1m", 1)))
 		if cs, err := hand.Foreign(t.Context(), webStep(name), undo); err != nil || len(cs) != 1 {
-			t.Errorf("a foreign edit was not noticed: %v %v", cs, err)
+			t.Errorf("a foreign edit of the service was not noticed: %v %v", cs, err)
 		}
 		if err := hand.Undo(t.Context(), webStep(name), undo); err == nil {
-			t.Error("a foreign edit was overwritten")
+			t.Error("a foreign edit of the service was overwritten")
 		}
-		if err := os.WriteFile(path, ours, 0o640); err != nil {
-			t.Fatal(err)
+		const note = "# a colleague's note\n"
+		write(append(ours, note...))
+		if cs, err := hand.Foreign(t.Context(), webStep(name), undo); err != nil || len(cs) != 0 {
+			t.Errorf("a note elsewhere in the file is no conflict: %v %v", cs, err)
 		}
 		if err := hand.Undo(t.Context(), webStep(name), undo); err != nil {
 			t.Error(err)
 		}
+		if got, err := os.ReadFile(path); err != nil || string(got) != "version: \"2.4\"\n"+shop+note {
+			t.Errorf("taken back, the file is\n%s\n%v", got, err)
+		}
+		write([]byte("version: \"2.4\"\n" + shop))
 	})
 	t.Run("variables of another shell", func(t *testing.T) {
 		t.Setenv("SHARD", "2")
-		if _, err := hand.Prepare(t.Context(), webStep(name)); err == nil || !strings.Contains(err.Error(), "not what") {
+		if _, err := hand.Prepare(t.Context(), webStep(name)); err == nil || !strings.Contains(err.Error(), "no longer gives") {
 			t.Errorf("a file that gives another container now: %v", err)
 		}
 	})

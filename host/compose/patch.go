@@ -77,6 +77,55 @@ func (d *document) editable(name string) (*yaml.Node, error) {
 	return s, nil
 }
 
+// block returns the lines of a service, from its key on.
+func (d *document) block(service string) (from, to int, err error) {
+	_, services := child(d.root, "services")
+	k, s := child(services, service)
+	if s == nil {
+		return 0, 0, fmt.Errorf("service %q is not in the file", service)
+	}
+	return k.Line - 1, d.end(k.Line, k.Column-1), nil
+}
+
+// sameBlock reports whether a service is written alike in two files.
+func sameBlock(a, b []byte, service string) (bool, error) {
+	x, err := blockOf(a, service)
+	if err != nil {
+		return false, err
+	}
+	y, err := blockOf(b, service)
+	return slices.Equal(x, y), err
+}
+
+func blockOf(src []byte, service string) ([]string, error) {
+	d, err := parse(src)
+	if err != nil {
+		return nil, err
+	}
+	from, to, err := d.block(service)
+	if err != nil {
+		return nil, err
+	}
+	return d.lines[from:to], nil
+}
+
+// swapBlock writes a service in src as it is written in from.
+func swapBlock(src, from []byte, service string) ([]byte, error) {
+	lines, err := blockOf(from, service)
+	if err != nil {
+		return nil, err
+	}
+	d, err := parse(src)
+	if err != nil {
+		return nil, err
+	}
+	begin, end, err := d.block(service)
+	if err != nil {
+		return nil, err
+	}
+	return []byte(strings.Join(slices.Concat(d.lines[:begin], lines, d.lines[end:]), d.newline)), nil
+}
+
 // set gives key of a service a value, or takes the key away if it is nil.
 func (d *document) set(service, key string, value any) ([]byte, error) {
 	s, err := d.editable(service)
