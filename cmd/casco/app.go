@@ -97,7 +97,8 @@ type look struct {
 }
 
 // look reads the host, or the snapshot file that stands for it, and judges it.
-func (a *app) look(ctx context.Context) (*look, error) {
+// More adds sources that only some verbs need.
+func (a *app) look(ctx context.Context, more ...func(*host) inventory.Source) (*look, error) {
 	begun := time.Now()
 	if a.snapshot != "" {
 		f, err := os.Open(a.snapshot)
@@ -114,6 +115,11 @@ func (a *app) look(ctx context.Context) (*look, error) {
 	h, err := a.openHost()
 	if err != nil {
 		return nil, err
+	}
+	for _, source := range more {
+		if h.engine != nil {
+			h.sources = append(h.sources, source(h))
+		}
 	}
 	stop := a.progress(lang.Text{En: "reading the host", Es: "leyendo el anfitrión"})
 	defer stop()

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"casco/host/compose"
 	"casco/internal/atomicfile"
 	"casco/lang"
 	"casco/loop/change"
@@ -35,7 +36,7 @@ func planCmd(a *app) *cobra.Command {
 			for _, k := range kinds {
 				opt.Kinds = append(opt.Kinds, inventory.Kind(k))
 			}
-			l, err := a.look(cmd.Context())
+			l, err := a.look(cmd.Context(), func(h *host) inventory.Source { return compose.NewSource(h.engine) })
 			if err != nil {
 				return err
 			}
