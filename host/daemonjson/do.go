@@ -192,9 +192,11 @@ func (u undo) pid(ctx context.Context, h *Hand) (int, error) {
 	return l.Pid, err
 }
 
-// revive starts the containers of list that do not run. One that needs
-// another (its network namespace, a link) succeeds once that runs; so it goes
-// over the list until a round brings nothing.
+// revive starts the containers of list that do not run. One that was created
+// again since, by another step of the same change or by its owner, is known by
+// its name; one that is gone is somebody's wish. One that needs another (its
+// network namespace, a link) succeeds once that runs; so it goes over the list
+// until a round brings nothing.
 func (h *Hand) revive(ctx context.Context, e *engine, list []container) error {
 	for {
 		if err := ctx.Err(); err != nil {
@@ -205,21 +207,27 @@ func (h *Hand) revive(ctx context.Context, e *engine, list []container) error {
 			return err
 		}
 		missing := slices.DeleteFunc(slices.Clone(list), func(c container) bool {
-			return slices.ContainsFunc(now, func(r container) bool { return r.ID == c.ID })
+			return slices.ContainsFunc(now, c.is)
 		})
 		if len(missing) == 0 {
 			return h.pause(ctx, e, list, now)
 		}
 		var errs []error
+		started := 0
 		for _, c := range missing {
-			if err := e.call(ctx, http.MethodPost, "/containers/"+c.ID+"/start", nil, nil); err != nil {
+			err := e.start(ctx, c)
+			switch {
+			case errors.Is(err, errGone):
+				h.log("container is gone", "container", c.Name)
+			case err != nil:
 				errs = append(errs, fmt.Errorf("container %s ran before and does not start: %w", c.Name, err))
-				continue
+			default:
+				started++
+				h.log("container started again", "container", c.Name)
 			}
-			h.log("container started again", "container", c.Name)
 		}
-		if len(errs) == len(missing) {
-			return errors.Join(errs...)
+		if started == 0 {
+			return errors.Join(append(errs, h.pause(ctx, e, list, now))...)
 		}
 	}
 }
@@ -227,8 +235,8 @@ func (h *Hand) revive(ctx context.Context, e *engine, list []container) error {
 // pause: a container that was paused is not after a restart.
 func (h *Hand) pause(ctx context.Context, e *engine, list, now []container) error {
 	for _, c := range list {
-		if i := slices.IndexFunc(now, func(r container) bool { return r.ID == c.ID }); c.Paused && i >= 0 && !now[i].Paused {
-			if err := e.call(ctx, http.MethodPost, "/containers/"+c.ID+"/pause", nil, nil); err != nil {
+		if i := slices.IndexFunc(now, c.is); c.Paused && i >= 0 && !now[i].Paused {
+			if err := e.call(ctx, http.MethodPost, "/containers/"+now[i].ID+"/pause", nil, nil); err != nil {
 				return fmt.Errorf("container %s was paused before: %w", c.Name, err)
 			}
 		}

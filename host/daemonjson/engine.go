@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -87,7 +88,11 @@ func (e *engine) send(ctx context.Context, method, path string, body io.Reader, 
 	if json.Unmarshal(b, &reply) != nil || reply.Message == "" {
 		reply.Message = strings.TrimSpace(string(b))
 	}
-	return nil, fmt.Errorf("%s %s: %d: %s", method, path, res.StatusCode, reply.Message)
+	err = fmt.Errorf("%s %s: %d: %s", method, path, res.StatusCode, reply.Message)
+	if res.StatusCode == http.StatusNotFound {
+		err = fmt.Errorf("%w: %w", errGone, err)
+	}
+	return nil, err
 }
 
 func (e *engine) answers(ctx context.Context) bool {
@@ -118,6 +123,21 @@ func (e *engine) peer() (int, error) {
 type container struct {
 	ID, Name string
 	Paused   bool `json:",omitempty"`
+}
+
+// is reports whether r is c, perhaps created again.
+func (c container) is(r container) bool { return r.ID == c.ID || r.Name == c.Name }
+
+// errGone is the error of something that the engine no longer has.
+var errGone = errors.New("is gone")
+
+// start starts c, or what has its name now. It returns errGone if nothing has.
+func (e *engine) start(ctx context.Context, c container) error {
+	err := e.call(ctx, http.MethodPost, "/containers/"+c.ID+"/start", nil, nil)
+	if errors.Is(err, errGone) {
+		err = e.call(ctx, http.MethodPost, "/containers/"+c.Name+"/start", nil, nil)
+	}
+	return err
 }
 
 // running lists the containers that run, paused ones too. Those of Swarm are

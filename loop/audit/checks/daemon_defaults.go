@@ -20,11 +20,20 @@ var daemonNoNewPrivileges = &audit.Check{
 	Kind:     inventory.Daemon,
 	Eval: func(_ *inventory.Snapshot, o *inventory.Object) audit.Answer {
 		_, on, fact, ok := securityOption(o, "no-new-privileges")
-		return mustBe(o, heard{on, fact, ok}, inventory.DaemonNoNewPrivileges, true, lang.Text{
+		return mustBe(o, heard{on, fact, ok && (on || tellsNoNewPrivileges(o))}, inventory.DaemonNoNewPrivileges, true, lang.Text{
 			En: "sudo, su and ping of old images stop working in new containers. " + textOnlyNew.En,
 			Es: "sudo, su y el ping de imágenes viejas dejan de funcionar en contenedores nuevos. " + textOnlyNew.Es,
 		})
 	},
+}
+
+// tellsNoNewPrivileges reports whether the engine would list the option if it
+// were on. 20.10.24 does not, though it is in force (measured); newer ones do
+// since API 1.43 (moby, daemon/info_unix.go). Of an old one only the
+// configuration tells.
+func tellsNoNewPrivileges(o *inventory.Object) bool {
+	api, _, ok := inventory.DaemonAPIVersion.Of(o)
+	return ok && compareVersions(api, "1.43") >= 0
 }
 
 var daemonLiveRestore = &audit.Check{
