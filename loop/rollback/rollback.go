@@ -9,6 +9,7 @@ package rollback
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"casco/loop/apply"
 	"casco/loop/inventory"
@@ -46,7 +47,34 @@ func Conflicts(ctx context.Context, rec *apply.Record, now *inventory.Snapshot, 
 		if err != nil {
 			return cs, fmt.Errorf("%s: tell foreign changes: %w", st.Ref, err)
 		}
-		cs = append(cs, more...)
+		later := touchedAfter(rec, d.Step)
+		for _, c := range more {
+			if !about(c, later) {
+				cs = append(cs, c)
+			}
+		}
 	}
 	return cs, nil
+}
+
+// touchedAfter lists the objects that steps of the same change after step i
+// went on to change. They are not as step i left them, and that is ours.
+func touchedAfter(rec *apply.Record, i int) []inventory.Ref {
+	var refs []inventory.Ref
+	for _, d := range rec.Done {
+		if d.Step > i && !d.Undone {
+			st := rec.Plan.Steps[d.Step]
+			refs = append(append(refs, st.Ref), st.With...)
+		}
+	}
+	return refs
+}
+
+func about(c apply.Conflict, refs []inventory.Ref) bool {
+	for _, r := range refs {
+		if c.What == r.String() || strings.HasPrefix(c.What, r.String()+" ") {
+			return true
+		}
+	}
+	return false
 }

@@ -19,6 +19,27 @@ func (w watchful) Foreign(context.Context, plan.Step, json.RawMessage) ([]apply.
 	return w.cs, nil
 }
 
+// TestLaterStep does not take for foreign what a later step of the same change
+// did to an object that an earlier one had in hand too.
+func TestLaterStep(t *testing.T) {
+	db, side := inventory.Ref{Kind: inventory.Container, Name: "db"}, inventory.Ref{Kind: inventory.Container, Name: "side"}
+	rec := &apply.Record{
+		Plan: &plan.Plan{Steps: []plan.Step{{Ref: db, Hand: "first", With: []inventory.Ref{side}}, {Ref: side, Hand: "second"}}},
+		Done: []apply.Done{{Step: 0}, {Step: 1}},
+	}
+	s := &inventory.Snapshot{}
+	s.Add(&inventory.Object{Ref: db})
+	s.Add(&inventory.Object{Ref: side})
+	hands := map[string]apply.Hand{"first": watchful{cs: []apply.Conflict{{What: "container/side HostConfig"}}}, "second": watchful{}}
+	if cs, err := Conflicts(t.Context(), rec, s, hands); err != nil || len(cs) != 0 {
+		t.Errorf("ours, and called foreign: %v %v", cs, err)
+	}
+	hands["first"] = watchful{cs: []apply.Conflict{{What: "container/sidecar HostConfig"}}}
+	if cs, err := Conflicts(t.Context(), rec, s, hands); err != nil || len(cs) != 1 {
+		t.Errorf("foreign, and called ours: %v %v", cs, err)
+	}
+}
+
 // TestConflicts finds what somebody changed after us, and nothing else: not
 // what is as we left it, as the engine wrote it, or already back as before.
 func TestConflicts(t *testing.T) {
