@@ -107,6 +107,7 @@ func (a *app) handsOf(h *host) map[string]apply.Hand {
 		return nil
 	}
 	recreate := docker.NewRecreate(h.engine)
+	recreate.Listeners = h.listeners
 	recreate.OnOutage = func(ref inventory.Ref, d time.Duration) {
 		a.tell(lang.Text{En: "  %s did not serve for %.2f s", Es: "  %s no sirvió durante %.2f s"}, ref, d.Seconds())
 	}
@@ -121,6 +122,34 @@ func (a *app) handsOf(h *host) map[string]apply.Hand {
 		auditrules.HandName: auditrules.NewHand("/"),
 		sysctl.HandName:     sysctl.NewHand(""),
 	}
+}
+
+// listeners returns where a running container listens, as proto:addr:port: the
+// health gate of a re-creation wants the new one to listen where the old one did.
+func (h *host) listeners(ctx context.Context, id string) ([]string, error) {
+	o := &inventory.Object{Ref: inventory.Ref{Kind: inventory.Container, Name: id}, Fields: map[string]any{}}
+	if err := h.engine.Call(ctx, http.MethodGet, "/containers/"+id+"/json", nil, &o.Fields); err != nil {
+		return nil, err
+	}
+	s := &inventory.Snapshot{}
+	s.Add(o)
+	if d, err := daemon.Look(ctx, h.engine.Socket()); err == nil {
+		s.Add(d)
+	}
+	if err := proc.NewContainers(proc.Options{}).Read(ctx, s); err != nil {
+		return nil, err
+	}
+	list, fact, ok := inventory.Listeners.Of(o)
+	if !ok {
+		return nil, fmt.Errorf("listeners of %s: %s", id, fact.Err)
+	}
+	var out []string
+	for _, l := range list {
+		if m, ok := l.(map[string]any); ok {
+			out = append(out, fmt.Sprintf("%v:%v:%v", m["Proto"], m["Addr"], m["Port"]))
+		}
+	}
+	return out, nil
 }
 
 // means lists what the hands can set. Where two can set a field the first one
