@@ -204,13 +204,26 @@ func (p Printer) Outcome(o verify.Outcome) {
 func (p Printer) Changes(recs []*apply.Record) {
 	for _, r := range recs {
 		p.printf("%-14s  %s  %-12s  %s\n", r.ID, r.Begun.Format("2006-01-02 15:04:05Z"), stateWords[r.State].In(p.Lang), Clean(r.By))
-		for _, st := range r.Plan.Steps {
-			p.printf("    %s  %s\n", Clean(st.Ref.String()), p.dim(st.Hand))
-		}
+		p.wrap(4, stepsByHand(r.Plan))
 		if r.Why != "" {
 			p.wrap(4, Clean(r.Why))
 		}
 	}
+}
+
+// stepsByHand counts the steps of a plan: "8 docker-update, 1 daemon-json".
+func stepsByHand(pl *plan.Plan) string {
+	var hands, counts []string
+	n := map[string]int{}
+	for _, st := range pl.Steps {
+		if n[st.Hand]++; n[st.Hand] == 1 {
+			hands = append(hands, st.Hand)
+		}
+	}
+	for _, h := range hands {
+		counts = append(counts, fmt.Sprintf("%d %s", n[h], h))
+	}
+	return strings.Join(counts, ", ")
 }
 
 // Difference prints one field that drifted, and by which change if by one of
