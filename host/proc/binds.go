@@ -57,7 +57,7 @@ type answer struct {
 func (b *binds) describe(s *inventory.Snapshot, o *inventory.Object, from string) {
 	mounts, fact, ok := inventory.Mounts.Of(o)
 	if !ok {
-		unread(o, "BindSources", fmt.Errorf("Mounts: %s", fact.Err))
+		unread(o, "BindSources", fmt.Errorf("field Mounts: %s", fact.Err))
 		return
 	}
 	out := map[string]any{}
