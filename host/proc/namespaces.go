@@ -3,6 +3,7 @@ package proc
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 
@@ -91,12 +92,15 @@ func (h *home) addEngine(fs procfs, d *inventory.Object) {
 	h.engines = append(h.engines, p)
 	h.addPeers(p)
 	ns, err := p.namespaces()
-	if err = errors.Join(err, h.err); err != nil {
+	ours, selfErr := h.self.namespaces()
+	if err = errors.Join(err, selfErr, h.err); err != nil {
 		unread(d, "OwnNamespaces", err)
 		return
 	}
 	h.nets[ns["net"]] = true
-	note(d, "OwnNamespaces", p.at, ns.without(h.ns))
+	host := maps.Clone(h.ns)
+	host["mnt"] = ours["mnt"] // whether its paths are the ones that we read
+	note(d, "OwnNamespaces", p.at, ns.without(host))
 }
 
 func (h *home) addPeers(p *process) {

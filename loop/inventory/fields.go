@@ -164,6 +164,7 @@ var (
 	DaemonNoFile   = Field[int64]{Daemon, "Process.NoFile"} // hard limit of open files of the engine itself
 	// The names of the namespaces that it does not share with the host: what
 	// it calls the host's network, or a host's path, may then be its own.
+	// "mnt" is there if its mounts are not those of casco itself.
 	DaemonOwnNamespaces = Field[[]string]{Daemon, "OwnNamespaces"}
 	// Its configuration file: File is the path ("/etc/docker/daemon.json" or
 	// --config-file), Digest its sha256 in hex ("" if there is no file).
