@@ -195,10 +195,13 @@ func (b builder) makeContainer(ctx context.Context, c container) (Outcome, error
 	out := Outcome{Container: c.name, Weak: c.weak}
 	labels := ours()
 	maps.Copy(labels, c.labels)
-	in := object{"Image": c.image, "Cmd": c.cmd, "Labels": labels, "HostConfig": c.host}
+	host := object{}
+	maps.Copy(host, c.host)
+	in := object{"Image": c.image, "Cmd": c.cmd, "Labels": labels, "HostConfig": host}
 	maps.Copy(in, c.config)
 	// Before API 1.44 a create takes one endpoint; the others are connected.
 	if c.network != "" {
+		host["NetworkMode"] = c.network
 		in["NetworkingConfig"] = object{"EndpointsConfig": object{c.network: c.endpoint}}
 	}
 	if err := b.client.Call(ctx, http.MethodPost, "/containers/create?name="+url.QueryEscape(c.name), in, nil); err != nil {

@@ -247,9 +247,11 @@ func composedShape(t *testing.T, e *realdocker.Engine) map[string]any {
 		if err := json.Unmarshal([]byte(e.Docker("inspect", name)), &c); err != nil {
 			t.Fatal(err)
 		}
-		// The engine adds the short ID as an alias.
+		// The engine adds the short ID as an alias, and Compose 2 the container's name.
 		for n, net := range c[0].NetworkSettings.Networks {
-			net.Aliases = slices.DeleteFunc(net.Aliases, func(a string) bool { return len(a) == 12 && strings.Trim(a, "0123456789abcdef") == "" })
+			net.Aliases = slices.DeleteFunc(net.Aliases, func(a string) bool {
+				return a == name || len(a) == 12 && strings.Trim(a, "0123456789abcdef") == ""
+			})
 			slices.Sort(net.Aliases)
 			net.Aliases = slices.Compact(net.Aliases)
 			c[0].NetworkSettings.Networks[n] = net
