@@ -24,7 +24,8 @@ const HandName = "audit-rules"
 // uses the same.
 const ruleKey = "docker"
 
-// Means says what the hand can set: what is watched now, and after a reboot.
+// Means says what the hand can set: what is watched now and after a reboot,
+// and whether the kernel audits at all.
 func Means() []plan.Means {
 	undo := lang.Text{
 		En: "The rule is taken out of the kernel and of casco's file in /etc/audit/rules.d; other rules stay.",
@@ -33,6 +34,10 @@ func Means() []plan.Means {
 	return []plan.Means{
 		{Kind: inventory.Watch, Field: inventory.WatchLoaded.Path, Hand: HandName, Cost: plan.Live, Undo: undo, Refuse: refuse},
 		{Kind: inventory.Watch, Field: inventory.WatchPersistent.Path, Hand: HandName, Cost: plan.Live, Undo: undo, Refuse: refuse},
+		{Kind: inventory.Watch, Field: inventory.WatchEnabled.Path, Hand: HandName, Cost: plan.Live, Refuse: refuse, Undo: lang.Text{
+			En: "The kernel's audit is switched off again if it was off before and nobody has locked it since.",
+			Es: "La auditoría del núcleo se apaga de nuevo si antes estaba apagada y nadie la ha bloqueado desde entonces.",
+		}},
 	}
 }
 
@@ -40,7 +45,7 @@ func refuse(_ *inventory.Snapshot, o *inventory.Object, field string) lang.Text 
 	if there, _, ok := inventory.WatchExists.Of(o); ok && !there {
 		return lang.Text{En: "The path does not exist.", Es: "La ruta no existe."}
 	}
-	if n, _, ok := inventory.WatchEnabled.Of(o); ok && n == locked && field == inventory.WatchLoaded.Path {
+	if n, _, ok := inventory.WatchEnabled.Of(o); ok && n == locked && field != inventory.WatchPersistent.Path {
 		return lang.Text{
 			En: "The kernel's audit rules are locked until the next reboot (auditctl -e 2).",
 			Es: "Las reglas de auditoría del núcleo están bloqueadas hasta el próximo reinicio (auditctl -e 2).",
@@ -49,7 +54,14 @@ func refuse(_ *inventory.Snapshot, o *inventory.Object, field string) lang.Text 
 	return lang.Text{}
 }
 
-// Hand adds watches: to the kernel, and to 50-casco.rules.
+// Hand adds watches, to the kernel and to 50-casco.rules, and switches the
+// kernel's audit on.
+//
+// There is one switch for all watches. Of several steps that want it on, the
+// one that finds it off remembers that, and only its Undo switches it off; the
+// others found it on and leave it. One thing stays behind: the kernel remembers
+// until reboot that its audit was ever on (kernel/audit.c, audit_ever_enabled)
+// and gives new processes the memory for it.
 type Hand struct{ root string }
 
 // NewHand returns a hand that writes its file under root, "" for the host's
@@ -70,9 +82,10 @@ func (h *Hand) file() atomicfile.Ours {
 
 // before is the undo.
 type before struct {
-	Rule Rule             `json:"rule"`
+	Rule Rule             `json:"rule"`           // zero if the step only switches audit on
 	Had  bool             `json:"had,omitempty"`  // the kernel had the very rule before
 	File *atomicfile.Edit `json:"file,omitempty"` // nil if the step does not set Persistent
+	Off  bool             `json:"off,omitempty"`  // the kernel's audit was off, and the step switches it on
 }
 
 // Prepare implements apply.Hand.
@@ -84,25 +97,43 @@ func (h *Hand) Prepare(_ context.Context, st plan.Step) (json.RawMessage, error)
 	if _, err := os.Stat(st.Ref.Name); err != nil {
 		return nil, err
 	}
-	target, isDir := resolve(st.Ref.Name)
-	if strings.ContainsFunc(target, func(c rune) bool { return c <= ' ' || c == 0x7f || strings.ContainsRune(`'"\#`, c) }) {
-		return nil, fmt.Errorf("%q cannot be written in a file of audit rules", target)
+	var b before
+	if want.enabled {
+		if b.Off, err = canEnable(); err != nil {
+			return nil, err
+		}
 	}
-	b := before{Rule: Rule{Path: target, Dir: isDir, Perm: want.perm, Key: ruleKey, Arch: Both, Exact: true}}
+	if want.perm != 0 {
+		if err := h.prepareRule(&b, st.Ref.Name, want); err != nil {
+			return nil, err
+		}
+	}
+	return json.Marshal(b)
+}
+
+// prepareRule fills in what undo needs to know of the rule for path.
+func (h *Hand) prepareRule(b *before, path string, want want) (err error) {
+	target, isDir := resolve(path)
+	if strings.ContainsFunc(target, func(c rune) bool { return c <= ' ' || c == 0x7f || strings.ContainsRune(`'"\#`, c) }) {
+		return fmt.Errorf("%q cannot be written in a file of audit rules", target)
+	}
+	b.Rule = Rule{Path: target, Dir: isDir, Perm: want.perm, Key: ruleKey, Arch: Both, Exact: true}
 	if want.loaded {
 		if b.Had, err = canLoad(b.Rule); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	if want.persistent {
 		e, err := h.edit(target, want.perm)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		b.File = &e
 	}
-	return json.Marshal(b)
+	return nil
 }
+
+var errLocked = errors.New("the kernel's audit rules are locked until the next reboot (auditctl -e 2)")
 
 // canLoad reports whether the kernel has the very rule r already. It fails if
 // the kernel takes none, or would not heed it.
@@ -112,7 +143,7 @@ func canLoad(r Rule) (had bool, err error) {
 		return false, err
 	}
 	if enabled == locked {
-		return false, errors.New("the kernel's audit rules are locked until the next reboot (auditctl -e 2)")
+		return false, errLocked
 	}
 	if i := slices.IndexFunc(rules, func(o Rule) bool { return o.Task && o.Never && o.Exact }); i >= 0 {
 		return false, errors.New(`the rule "-a never,task" is loaded: with it the kernel watches nothing; remove it first`)
@@ -158,13 +189,22 @@ func (h *Hand) Do(ctx context.Context, st plan.Step, undo json.RawMessage) error
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	if want.enabled {
+		if err := tell(func(c *client) error { return c.enable(on) }); err != nil {
+			return fmt.Errorf("switch the kernel's audit on: %w", err)
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	if b.File != nil {
 		return h.file().Do(*b.File)
 	}
 	return nil
 }
 
-// Undo implements apply.Hand. A rule that was loaded before stays loaded.
+// Undo implements apply.Hand. A rule that was loaded before stays loaded, and
+// audit that was on before stays on.
 func (h *Hand) Undo(_ context.Context, st plan.Step, undo json.RawMessage) error {
 	b, want, err := recall(st, undo)
 	if err != nil {
@@ -173,6 +213,11 @@ func (h *Hand) Undo(_ context.Context, st plan.Step, undo json.RawMessage) error
 	var errs []error
 	if b.File != nil {
 		errs = append(errs, h.file().Undo(*b.File))
+	}
+	if b.Off {
+		if err := disable(); err != nil {
+			errs = append(errs, fmt.Errorf("switch the kernel's audit off: %w", err))
+		}
 	}
 	if want.loaded && !b.Had {
 		if err := tell(func(c *client) error { return c.remove(b.Rule) }); err != nil {
@@ -183,17 +228,32 @@ func (h *Hand) Undo(_ context.Context, st plan.Step, undo json.RawMessage) error
 }
 
 // Foreign implements apply.Watchful: the line in our file, if somebody has
-// rewritten it.
+// rewritten it, and audit that we switched on, if somebody has locked it.
 func (h *Hand) Foreign(_ context.Context, st plan.Step, undo json.RawMessage) ([]apply.Conflict, error) {
 	b, _, err := recall(st, undo)
-	if err != nil || b.File == nil {
+	if err != nil {
 		return nil, err
 	}
-	was, now, foreign, err := h.file().Foreign(*b.File)
-	if err != nil || !foreign {
-		return nil, err
+	var cs []apply.Conflict
+	if b.File != nil {
+		was, now, foreign, err := h.file().Foreign(*b.File)
+		if err != nil {
+			return nil, err
+		}
+		if foreign {
+			cs = append(cs, apply.Conflict{What: "file/" + h.file().Path + " " + b.Rule.Path, Before: was, Ours: b.File.Line, Now: now})
+		}
 	}
-	return []apply.Conflict{{What: "file/" + h.file().Path + " " + b.Rule.Path, Before: was, Ours: b.File.Line, Now: now}}, nil
+	if b.Off {
+		now, err := enabledNow()
+		if err != nil {
+			return nil, err
+		}
+		if now == locked {
+			cs = append(cs, apply.Conflict{What: st.Ref.String() + " " + inventory.WatchEnabled.Path, Before: off, Ours: on, Now: locked})
+		}
+	}
+	return cs, nil
 }
 
 func recall(st plan.Step, undo json.RawMessage) (b before, w want, err error) {
@@ -215,12 +275,20 @@ func tell(do func(*client) error) error {
 
 // A want is what a step sets.
 type want struct {
-	perm               Perm
+	perm               Perm // 0 if it sets no rule
 	loaded, persistent bool
+	enabled            bool
 }
 
 func wanted(st plan.Step) (w want, err error) {
 	for _, set := range st.Sets {
+		if set.Field == inventory.WatchEnabled.Path {
+			if !inventory.Equal(set.To, on) {
+				return w, fmt.Errorf("%s: %v: casco only switches audit on (%d)", set.Field, set.To, on)
+			}
+			w.enabled = true
+			continue
+		}
 		text, _ := set.To.(string)
 		perm, ok := ParsePerm(text)
 		switch {
@@ -238,7 +306,7 @@ func wanted(st plan.Step) (w want, err error) {
 		}
 		w.perm = perm
 	}
-	if w.perm == 0 {
+	if w.perm == 0 && !w.enabled {
 		return w, errors.New("the step sets nothing")
 	}
 	return w, nil

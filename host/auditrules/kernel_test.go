@@ -150,6 +150,7 @@ func watchStep(path string, sets ...plan.Set) plan.Step {
 }
 
 func persistent(to any) plan.Set { return plan.Set{Field: "Persistent", From: "", To: to} }
+func enable(to any) plan.Set     { return plan.Set{Field: "Enabled", From: 0, To: to} }
 func load(to any) plan.Set       { return plan.Set{Field: "Loaded", From: "", To: to} }
 
 func TestHand(t *testing.T) {
@@ -183,6 +184,95 @@ func TestHand(t *testing.T) {
 				}
 				return h, watchStep(filepath.Join(dir, tc.path), tc.sets...), func() string { return state(t, root, dir) }
 			})
+		})
+	}
+}
+
+// switchTo sets the kernel's audit for a test, and puts it back when that ends.
+func switchTo(t *testing.T, to uint32) {
+	t.Helper()
+	was, err := enabledNow()
+	must(t, err)
+	t.Cleanup(func() { must(t, tell(func(c *client) error { return c.enable(was) })) })
+	must(t, tell(func(c *client) error { return c.enable(to) }))
+}
+
+func isEnabled(t *testing.T, when string, want uint32) {
+	t.Helper()
+	if now, err := enabledNow(); err != nil || now != want {
+		t.Errorf("%s: audit is %d (%v), want %d", when, now, err, want)
+	}
+}
+
+func TestHandSwitchesAuditOn(t *testing.T) {
+	needKernel(t)
+	for name, sets := range map[string][]plan.Set{
+		"alone":       {enable(1)},
+		"with a rule": {load("wa"), persistent("wa"), enable(1)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			handtest.Run(t, func(t *testing.T) (apply.Hand, plan.Step, func() string) {
+				switchTo(t, off)
+				root, dir := fakeRoot(t), tree(t)
+				return NewHand(root), watchStep(filepath.Join(dir, "d/f"), sets...), func() string {
+					now, err := enabledNow()
+					must(t, err)
+					return fmt.Sprintf("enabled %d\n%s", now, state(t, root, dir))
+				}
+			})
+		})
+	}
+}
+
+// TestEnableIsAuditctls wants the switch to be the one of auditctl -s, and no
+// other setting touched.
+func TestEnableIsAuditctls(t *testing.T) {
+	needKernel(t)
+	needAuditctl(t)
+	switchTo(t, off)
+	before := auditctl(t, "-s")
+	must(t, tell(func(c *client) error { return c.enable(on) }))
+	if got, want := auditctl(t, "-s"), strings.Replace(before, "enabled 0", "enabled 1", 1); settings(got) != settings(want) {
+		t.Error(cmp.Diff(want, got))
+	}
+}
+
+// settings drops the counters of auditctl -s.
+func settings(status string) string {
+	var b strings.Builder
+	for line := range strings.Lines(status) {
+		if !strings.HasPrefix(line, "lost ") && !strings.HasPrefix(line, "backlog ") && !strings.HasPrefix(line, "backlog_wait_time_actual ") {
+			b.WriteString(line)
+		}
+	}
+	return b.String()
+}
+
+// TestSeveralStepsOneSwitch does what a change with several watches does: each
+// step is prepared when it is its turn, and the undos run last first.
+func TestSeveralStepsOneSwitch(t *testing.T) {
+	needKernel(t)
+	dir := tree(t)
+	steps := []plan.Step{watchStep(dir+"/d/f", load("wa"), enable(1)), watchStep(dir+"/d/sub/g", load("wa"), enable(1))}
+	for _, was := range []uint32{off, on} {
+		t.Run(fmt.Sprint(was), func(t *testing.T) {
+			switchTo(t, was)
+			h := NewHand(fakeRoot(t))
+			var undos []json.RawMessage
+			for _, st := range steps {
+				undo, err := h.Prepare(t.Context(), st)
+				must(t, err)
+				must(t, h.Do(t.Context(), st, undo))
+				undos = append(undos, undo)
+				isEnabled(t, "done", on)
+			}
+			must(t, h.Undo(t.Context(), steps[1], undos[1]))
+			isEnabled(t, "the step that found it on is undone", on)
+			must(t, h.Undo(t.Context(), steps[0], undos[0]))
+			isEnabled(t, "all is undone", was)
+			if rs := loaded(t, dir); len(rs) > 0 {
+				t.Errorf("rules stay: %v", rs)
+			}
 		})
 	}
 }
@@ -267,7 +357,9 @@ func TestPrepareRefuses(t *testing.T) {
 		{fakeRoot(t), watchStep(dir+"/d/f", load("wq")), "is not what a file can be watched for"},
 		{fakeRoot(t), watchStep(dir+"/d/f", load(nil)), "is not what a file can be watched for"},
 		{fakeRoot(t), watchStep(dir+"/d/f", load("w"), persistent("r")), "the same now and after"},
-		{fakeRoot(t), watchStep(dir+"/d/f", plan.Set{Field: "Enabled", To: "w"}), "cannot set Enabled"},
+		{fakeRoot(t), watchStep(dir+"/d/f", plan.Set{Field: "Exists", To: "w"}), "cannot set Exists"},
+		{fakeRoot(t), watchStep(dir+"/d/f", enable(0)), "only switches audit on"},
+		{fakeRoot(t), watchStep(dir+"/d/f", enable(locked)), "only switches audit on"},
 		{fakeRoot(t), watchStep(dir + "/d/f"), "sets nothing"},
 		{t.TempDir(), watchStep(dir+"/d/f", persistent("wa")), "install auditd"},
 		{theirs, watchStep(dir+"/d/f", persistent("wa")), "is not casco's"},
@@ -305,7 +397,7 @@ func TestForeign(t *testing.T) {
 func TestMeans(t *testing.T) {
 	ref := inventory.Ref{Kind: inventory.Watch, Name: "/x"}
 	fine := &inventory.Object{Ref: ref, Fields: map[string]any{"Exists": true, "Enabled": 1}}
-	for field, want := range map[string]bool{"Loaded": true, "Persistent": false} {
+	for field, want := range map[string]bool{"Loaded": true, "Persistent": false, "Enabled": true} {
 		i := slices.IndexFunc(Means(), func(m plan.Means) bool { return m.Field == field })
 		m := Means()[i]
 		if m.Undo.Empty() || !m.Refuse(nil, fine, field).Empty() {

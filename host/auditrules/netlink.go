@@ -17,11 +17,16 @@ type client struct {
 
 // A status is the head of struct audit_status: linux/audit.h.
 type status struct {
-	Enabled uint32 // 0 off, 1 on, 2 locked until reboot
+	Enabled uint32 // off, on or locked
 	Pid     uint32 // of auditd, 0 if none runs
 }
 
-const locked = 2 // auditctl -e 2
+// What audit_status.enabled may be: auditctl(8), -e.
+const (
+	off    = 0
+	on     = 1
+	locked = 2 // until reboot
+)
 
 // timeout is how long the kernel may take for an answer, in seconds; it takes
 // microseconds.
@@ -61,6 +66,16 @@ func (c *client) status() (st status, err error) {
 	return st, err
 }
 
+// enable switches the kernel's audit on or off. It sets nothing else of
+// struct audit_status, and fails with EPERM if the switch is locked.
+func (c *client) enable(to uint32) error {
+	const size = 44 // up to and with backlog_wait_time_actual, kernel 5.9
+	b := make([]byte, size)
+	binary.NativeEndian.PutUint32(b[0:], unix.AUDIT_STATUS_ENABLED) // mask: the fields to heed
+	binary.NativeEndian.PutUint32(b[4:], to)
+	return c.order(unix.AUDIT_SET, b)
+}
+
 // rules lists the loaded rules that say something of a path, in the kernel's order.
 func (c *client) rules() (rs []Rule, err error) {
 	if err := c.send(unix.AUDIT_LIST_RULES, 0, nil); err != nil {
@@ -81,7 +96,7 @@ func (c *client) rules() (rs []Rule, err error) {
 
 // add loads a rule. One that is loaded already is no error.
 func (c *client) add(r Rule) error {
-	if err := c.order(unix.AUDIT_ADD_RULE, r); err != nil && !errors.Is(err, unix.EEXIST) {
+	if err := c.order(unix.AUDIT_ADD_RULE, r.encode()); err != nil && !errors.Is(err, unix.EEXIST) {
 		return err
 	}
 	return nil
@@ -89,14 +104,15 @@ func (c *client) add(r Rule) error {
 
 // remove takes a rule out. One that is not loaded is no error.
 func (c *client) remove(r Rule) error {
-	if err := c.order(unix.AUDIT_DEL_RULE, r); err != nil && !errors.Is(err, unix.ENOENT) {
+	if err := c.order(unix.AUDIT_DEL_RULE, r.encode()); err != nil && !errors.Is(err, unix.ENOENT) {
 		return err
 	}
 	return nil
 }
 
-func (c *client) order(kind uint16, r Rule) error {
-	if err := c.send(kind, unix.NLM_F_ACK, r.encode()); err != nil {
+// order tells the kernel something and waits for its yes.
+func (c *client) order(kind uint16, data []byte) error {
+	if err := c.send(kind, unix.NLM_F_ACK, data); err != nil {
 		return err
 	}
 	return c.receive(func(kind uint16, _ []byte) (bool, error) { return kind == unix.NLMSG_ERROR, nil })

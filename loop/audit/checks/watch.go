@@ -75,6 +75,13 @@ var (
 		En: "the kernel's audit is switched off: auditctl -e 1, or start auditd",
 		Es: "la auditoría del núcleo está apagada: auditctl -e 1, o inicie auditd",
 	}
+	// Without auditd the kernel prints what it records: kernel/audit.c,
+	// kauditd_hold_skb. A process that began before audit was ever on has no
+	// audit context and is not recorded: kernel/auditsc.c, audit_alloc.
+	textAuditOn = lang.Text{
+		En: "Without auditd the records go to the kernel log (dmesg, kern.log) and crowd it. If audit was never on since boot, processes that run already are recorded only once they have started again.",
+		Es: "Sin auditd los registros van al registro del núcleo (dmesg, kern.log) y lo llenan. Si la auditoría nunca estuvo encendida desde el arranque, los procesos que ya corren solo se registran cuando arrancan de nuevo.",
+	}
 	textAuditLocked = lang.Text{
 		En: "the kernel's rules are locked (-e 2): a new rule is loaded only at a reboot",
 		Es: "las reglas del núcleo están bloqueadas (-e 2): una regla nueva solo se carga al reiniciar",
@@ -114,7 +121,7 @@ func (w watched) judge(_ *inventory.Snapshot, o *inventory.Object) audit.Answer 
 	}
 	switch {
 	case off:
-		a = a.Wanting(audit.Want{Ref: o.Ref, Field: inventory.WatchEnabled.Path, Value: int64(1)}).Because(textAuditOff)
+		a = a.Wanting(audit.Want{Ref: o.Ref, Field: inventory.WatchEnabled.Path, Value: int64(1), Breaks: textAuditOn}).Because(textAuditOff)
 	case enabled == 2:
 		a = a.Because(textAuditLocked)
 	}
