@@ -53,9 +53,25 @@ func known(facts ...inventory.Fact) []inventory.Fact {
 	return slices.DeleteFunc(facts, func(f inventory.Fact) bool { return f.Err != "" })
 }
 
-// engineOf returns the daemon that runs the containers of s, or nil if none
-// or more than one was read: then it cannot be told whose defaults apply.
-func engineOf(s *inventory.Snapshot) *inventory.Object { return only(s, inventory.Daemon) }
+// engineOf returns the daemon that runs the containers of s: the one that was
+// asked over its API, for others of the host are known by their process alone.
+// Without a reply it is the only one there is. It is nil if that cannot be
+// told: then it is unknown whose defaults apply.
+func engineOf(s *inventory.Snapshot) *inventory.Object {
+	var asked *inventory.Object
+	for _, o := range s.Of(inventory.Daemon) {
+		if _, _, ok := inventory.DaemonInfo.Of(o); ok {
+			if asked != nil {
+				return nil
+			}
+			asked = o
+		}
+	}
+	if asked != nil {
+		return asked
+	}
+	return only(s, inventory.Daemon)
+}
 
 func only(s *inventory.Snapshot, k inventory.Kind) *inventory.Object {
 	if s == nil {

@@ -48,18 +48,29 @@ func evalSSH(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
 		}
 		return audit.Untold(fact)
 	}
-	var found []string
+	var found, silent []string
 	for _, l := range list {
 		m := asMap(l)
-		if strings.HasPrefix(asString(m["Banner"]), "SSH-") {
-			n, _ := asInt(m["Port"])
-			found = append(found, fmt.Sprintf("%s (%v)", port{addr: asString(m["Addr"]), host: n}, m["Comm"]))
+		n, _ := asInt(m["Port"])
+		at := port{addr: asString(m["Addr"]), host: n}.String()
+		banner, asked := m["Banner"].(string)
+		switch {
+		case strings.HasPrefix(banner, "SSH-"):
+			found = append(found, fmt.Sprintf("%s (%v)", at, m["Comm"]))
+		case !asked && protocol(asString(m["Proto"])) == "tcp":
+			silent = append(silent, at)
 		}
 	}
-	if found == nil {
-		return audit.Good(fact)
+	switch {
+	case found != nil:
+		return audit.Bad(fact).Because(plain(quoted(found)))
+	case silent != nil:
+		return audit.Untold(fact).Because(lang.Text{
+			En: "it was not heard what these sockets say: %s",
+			Es: "no se oyó qué dicen estos sockets: %s",
+		}.F(quoted(silent)))
 	}
-	return audit.Bad(fact).Because(plain(quoted(found)))
+	return audit.Good(fact)
 }
 
 // sshOfOther leaves the answer to the container whose network it shares.
