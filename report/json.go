@@ -4,10 +4,12 @@
 package report
 
 import (
+	"bufio"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
 	"math"
-	"time"
 
 	"casco/lang"
 	"casco/loop/audit"
@@ -22,15 +24,6 @@ const AuditSchema = "casco/audit/v1"
 type Audit struct {
 	Snapshot *inventory.Snapshot
 	Findings []audit.Finding
-}
-
-type auditJSON struct {
-	Schema      string          `json:"schema"`
-	Host        string          `json:"host"`
-	Taken       time.Time       `json:"taken"`
-	Findings    []findingJSON   `json:"findings"`
-	Gaps        []inventory.Gap `json:"gaps"`
-	Conformance conformanceJSON `json:"conformance"`
 }
 
 type findingJSON struct {
@@ -58,25 +51,40 @@ type conformanceJSON struct {
 	NotApplicable int     `json:"not_applicable"`
 }
 
-// JSON writes a as one JSON document of AuditSchema, its texts in language l.
+// JSON writes a as one JSON document of AuditSchema, its texts in language l:
+// a finding a line, written as it is made, so that the findings of a thousand
+// containers do not all stand in memory at once.
 func (a Audit) JSON(w io.Writer, l lang.Lang) error {
-	out := auditJSON{
-		Schema: AuditSchema, Host: a.Snapshot.Host, Taken: a.Snapshot.Taken,
-		Findings: []findingJSON{}, Gaps: append([]inventory.Gap{}, a.Snapshot.Gaps...),
-		Conformance: conformance(a.Findings),
+	out := bufio.NewWriterSize(w, 1<<16)
+	e := json.NewEncoder(out)
+	e.SetEscapeHTML(false)
+	put := func(key string, v any) error {
+		fmt.Fprintf(out, "%q: ", key)
+		return e.Encode(v) // ends the line
 	}
 	causes := Causes(a.Findings)
-	for _, f := range a.Findings {
-		out.Findings = append(out.Findings, findingJSON{
+	fmt.Fprint(out, "{")
+	err := errors.Join(put("schema", AuditSchema), comma(out), put("host", a.Snapshot.Host), comma(out), put("taken", a.Snapshot.Taken))
+	fmt.Fprint(out, ",\"findings\": [\n")
+	for i, f := range a.Findings {
+		if i > 0 {
+			err = errors.Join(err, comma(out))
+		}
+		err = errors.Join(err, e.Encode(findingJSON{
 			Check: f.Check.ID, Title: f.Check.Title.In(l), Ref: f.Ref, Verdict: f.Verdict, Severity: f.Check.Severity,
 			Domains: f.Check.Domains, Controls: f.Check.Controls, CausedBy: causes[f.Check.ID],
 			Evidence: f.Evidence, Reason: f.Reason.In(l), Fingerprint: f.Fingerprint(),
-		})
+		}))
 	}
-	e := json.NewEncoder(w)
-	e.SetIndent("", " ")
-	e.SetEscapeHTML(false)
-	return e.Encode(out)
+	fmt.Fprint(out, "],\n")
+	err = errors.Join(err, put("gaps", append([]inventory.Gap{}, a.Snapshot.Gaps...)), comma(out), put("conformance", conformance(a.Findings)))
+	fmt.Fprintln(out, "}")
+	return errors.Join(err, out.Flush())
+}
+
+func comma(w io.Writer) error {
+	_, err := io.WriteString(w, ",")
+	return err
 }
 
 func conformance(fs []audit.Finding) conformanceJSON {

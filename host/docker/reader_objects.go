@@ -2,6 +2,7 @@ package docker
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 
@@ -10,24 +11,45 @@ import (
 
 // A change is one entry of GET /containers/{id}/changes.
 type change struct {
-	Path string
-	Kind int // 0 modified, 1 added, 2 deleted
+	Path       string
+	Kind       int
+	Executable bool `json:"-"` // a program; known only where the layer was looked at
 }
 
-// changes adds what the container changed in its own layer.
+// What a change did: moby, pkg/archive.ChangeType.
+const (
+	modified = iota
+	added
+	deleted
+)
+
+// changes adds what the container changed in its own layer. The engine is asked
+// only where the layer cannot be looked at, and only of running containers:
+// each question costs it a walk.
 func (r *reading) changes(ctx context.Context, o *inventory.Object, id string) {
-	path := "/containers/" + id + "/changes"
-	var all []change
-	if err := r.get(ctx, path, &all); err != nil {
+	from := str(object(o.Fields, "GraphDriver", "Data"), "UpperDir")
+	all, err := []change(nil), errNoLayer
+	if r.client.Socket() != "" {
+		all, err = layerChanges(o.Fields)
+	}
+	if errors.Is(err, errNoLayer) && truth(o.Fields, "State", "Running") {
+		path := "/containers/" + id + "/changes"
+		from, err = r.source(path), r.get(ctx, path, &all)
+	}
+	if err != nil {
 		o.Unread = map[string]string{"Changes": err.Error()}
 		return
 	}
 	own := []any{}
 	for _, c := range ownChanges(o.Fields, all) {
-		own = append(own, map[string]any{"Path": c.Path, "Kind": int64(c.Kind)})
+		entry := map[string]any{"Path": c.Path, "Kind": int64(c.Kind)}
+		if c.Executable {
+			entry["Executable"] = true
+		}
+		own = append(own, entry)
 	}
 	o.Fields["Changes"] = own
-	o.Sources = map[string]string{"Changes": r.source(path)}
+	o.Sources = map[string]string{"Changes": from}
 }
 
 // ownChanges leaves out what the engine itself changed to start the container:
