@@ -13,7 +13,10 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
+	"runtime"
 	"slices"
+	"sync"
+	"sync/atomic"
 
 	"casco/lang"
 	"casco/loop/inventory"
@@ -150,17 +153,33 @@ func (f Finding) Fingerprint() string {
 
 // Run puts each check to each object of its kind that it is about. The findings come in the
 // order of the checks, then of the objects: equal input gives equal output.
+//
+// The checks are shared out among the CPUs: they are pure, and each has a place
+// of its own for what it finds.
 func Run(checks []*Check, s *inventory.Snapshot) []Finding {
+	s.Find(inventory.Ref{}) // makes the index that the checks share
 	byKind := map[inventory.Kind][]*inventory.Object{}
 	for _, o := range s.Objects {
 		byKind[o.Ref.Kind] = append(byKind[o.Ref.Kind], o)
 	}
-	var fs []Finding
-	for _, c := range checks {
-		for _, o := range byKind[c.Kind] {
-			if c.About != nil && !c.About(o) {
-				continue
+	found := make([][]Finding, len(checks))
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		wg.Go(func() {
+			for i := next.Add(1) - 1; i < int64(len(checks)); i = next.Add(1) - 1 {
+				found[i] = judge(checks[i], s, byKind[checks[i].Kind])
 			}
+		})
+	}
+	wg.Wait()
+	return slices.Concat(found...)
+}
+
+func judge(c *Check, s *inventory.Snapshot, objects []*inventory.Object) []Finding {
+	fs := make([]Finding, 0, len(objects))
+	for _, o := range objects {
+		if c.About == nil || c.About(o) {
 			fs = append(fs, Finding{c, o.Ref, c.Eval(s, o)})
 		}
 	}
