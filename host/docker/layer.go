@@ -3,6 +3,7 @@ package docker
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -30,6 +31,11 @@ func layerChanges(container map[string]any) ([]change, error) {
 	if str(object(container, "GraphDriver"), "Name") != "overlay2" || !filepath.IsAbs(upper) {
 		return nil, errNoLayer
 	}
+	if empty, err := emptyDir(upper); err != nil {
+		return nil, errNoLayer
+	} else if empty { // most containers that were never started
+		return nil, nil
+	}
 	var all []change
 	var lower *layers
 	err := filepath.WalkDir(upper, func(path string, d fs.DirEntry, err error) error {
@@ -52,10 +58,23 @@ func layerChanges(container map[string]any) ([]change, error) {
 	if lower != nil {
 		lower.close()
 	}
-	if errors.Is(err, fs.ErrNotExist) && all == nil || errors.Is(err, fs.ErrPermission) {
+	if errors.Is(err, fs.ErrPermission) {
 		return nil, errNoLayer
 	}
 	return all, err
+}
+
+func emptyDir(path string) (bool, error) {
+	d, err := os.Open(path)
+	if err != nil {
+		return false, err
+	}
+	defer d.Close()
+	_, err = d.Readdirnames(1)
+	if errors.Is(err, io.EOF) {
+		return true, nil
+	}
+	return false, err
 }
 
 // layers are the directories below a container's own, the nearest first. They

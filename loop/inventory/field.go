@@ -62,18 +62,19 @@ func Lookup(o *Object, path string) (v any, fact Fact, ok bool) {
 	return v, fact, true
 }
 
+// dig follows path from map to map. Where a step leads nowhere, what is left
+// of the path may be one key with dots in it.
 func dig(m map[string]any, path string) (any, bool) {
 	for {
-		if v, ok := m[path]; ok { // the last key, dots and all
-			return v, true
-		}
 		head, rest, more := strings.Cut(path, ".")
+		v, ok := m[head]
 		if !more {
-			return nil, false
+			return v, ok
 		}
-		next, ok := m[head].(map[string]any)
-		if !ok {
-			return nil, false
+		next, isMap := v.(map[string]any)
+		if !isMap {
+			v, ok = m[path]
+			return v, ok
 		}
 		m, path = next, rest
 	}
