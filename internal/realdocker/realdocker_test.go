@@ -1,11 +1,15 @@
 package realdocker
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestMain(m *testing.M) { Main(m) }
@@ -117,5 +121,33 @@ func write(t *testing.T, path, text string) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestOwner: an engine does not outlive the process that it was started for,
+// however that ends.
+func TestOwner(t *testing.T) {
+	need(t)
+	owner := exec.Command("sleep", "600")
+	if err := owner.Start(); err != nil {
+		t.Fatal(err)
+	}
+	root := filepath.Join(t.TempDir(), "e")
+	if err := engine("start", root, "--owner", strconv.Itoa(owner.Process.Pid)); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(owner.Process.Kill(), engine("restart", root)); err != nil {
+		t.Error(err)
+	}
+	owner.Wait()
+	for range 300 {
+		if _, err := os.Stat(root); os.IsNotExist(err) {
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	t.Error("the engine is still there, 30 s after its owner was killed")
+	if err := stop(root); err != nil {
+		t.Error(err)
 	}
 }
