@@ -3,6 +3,9 @@ package acceptance
 import (
 	"fmt"
 	"path/filepath"
+	"regexp"
+	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -78,7 +81,7 @@ var limits = []remedy{
 		cis: "5.12", check: "container-cpu", set: []string{"HostConfig.NanoCpus=500000000"},
 		held: cgroup("cpu/cpu.cfs_quota_us", "cpu.max", "50000"),
 	},
-	{cis: "5.29", check: "container-pids", suggested: true, held: shows("{{.HostConfig.PidsLimit}}", "100")},
+	{cis: "5.29", check: "container-pids", suggested: true, held: cgroup("pids/pids.max", "pids.max", "64")},
 }
 
 // recreations need a new container in the place of the old one.
@@ -109,8 +112,8 @@ var recreations = []remedy{
 	{
 		cis: "5.13", check: "container-read-only-root", suggested: true,
 		held: func(t *testing.T, e *realdocker.Engine, name string) string {
-			if _, err := e.TryDocker("exec", name, "touch", "/here"); err == nil {
-				return "a file can be made in its root"
+			if root := inside(t, e, name, "grep", "^[^ ]* / ", "/proc/mounts"); !strings.Contains(root, " ro,") {
+				return "its root is mounted " + root
 			}
 			return ""
 		},
@@ -177,6 +180,13 @@ func answering(e *realdocker.Engine, port string) string {
 	return ""
 }
 
+// unlimited are the ways in which docker inspect writes that a limit is not
+// set. The engine takes no 0 in an update, so a limit that was not there before
+// is taken back by raising it to what the kernel calls none: of memory the
+// largest number of pages, of CPU all that there are.
+var unlimited = regexp.MustCompile(`("Memory"|"MemorySwap"|"PidsLimit"|"NanoCpus"): (0|-1|null|9223372036854772000|` +
+	strconv.Itoa(runtime.NumCPU()) + `000000000)\b`)
+
 // TestContainers cures one container of each kind; a container without defects
 // is the good twin of them all.
 func TestContainers(t *testing.T) {
@@ -207,7 +217,11 @@ func TestContainers(t *testing.T) {
 				}
 			}
 			ref := "container/" + name
-			turn(t, e, r.check, ref, r.args(e, ref), func() string { return inspect(t, e, name) },
+			look := func() string { return inspect(t, e, name) }
+			if i < len(limits) {
+				look = func() string { return unlimited.ReplaceAllString(inspect(t, e, name), `$1: "no limit"`) }
+			}
+			turn(t, e, r.check, ref, r.args(e, ref), look,
 				func() string { return r.held(t, e, name) }, answers)
 			if after := e.Docker("inspect", "-f", "{{.State.Pid}}", name); i < len(limits) && after != before {
 				t.Errorf("a live change and its rollback: process %s became %s", before, after)

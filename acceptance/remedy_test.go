@@ -17,10 +17,11 @@ import (
 // that ordinary tools have put into the bad state.
 type remedy struct {
 	cis, check string
-	run        string   // how a container is made bad: arguments of docker run; @ stands for the engine's directory
-	config     string   // how an engine is made bad: its daemon.json; @ as above
-	set        []string // answers, FIELD=VALUE
-	suggested  bool     // take what casco suggests
+	run        string                                   // how a container is made bad: arguments of docker run; @ stands for the engine's directory
+	config     string                                   // how an engine is made bad: its daemon.json; @ as above
+	spoil      func(t *testing.T, e *realdocker.Engine) // what else makes an engine bad, if not nil
+	set        []string                                 // answers, FIELD=VALUE
+	suggested  bool                                     // take what casco suggests
 	// held says by an ordinary tool what is not as the recommendation wants
 	// it, "" if nothing is.
 	held func(t *testing.T, e *realdocker.Engine, name string) string
@@ -115,10 +116,10 @@ func inspect(t testing.TB, e *realdocker.Engine, name string) string {
 // returns what fails the test when it does not.
 func service(t *testing.T, e *realdocker.Engine) (answers func()) {
 	t.Helper()
-	name := container(t, e, "bystander", "-p", "127.0.0.1:8080:8080", "--restart", "always")
+	name := container(t, e, "bystander", "-p", "127.0.0.1:8070:8080", "--restart", "always")
 	return func() {
 		t.Helper()
-		if got := published(e, "8080"); !strings.HasPrefix(got, "root:") {
+		if got := published(e, "8070"); !strings.HasPrefix(got, "root:") {
 			t.Errorf("%s no longer answers on its published port: %s\n%s", name, got, e.Docker("ps", "-a"))
 		}
 	}

@@ -1,0 +1,515 @@
+package acceptance
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+	"unicode"
+
+	"casco/internal/realdocker"
+)
+
+// run runs casco by itself, as uid and gid, and returns all that it printed.
+// One that does not end within a minute has failed.
+func run(t *testing.T, uid uint32, args ...string) (printed string, code int) {
+	t.Helper()
+	cmd := exec.Command(os.Getenv(program), args...)
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LANG=C", "HOME=/nonexistent"}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
+	if uid != 0 {
+		// The program is in a directory that only root may enter.
+		copied := filepath.Join(worldDir(t), "casco")
+		body, err := os.ReadFile(os.Getenv(program))
+		if err == nil {
+			err = os.WriteFile(copied, body, 0o755)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd.Path, cmd.Dir = copied, "/"
+	}
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	late := time.AfterFunc(time.Minute, func() { cmd.Process.Kill() })
+	cmd.Wait()
+	if !late.Stop() {
+		t.Fatalf("casco %v did not end within a minute\n%s", args, out.String())
+	}
+	if strings.Contains(out.String(), "goroutine ") {
+		t.Fatalf("casco %v: panic\n%s", args, out.String())
+	}
+	return out.String(), cmd.ProcessState.ExitCode()
+}
+
+// worldDir is a directory that everybody can enter.
+func worldDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "casco-w-")
+	if err == nil {
+		err = os.Chmod(dir, 0o755)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+func wants(t *testing.T, printed string, code, wantCode int, words ...string) {
+	t.Helper()
+	if code != wantCode {
+		t.Errorf("exit code %d, want %d\n%s", code, wantCode, printed)
+	}
+	flat := strings.Join(strings.Fields(printed), " ")
+	for _, w := range words {
+		if !strings.Contains(flat, w) {
+			t.Errorf("%q is not said\n%s", w, printed)
+		}
+	}
+}
+
+func mustRead(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// TestHostileConfig: a daemon.json that casco may not write is left as it is,
+// by every verb, and the reason names the place.
+func TestHostileConfig(t *testing.T) {
+	e := realdocker.Start(t)
+	for name, tt := range map[string]struct{ content, says string }{
+		"byte order mark": {"\xef\xbb\xbf{\"debug\": false}\n", "1:1: a byte order mark"},
+		"key twice":       {"{\"debug\": false,\n \"debug\": false}\n", `2:2: the key "debug" comes a second time`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			put(t, e.Config, tt.content)
+			out, code := planApply(t, e)
+			wants(t, out, code, 1, tt.says, "is as it was before")
+			if got := mustRead(t, e.Config); got != tt.content {
+				t.Errorf("daemon.json is now %q", got)
+			}
+			alive(t, e)
+		})
+	}
+	t.Run("malformed", func(t *testing.T) {
+		const bad = "{\n  \"debug\": true,\n}\n"
+		put(t, e.Config, bad)
+		stdout, _, _ := casco(t, e, "audit", "--why", "daemon-icc")
+		wants(t, stdout, 0, 0, e.Config+": 3:1: ", "unknown")
+		if v := verdict(findings(t, e), "daemon-icc", "daemon/"+e.Socket); v != "unknown" {
+			t.Errorf("daemon-icc: %q, want unknown", v)
+		}
+		planApply(t, e)
+		if got := mustRead(t, e.Config); got != bad {
+			t.Errorf("daemon.json is now %q", got)
+		}
+		alive(t, e)
+	})
+	t.Run("line ends are kept", func(t *testing.T) {
+		put(t, e.Config, "{\r\n\t\"debug\": false\r\n}\r\n")
+		out, code := planApply(t, e)
+		wants(t, out, code, 0)
+		if got, want := mustRead(t, e.Config), "{\r\n\t\"debug\": false,\r\n\t\"icc\": false\r\n}\r\n"; got != want {
+			t.Errorf("daemon.json is now %q, want %q", got, want)
+		}
+		alive(t, e)
+	})
+}
+
+func put(t *testing.T, path, content string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// planApply plans daemon-icc for e and applies it if there is a plan.
+func planApply(t *testing.T, e *realdocker.Engine) (printed string, code int) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "plan.json")
+	stdout, stderr, code := casco(t, e, "plan", "--check", "daemon-icc", "--ref", "daemon/"+e.Socket, "-o", file)
+	if code != 5 {
+		return stdout + stderr, code
+	}
+	if stdout, stderr, code := casco(t, e, "approve", file, "--yes"); code != 0 {
+		t.Fatalf("approve: %d\n%s%s", code, stdout, stderr)
+	}
+	stdout, stderr, code = casco(t, e, "apply", file, "--yes")
+	return stdout + stderr, code
+}
+
+func alive(t *testing.T, e *realdocker.Engine) {
+	t.Helper()
+	if out, err := e.TryDocker("version", "--format", "{{.Server.Version}}"); err != nil {
+		t.Fatalf("the engine does not answer: %v\n%s", err, out)
+	}
+}
+
+// TestHostileEngine: what is no engine, or one that does not answer, is said
+// to be so, in bounded time.
+func TestHostileEngine(t *testing.T) {
+	dir := worldDir(t)
+	serve := func(name string, h http.HandlerFunc) string {
+		path := filepath.Join(dir, name)
+		l, err := net.Listen("unix", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		srv := &http.Server{Handler: h}
+		go srv.Serve(l)
+		t.Cleanup(func() { srv.Close() })
+		return path
+	}
+	says := func(api, body string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Api-Version", api)
+			fmt.Fprint(w, body)
+		}
+	}
+	plain := filepath.Join(dir, "plain")
+	l, err := net.Listen("unix", plain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			fmt.Fprint(c, "220 mail.example ESMTP\r\n")
+			c.Close()
+		}
+	}()
+	refused := filepath.Join(dir, "refused")
+	put(t, refused, "")
+	for name, tt := range map[string]struct {
+		socket string
+		uid    uint32
+		says   string
+	}{
+		"nothing there":     {filepath.Join(dir, "none"), 0, "no such socket: is the engine running?"},
+		"a file":            {refused, 0, "not reachable"},
+		"no permission":     {serve("closed", says("1.41", "OK")), 65534, "no permission to use the socket"},
+		"too old":           {serve("old", says("1.30", "OK")), 0, "too old: it speaks API 1.30"},
+		"a web server":      {serve("web", says("", "<html>")), 0, "not a Docker engine"},
+		"no http":           {plain, 0, "not reachable"},
+		"an absurd version": {serve("absurd", says("1.\x1b[31m", "OK")), 0, "not a Docker engine"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if tt.uid != 0 {
+				if err := os.Chmod(tt.socket, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			out, code := run(t, tt.uid, "-H", "unix://"+tt.socket, "--state", filepath.Join(dir, "state"), "audit")
+			wants(t, out, code, 1, tt.says)
+			noControl(t, out)
+		})
+	}
+	t.Run("no JSON", func(t *testing.T) {
+		out, _ := run(t, 0, "-H", "unix://"+serve("garbage", says("1.41", "{[")), "--state", filepath.Join(dir, "state"), "audit")
+		wants(t, out, 0, 0, "could not be read", "reply: invalid character")
+	})
+}
+
+// TestStoppedEngine: an engine that is stopped does not stop casco.
+func TestStoppedEngine(t *testing.T) {
+	e := realdocker.Start(t)
+	pid := e.Pid()
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Kill(pid, syscall.SIGCONT)
+	out, code := run(t, 0, "-H", "unix://"+e.Socket, "--state", filepath.Join(e.Root, "state"), "audit")
+	wants(t, out, code, 1, "no answer within 20s: is it stopped or stuck?")
+}
+
+// noControl wants no byte that a terminal would obey, and no character that
+// hides or turns what stands after it.
+func noControl(t *testing.T, s string) {
+	t.Helper()
+	for i, r := range s {
+		if r != '\n' && (unicode.IsControl(r) || unicode.Is(unicode.Cf, r)) {
+			t.Fatalf("%q is printed raw: %q", r, s[max(0, i-60):min(len(s), i+60)])
+		}
+	}
+}
+
+// TestHostileContainers: what a container says of itself is shown, and obeyed
+// by no terminal.
+func TestHostileContainers(t *testing.T) {
+	e := realdocker.Start(t)
+	e.Image("bb:1")
+	nasty := "\x1b]0;owned\a\x1b[2J\u202efdp.exe\u200b<script>alert(1)</script>\u0085\x7f"
+	long := strings.Repeat("n", 200)
+	args := []string{"create", "--name", long, "--user", nasty, "--env", "A=" + nasty, "--label", "evil=" + nasty, "--label", nasty + "=1", "--pid", "host"}
+	e.Docker(append(args, "bb:1", "sh", "-c", nasty)...)
+	labels := filepath.Join(t.TempDir(), "labels")
+	var b strings.Builder
+	for i := range 10000 {
+		fmt.Fprintf(&b, "label.%d=%d\n", i, i)
+	}
+	put(t, labels, b.String())
+	e.Docker("create", "--name", "labelled", "--label-file", labels, "bb:1", "true")
+	e.Docker("volume", "create", "--label", "x="+nasty, "vol")
+	state := []string{"--all"}
+	for _, args := range [][]string{
+		append([]string{"audit"}, state...), {"audit", "--why", "container-host-pid"}, {"audit", "--ref", "container/" + long},
+		{"audit", "--ref", "container/" + nasty}, {"audit", "--why", nasty}, {"plan"}, {"plan", "--ref", "container/" + long},
+		{"changes"}, {"drift", "--accept"}, {"drift"}, {"rollback", nasty, "--yes"},
+	} {
+		stdout, stderr, _ := casco(t, e, args...)
+		noControl(t, stdout+stderr)
+	}
+	e.Docker("rm", long)
+	stdout, stderr, code := casco(t, e, "drift")
+	noControl(t, stdout+stderr)
+	wants(t, stdout+stderr, code, 3, long)
+	for _, verb := range []string{"audit", "plan", "changes", "drift"} {
+		stdout, _, _ := casco(t, e, verb, "--format", "json")
+		if !json.Valid([]byte(stdout)) {
+			t.Errorf("%s --format json is no JSON: %.200s", verb, stdout)
+		}
+	}
+	t.Run("going away", func(t *testing.T) { vanishing(t, e) })
+}
+
+// vanishing audits while containers come and go: one that is gone leaves no
+// gap and no failure.
+func vanishing(t *testing.T, e *realdocker.Engine) {
+	done, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for i := 0; ; i++ {
+			select {
+			case <-done:
+				return
+			default:
+			}
+			name := fmt.Sprintf("brief%d", i)
+			e.TryDocker("create", "--name", name, "bb:1", "true")
+			e.TryDocker("rm", name)
+		}
+	}()
+	defer func() { close(done); <-ended }()
+	for range 8 {
+		findings(t, e)
+	}
+}
+
+// TestTwoAtOnce: while one casco changes the host, another may not, and
+// reading goes on.
+func TestTwoAtOnce(t *testing.T) {
+	e := realdocker.Start(t)
+	state := filepath.Join(e.Root, "state")
+	if err := os.MkdirAll(state, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	lock, err := os.Create(filepath.Join(state, "lock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	out, code := planApply(t, e)
+	wants(t, out, code, 1, "another casco is changing this host")
+	for _, verb := range []string{"audit", "changes"} {
+		if _, stderr, code := casco(t, e, verb); code != 0 && code != 3 {
+			t.Errorf("%s: exit code %d\n%s", verb, code, stderr)
+		}
+	}
+	if got := strings.TrimSpace(mustRead(t, e.Config)); got != "{}" {
+		t.Errorf("daemon.json is now %q", got)
+	}
+}
+
+// TestNotRoot: what only root can read is unknown to anybody else.
+func TestNotRoot(t *testing.T) {
+	e := realdocker.Start(t)
+	if err := os.Chown(e.Socket, 0, 65534); err != nil {
+		t.Fatal(err)
+	}
+	out, _ := run(t, 65534, "-H", "unix://"+e.Socket, "--state", "/proc/none/state", "audit", "--format", "json")
+	var doc struct{ Findings []finding }
+	if err := json.Unmarshal([]byte(out), &doc); err != nil {
+		t.Fatalf("%v\n%.500s", err, out)
+	}
+	root := findings(t, e)
+	unknown := 0
+	for _, f := range doc.Findings {
+		if f.Verdict == "unknown" {
+			unknown++
+		}
+		if v := verdict(root, f.Check, f.Ref); f.Verdict == "pass" && v != "pass" && v != "" {
+			t.Errorf("%s of %s: pass, and root sees %s", f.Check, f.Ref, v)
+		}
+	}
+	if unknown == 0 {
+		t.Error("nothing is unknown to a user")
+	}
+	out, code := run(t, 65534, "-H", "unix://"+e.Socket, "--state", "/nonexistent/state", "--yes", "rollback", "1")
+	wants(t, out, code, 1, "/nonexistent: permission denied")
+}
+
+// TestFullStateDisk: a record that cannot be saved stops the change before its
+// first act, or takes it back, at whatever byte the disk is full.
+func TestFullStateDisk(t *testing.T) {
+	e := realdocker.Start(t)
+	file := filepath.Join(t.TempDir(), "plan.json")
+	state := filepath.Join(e.Root, "state")
+	if _, stderr, code := casco(t, e, "plan", "--check", "file-daemon-json-mode", "--ref", "file/"+e.Config, "-o", file); code != 5 {
+		if err := os.Chmod(e.Config, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		if _, stderr2, code := casco(t, e, "plan", "--check", "file-daemon-json-mode", "--ref", "file/"+e.Config, "-o", file); code != 5 {
+			t.Fatalf("plan: %d\n%s%s", code, stderr, stderr2)
+		}
+	}
+	if err := os.MkdirAll(state, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mount("tmpfs", state, "tmpfs", 0, "size=256k,mode=0700"); err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Unmount(state, 0)
+	if stdout, stderr, code := casco(t, e, "approve", file, "--yes"); code != 0 {
+		t.Fatalf("approve: %d\n%s%s", code, stdout, stderr)
+	}
+	refused := 0
+	for free := 0; free <= 64<<10; free += 4 << 10 {
+		fill(t, state, free)
+		stdout, stderr, code := casco(t, e, "apply", file, "--yes")
+		os.Remove(filepath.Join(state, "filler"))
+		st, err := os.Stat(e.Config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if code == 0 {
+			break
+		}
+		refused++
+		if st.Mode().Perm() != 0o666 {
+			t.Fatalf("%d bytes free: exit code %d and mode %v\n%s%s", free, code, st.Mode(), stdout, stderr)
+		}
+		wants(t, stderr, code, 1, "no space left on device")
+		if stdout, stderr, code := casco(t, e, "changes"); code != 0 {
+			t.Fatalf("changes after %d bytes: %d\n%s%s", free, code, stdout, stderr)
+		}
+	}
+	if refused == 0 {
+		t.Error("the disk was never full")
+	}
+	if st, err := os.Stat(e.Config); err != nil || st.Mode().Perm() != 0o644 {
+		t.Errorf("with room enough: %v %v", st, err)
+	}
+}
+
+// fill leaves so many bytes free in dir, rounded down to a page.
+func fill(t *testing.T, dir string, free int) {
+	t.Helper()
+	f, err := os.Create(filepath.Join(dir, "filler"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(dir, &fs); err != nil {
+		t.Fatal(err)
+	}
+	if n := int(fs.Bavail)*int(fs.Bsize) - free; n > 0 {
+		if _, err := f.Write(make([]byte, n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestDeadEngine: the engine is killed while a change restarts it; the host
+// comes to a whole state all the same.
+func TestDeadEngine(t *testing.T) {
+	e := realdocker.Start(t)
+	before := mustRead(t, e.Config)
+	pid := e.Pid()
+	died := make(chan struct{})
+	go func() {
+		defer close(died)
+		for range 600 {
+			if b, err := os.ReadFile(e.Config); err == nil && string(b) != before {
+				syscall.Kill(pid, syscall.SIGKILL)
+				return
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+	}()
+	out, code := planApply(t, e)
+	<-died
+	now := mustRead(t, e.Config)
+	switch {
+	case code == 0 && strings.Contains(now, `"icc": false`):
+	case code == 1 && now == before && strings.Contains(out, "was undone"):
+	default:
+		t.Errorf("exit code %d, daemon.json %q\n%s", code, now, out)
+	}
+	alive(t, e)
+	stdout, _, _ := casco(t, e, "changes")
+	if !regexp.MustCompile(`verified|undone`).MatchString(stdout) {
+		t.Errorf("changes: %s", stdout)
+	}
+}
+
+// TestBrokenSnapshots: a snapshot file that was cut or damaged is an error or
+// judged, never a panic.
+func TestBrokenSnapshots(t *testing.T) {
+	e := realdocker.Start(t)
+	dir := worldDir(t)
+	whole := filepath.Join(dir, "whole.json")
+	if _, stderr, code := casco(t, e, "snapshot", "-o", whole); code != 0 {
+		t.Fatal(stderr)
+	}
+	content := []byte(mustRead(t, whole))
+	path := filepath.Join(dir, "broken.json")
+	try := func(b []byte) int {
+		put(t, path, string(b))
+		out, code := run(t, 0, "--state", filepath.Join(dir, "state"), "--snapshot", path, "audit")
+		if code != 0 && code != 1 && code != 3 {
+			t.Fatalf("exit code %d\n%s", code, out)
+		}
+		noControl(t, out)
+		return code
+	}
+	step := max(100, len(content)/150/100*100) // every 100th byte, or 150 places of a larger file
+	for n := 0; n < len(content)-2; n += step {
+		if code := try(content[:n]); code != 1 {
+			t.Errorf("cut at byte %d of %d: exit code %d, want 1", n, len(content), code)
+		}
+	}
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 100 {
+		b := bytes.Clone(content)
+		for range 1 + r.IntN(8) {
+			b[r.IntN(len(b))] = byte(r.Uint32())
+		}
+		try(b)
+	}
+}
