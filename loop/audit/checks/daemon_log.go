@@ -49,6 +49,13 @@ func evalLogShipping(_ *inventory.Snapshot, o *inventory.Object) audit.Answer {
 				Es: "¿Qué controlador de registro saca los registros de este anfitrión (syslog, gelf, fluentd, splunk, journald con reenvío)?",
 			},
 			Breaks: textOnlyNew,
+		}, audit.Want{
+			Ref: o.Ref, Field: inventory.DaemonLogOpts.Path,
+			Ask: lang.Text{
+				En: `With which options? The driver needs its collector's address: {"syslog-address":"tcp://logs.example:514"}; {} for one that needs none.`,
+				Es: `¿Con qué opciones? El controlador necesita la dirección de su recolector: {"syslog-address":"tcp://logs.example:514"}; {} para uno que no necesita ninguna.`,
+			},
+			Breaks: textOnlyNew,
 		})
 	}
 	opts, fact, optsOK := inventory.DaemonLogOpts.Of(o)
