@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"casco/host/accounts"
 	"casco/host/auditrules"
 	"casco/host/compose"
 	"casco/host/daemon"
@@ -15,9 +16,12 @@ import (
 	"casco/host/docker"
 	"casco/host/file"
 	"casco/host/kernel"
+	"casco/host/packages"
 	"casco/host/proc"
+	"casco/host/registry"
 	"casco/host/swarm"
 	"casco/host/sysctl"
+	"casco/host/units"
 	"casco/lang"
 	"casco/loop/apply"
 	"casco/loop/audit"
@@ -98,6 +102,10 @@ func (a *app) sources(h *host) []inventory.Source {
 		auditrules.New("/", auditrules.DockerPaths),
 		sysctl.New("", checks.Sysctls()...),
 		kernel.New(""),
+		accounts.New(""),
+		packages.New("", checks.Packages()...),
+		units.New(""),
+		registry.New(),
 	)
 }
 

@@ -1,6 +1,8 @@
 package checks
 
 import (
+	"maps"
+	"slices"
 	"strings"
 
 	"casco/lang"
@@ -83,6 +85,10 @@ var packageUnneeded = &audit.Check{
 		return audit.Bad(fact).Because(u.why)
 	},
 }
+
+// Packages returns the names of the packages that checks judge, so that a
+// reader knows which to read.
+func Packages() []string { return slices.Sorted(maps.Keys(unneededPackages)) }
 
 var unitUnneeded = &audit.Check{
 	ID:    "unit-unneeded",
