@@ -19,7 +19,7 @@ var imageStates = []imageState{
 	{"user-zero", "u2", "FROM scratch\nUSER 00\nENV A=1", "image-root-user", "fail"},
 	{"user-zero", "u3", "FROM scratch\nUSER root:root\nENV A=1", "image-root-user", "fail"},
 	{"user-zero", "u4", "FROM scratch\nUSER 1000:1000\nENV A=1", "image-root-user", "pass"},
-	{"user-stage", "u5", "FROM bb:i AS b\nUSER nobody\nFROM bb:i\nCOPY --from=b /etc/passwd /p", "image-root-user", "fail"},
+	{"user-stage", "u5", "FROM bb:i AS b\nUSER nobody\nFROM bb:i\nENV B=1\nCOPY --from=b /etc/passwd /p", "image-root-user", "fail"},
 	{"user-stage", "u6", "FROM bb:i AS b\nFROM bb:i\nCOPY --from=b /etc/passwd /p\nUSER 1000", "image-root-user", "pass"},
 	{"user-arg", "u7", "FROM bb:i\nARG U=root\nUSER ${U}", "image-root-user", "fail"},
 	{"user-arg", "u8", "FROM bb:i\nARG U=1000\nUSER ${U}", "image-root-user", "pass"},

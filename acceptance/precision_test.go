@@ -98,7 +98,8 @@ func TestMisjudgedStatesAreTried(t *testing.T) {
 	}
 }
 
-// specialStates are tried by a test of their own, which calls trying.
+// specialStates are tried by the tests of precision_engines_test.go and by
+// TestNameIsNoExcuse.
 var specialStates = []string{
 	"name-nil", "two-engines", "data-root", "containerd-socket", "engine-age", "config-file", "hosts-lines", "tcp-flag", "syslog-tcp",
 	"cgroup-parent", "nnp-overruled", "seccomp-builtin", "client-key", "user-remapped", "content-trust",
