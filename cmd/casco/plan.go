@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -44,6 +45,7 @@ func planCmd(a *app) *cobra.Command {
 				return l.trouble
 			}
 			c := change.New(plan.Make(l.snapshot, l.findings, means(), opt))
+			a.unused(opt, c.Plan)
 			if err := a.printPlan(c, out); err != nil {
 				return err
 			}
@@ -62,6 +64,20 @@ func planCmd(a *app) *cobra.Command {
 	f.BoolVar(&suggested, "suggested", false, "take the suggested value where casco asks")
 	f.StringVar(&max, "max-cost", "", "no step that costs more: live, reload, restart, recreate")
 	return cmd
+}
+
+// unused says which answers no step of the plan took up: a misspelt field, or a
+// question that was not asked.
+func (a *app) unused(opt plan.Options, p *plan.Plan) {
+	for key := range opt.Answers {
+		taken := slices.ContainsFunc(p.Steps, func(st plan.Step) bool {
+			_, ok := st.To(key.Field)
+			return ok && st.Ref == key.Ref
+		})
+		if !taken {
+			a.tell(lang.Text{En: "--set %s:%s answers no question of this plan", Es: "--set %s:%s no responde ninguna pregunta de este plan"}, key.Ref, key.Field)
+		}
+	}
 }
 
 func parseRefs(refs []string, opt *plan.Options) error {
