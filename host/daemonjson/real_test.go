@@ -129,9 +129,9 @@ func TestReloadRemoves(t *testing.T) {
 func TestRestart(t *testing.T) {
 	b := start(t, mine)
 	b.Image("app")
-	b.Docker("run", "-d", "--name", "plain", "app", "sleep", "1000")
-	b.Docker("run", "-d", "--name", "leans", "--network", "container:plain", "app", "sleep", "1000")
-	b.Docker("run", "-d", "--name", "always", "--restart", "always", "app", "sleep", "1000")
+	b.Docker("run", "-d", "--stop-timeout", "1", "--name", "plain", "app", "sleep", "1000")
+	b.Docker("run", "-d", "--stop-timeout", "1", "--name", "leans", "--network", "container:plain", "app", "sleep", "1000")
+	b.Docker("run", "-d", "--stop-timeout", "1", "--name", "always", "--restart", "always", "app", "sleep", "1000")
 	b.Docker("create", "--name", "never-ran", "app", "sleep", "1000")
 	running := b.Docker("ps", "--format", "{{.Names}}")
 	st := b.step(plan.Set{Field: "icc", To: false}, plan.Set{Field: "no-new-privileges", To: true},
@@ -200,7 +200,7 @@ func sortAny(l []any) []string {
 func TestLiveRestoreInTheSameStep(t *testing.T) {
 	b := start(t, "{}")
 	b.Image("app")
-	b.Docker("run", "-d", "--name", "web1", "app", "sleep", "1000")
+	b.Docker("run", "-d", "--stop-timeout", "1", "--name", "web1", "app", "sleep", "1000")
 	pid := b.Docker("inspect", "web1", "--format", "{{.State.Pid}}")
 	st := b.step(plan.Set{Field: "live-restore", To: true}, plan.Set{Field: "no-new-privileges", To: true})
 	undo := b.do(st)
@@ -261,7 +261,7 @@ func TestPrepareRefuses(t *testing.T) {
 func TestEngineThatStaysDown(t *testing.T) {
 	b := start(t, mine)
 	b.Image("app")
-	b.Docker("run", "-d", "--name", "web1", "app", "sleep", "1000")
+	b.Docker("run", "-d", "--stop-timeout", "1", "--name", "web1", "app", "sleep", "1000")
 	certs := filepath.Join(t.TempDir(), "seccomp.json")
 	if err := os.WriteFile(certs, []byte("{}"), 0o644); err != nil {
 		t.Fatal(err)
@@ -292,7 +292,7 @@ func TestEngineThatStaysDown(t *testing.T) {
 func TestUndoOfADeadEngine(t *testing.T) {
 	b := start(t, mine)
 	b.Image("app")
-	b.Docker("run", "-d", "--name", "web1", "app", "sleep", "1000")
+	b.Docker("run", "-d", "--stop-timeout", "1", "--name", "web1", "app", "sleep", "1000")
 	st := b.step(plan.Set{Field: "no-new-privileges", To: true})
 	raw, err := b.hand.Prepare(t.Context(), st)
 	if err != nil {
