@@ -167,14 +167,18 @@ var (
 	// "mnt" is there if its mounts are not those of casco itself.
 	DaemonOwnNamespaces = Field[[]string]{Daemon, "OwnNamespaces"}
 	// Its configuration file: File is the path ("/etc/docker/daemon.json" or
-	// --config-file), Digest its sha256 in hex ("" if there is no file).
+	// --config-file), Digest its sha256 in hex ("" if there is no file). Beside
+	// them Exists, and Newer: it changed after the engine started.
 	DaemonConfigFile   = Field[string]{Daemon, "Config.File"}
 	DaemonConfigDigest = Field[string]{Daemon, "Config.Digest"}
 	// The unit that starts it: {Name, FragmentPath, DropIns: [], SocketPath}.
 	// Absent where no unit does.
 	DaemonUnit = Field[map[string]any]{Daemon, "Unit"}
 	// Its sockets that listen: [] of {Proto: "tcp"|"unix", Addr, Port, TLS:
-	// "none"|"server"|"mutual"|"", Loopback bool}; TLS is what a probe found.
+	// "none"|"server"|"mutual"|"", Loopback bool, Role: "api"|"swarm"|"metrics"|
+	// "published"|""}; TLS is what a probe found, and only "api" was probed for
+	// sure: up to 27 dockerd itself holds published ports without a userland
+	// proxy. A unix one has its path in Addr and no Port.
 	DaemonListeners = Field[[]any]{Daemon, "Listeners"}
 	// Where its data lives: {Path, Dev, RootDev, Mount, FSType}; Dev and
 	// RootDev are st_dev of the data root and of /.
