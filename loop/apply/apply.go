@@ -56,6 +56,8 @@ type Record struct {
 	ID     string     `json:"id"`
 	PlanID string     `json:"plan"`
 	Plan   *plan.Plan `json:"steps"`
+	Host   string     `json:"host"`   // the machine's name; its undo is for no other
+	Engine string     `json:"engine"` // address of the engine that was changed; nor for any other engine
 	By     string     `json:"by"`
 	Begun  time.Time  `json:"begun"` // UTC
 	Ended  time.Time  `json:"ended,omitzero"`

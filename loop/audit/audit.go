@@ -157,18 +157,14 @@ func (f Finding) Fingerprint() string {
 // The checks are shared out among the CPUs: they are pure, and each has a place
 // of its own for what it finds.
 func Run(checks []*Check, s *inventory.Snapshot) []Finding {
-	s.Find(inventory.Ref{}) // makes the index that the checks share
-	byKind := map[inventory.Kind][]*inventory.Object{}
-	for _, o := range s.Objects {
-		byKind[o.Ref.Kind] = append(byKind[o.Ref.Kind], o)
-	}
+	s.Share()
 	found := make([][]Finding, len(checks))
 	var next atomic.Int64
 	var wg sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
 		wg.Go(func() {
 			for i := next.Add(1) - 1; i < int64(len(checks)); i = next.Add(1) - 1 {
-				found[i] = judge(checks[i], s, byKind[checks[i].Kind])
+				found[i] = judge(checks[i], s, s.Of(checks[i].Kind))
 			}
 		})
 	}

@@ -111,6 +111,13 @@ type Snapshot struct {
 	Gaps    []Gap
 
 	index map[Ref]*Object
+	views *views // nil until asked for, and after a change
+}
+
+// views are the objects of a snapshot by what they are asked for.
+type views struct {
+	kinds map[Kind][]*Object
+	guest map[string][]*Object // containers by the ID or name of the one whose network they use
 }
 
 // Take reads all sources in order. One that fails leaves a Gap and does not
@@ -129,6 +136,7 @@ func Take(ctx context.Context, host string, now time.Time, sources ...Source) *S
 // Sort puts objects and gaps into their order, so that equal hosts give equal
 // bytes.
 func (s *Snapshot) Sort() {
+	s.views = nil
 	slices.SortFunc(s.Objects, func(a, b *Object) int { return a.Ref.compare(b.Ref) })
 	slices.SortFunc(s.Gaps, func(a, b Gap) int {
 		return cmp.Or(a.Ref.compare(b.Ref), cmp.Compare(a.Source, b.Source), cmp.Compare(a.Reason, b.Reason))
@@ -142,6 +150,7 @@ func (r Ref) compare(o Ref) int {
 // Add puts o into s. A second object with the same Ref replaces the first.
 func (s *Snapshot) Add(o *Object) {
 	s.init()
+	s.views = nil
 	if old, ok := s.index[o.Ref]; ok {
 		*old = *o
 		return
@@ -159,18 +168,49 @@ func (s *Snapshot) Find(r Ref) *Object {
 	return s.index[r]
 }
 
-// Of returns the objects of one kind, in order.
+// Of returns the objects of one kind, in order. The caller may not change the
+// slice.
 func (s *Snapshot) Of(k Kind) []*Object {
 	if s == nil {
 		return nil
 	}
-	var os []*Object
+	return s.Share().views.kinds[k]
+}
+
+// Guests returns the containers that were told to use the network of container
+// o (--network container:NAME), in order.
+func (s *Snapshot) Guests(o *Object) []*Object {
+	if s == nil {
+		return nil
+	}
+	byName := s.Share().views.guest[o.Ref.Name]
+	id, _, ok := ContainerID.Of(o)
+	if !ok {
+		return byName
+	}
+	return slices.Concat(s.views.guest[id], byName)
+}
+
+// Share makes s ready to be read by several goroutines at once, until it is
+// changed. It returns s.
+func (s *Snapshot) Share() *Snapshot {
+	s.init()
+	if s.views != nil {
+		return s
+	}
+	v := &views{map[Kind][]*Object{}, map[string][]*Object{}}
 	for _, o := range s.Objects {
-		if o.Ref.Kind == k {
-			os = append(os, o)
+		v.kinds[o.Ref.Kind] = append(v.kinds[o.Ref.Kind], o)
+		if o.Ref.Kind != Container {
+			continue
+		}
+		mode, _, _ := NetworkMode.Of(o)
+		if target, ok := strings.CutPrefix(mode, "container:"); ok {
+			v.guest[target] = append(v.guest[target], o)
 		}
 	}
-	return os
+	s.views = v
+	return s
 }
 
 func (s *Snapshot) init() {

@@ -347,7 +347,7 @@ func evalUnusedPort(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
 // sockets may be those of other containers that share it.
 func openPorts(s *inventory.Snapshot, o *inventory.Object) (open map[string]bool, facts []inventory.Fact, ok bool) {
 	open = map[string]bool{}
-	for _, c := range append([]*inventory.Object{o}, sharers(s, o)...) {
+	for _, c := range append([]*inventory.Object{o}, s.Guests(o)...) {
 		list, fact, ok := inventory.Listeners.Of(c)
 		facts = append(facts, fact)
 		if on, _, told := inventory.Running.Of(c); !ok && (c == o || !told || on) {
@@ -360,18 +360,6 @@ func openPorts(s *inventory.Snapshot, o *inventory.Object) (open map[string]bool
 		}
 	}
 	return open, facts, true
-}
-
-// sharers returns the containers that were told to use the network of o.
-func sharers(s *inventory.Snapshot, o *inventory.Object) []*inventory.Object {
-	var out []*inventory.Object
-	for _, c := range s.Of(inventory.Container) {
-		mode, _, _ := inventory.NetworkMode.Of(c)
-		if _, other := joined(s, mode); other != nil && other.Ref == o.Ref {
-			out = append(out, c)
-		}
-	}
-	return out
 }
 
 func protocol(s string) string { return strings.TrimRight(strings.ToLower(s), "46") }
