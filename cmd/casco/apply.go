@@ -55,7 +55,7 @@ func (a *app) apply(ctx context.Context, c *change.Change, file string) error {
 	if err := a.state().Begin(id, c, marksOf(before.findings)); err != nil {
 		return fmt.Errorf("not begun, the record could not be saved: %w", err)
 	}
-	rec := &apply.Record{ID: id, PlanID: c.PlanID, Plan: c.Plan, By: operator(), Begun: time.Now().UTC()}
+	rec := &apply.Record{ID: id, PlanID: c.PlanID, Plan: c.Plan, Host: h.name, Engine: h.address(), By: operator(), Begun: time.Now().UTC()}
 	if err := a.runner(h).Run(ctx, rec); err != nil {
 		return a.ended(rec, err)
 	}
@@ -67,6 +67,9 @@ func (a *app) ready(ctx context.Context, h *host, c *change.Change, file string)
 	trusted, err := a.state().Approvers()
 	if err != nil {
 		return nil, err
+	}
+	if h.engine == nil {
+		return nil, h.trouble
 	}
 	if err := c.Ready(h.name, trusted); err != nil {
 		return nil, refused(err, "casco approve "+file)
@@ -176,6 +179,10 @@ func (a *app) recover(ctx context.Context) error {
 	if errors.Is(err, errLocked) {
 		return nil
 	}
+	if errors.Is(err, errNotHere) {
+		fmt.Fprintln(a.err, clean(err.Error())) // reading goes on without it
+		return nil
+	}
 	if err == nil {
 		unlock()
 	}
@@ -191,6 +198,24 @@ func anyOpen(recs []*apply.Record) bool {
 	return false
 }
 
+// errNotHere is wrapped by the reasons for which a record must be left alone:
+// what it did cannot be reached from here.
+var errNotHere = errors.New("it is left as it is")
+
+// made returns nil if rec is of this host and of the engine in h. Containers
+// of another engine may have the same names, and going back removes by name.
+func (h *host) made(rec *apply.Record) error {
+	switch {
+	case h.engine == nil:
+		return fmt.Errorf("change %s: %w: %w", rec.ID, h.trouble, errNotHere)
+	case rec.Host != h.name:
+		return refused(fmt.Errorf("change %s was made on host %q, this is %q: %w", rec.ID, rec.Host, h.name, errNotHere), "")
+	case rec.Engine != h.address():
+		return refused(fmt.Errorf("change %s was made on the engine at %s, this is %s: %w", rec.ID, rec.Engine, h.address(), errNotHere), "casco -H "+rec.Engine+" changes")
+	}
+	return nil
+}
+
 // finish brings every open record to its end. The caller holds the lock.
 func (a *app) finish(ctx context.Context, h *host) error {
 	recs, err := a.state().Records()
@@ -200,6 +225,9 @@ func (a *app) finish(ctx context.Context, h *host) error {
 	for _, rec := range recs {
 		if !rec.State.Open() {
 			continue
+		}
+		if err := h.made(rec); err != nil {
+			return err
 		}
 		a.tell(lang.Text{En: "change %s was left half way (%s) by a run that ended", Es: "el cambio %s quedó a medias (%s) por una ejecución que terminó"}, rec.ID, rec.State)
 		if rec.State == apply.Verifying {

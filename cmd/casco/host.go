@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -38,6 +39,14 @@ type host struct {
 	trouble error          // why
 	sources []inventory.Source
 	hands   map[string]apply.Hand
+}
+
+// address is where the engine listens, in one spelling: /var/run is a link.
+func (h *host) address() string {
+	if path, err := filepath.EvalSymlinks(h.engine.Socket()); err == nil && h.engine.Socket() != "" {
+		return "unix://" + path
+	}
+	return h.engine.Host()
 }
 
 // look reads all of the host and judges it.

@@ -30,6 +30,9 @@ func rollbackCmd(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if err := h.made(rec); err != nil {
+				return err
+			}
 			if rec.State != apply.Verified && rec.State != apply.Failed {
 				return refused(fmt.Errorf("change %s is %s: there is nothing to take back", rec.ID, rec.State), "casco changes")
 			}
@@ -79,7 +82,10 @@ func confirmCmd(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if rec.State != apply.Verified {
+			if err := h.made(rec); err != nil {
+				return err
+			}
+			if rec.State != apply.Verified && rec.State != apply.Confirmed { // a second time: letting go was cut off
 				return refused(fmt.Errorf("change %s is %s, not verified", rec.ID, rec.State), "casco changes")
 			}
 			question := lang.Text{En: "Keep it? It can then no longer be taken back.", Es: "¿Conservarlo? Ya no se podrá revertir."}
