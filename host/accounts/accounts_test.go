@@ -93,8 +93,10 @@ func TestSocket(t *testing.T) {
 	handtest.NeedRoot(t)
 	const docker, engine, www = 998, 997, 33
 	acl := func(userPerm, mask byte) []byte { // user::rw- user:1002:userPerm group::--- group:997:rw- mask other::---
-		return []byte{2, 0, 0, 0, 1, 0, 6, 0, 255, 255, 255, 255, 2, 0, userPerm, 0, 0xea, 3, 0, 0, 4, 0, 0, 0, 255, 255, 255, 255,
-			8, 0, 6, 0, 0xe5, 3, 0, 0, 16, 0, mask, 0, 255, 255, 255, 255, 32, 0, 0, 0, 255, 255, 255, 255}
+		return []byte{
+			2, 0, 0, 0, 1, 0, 6, 0, 255, 255, 255, 255, 2, 0, userPerm, 0, 0xea, 3, 0, 0, 4, 0, 0, 0, 255, 255, 255, 255,
+			8, 0, 6, 0, 0xe5, 3, 0, 0, 16, 0, mask, 0, 255, 255, 255, 255, 32, 0, 0, 0, 255, 255, 255, 255,
+		}
 	}
 	for name, tc := range map[string]struct {
 		uid, gid int

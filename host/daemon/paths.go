@@ -77,8 +77,11 @@ func WatchPaths(o *inventory.Object) []RolePath {
 	out = append(out, RolePath{defaultDocker, "default-docker"}, RolePath{configOf(o), "daemon-json"},
 		RolePath{containerdConfig, "containerd-config"}, RolePath{sysconfigDocker, "sysconfig-docker"})
 	for _, p := range []struct{ name, role string }{
-		{"containerd", "containerd"}, {"containerd-shim", "shim"}, {"containerd-shim-runc-v1", "shim-runc-v1"},
-		{"containerd-shim-runc-v2", "shim-runc-v2"}, {"runc", "runc"},
+		{"containerd", "containerd"},
+		{"containerd-shim", "shim"},
+		{"containerd-shim-runc-v1", "shim-runc-v1"},
+		{"containerd-shim-runc-v2", "shim-runc-v2"},
+		{"runc", "runc"},
 	} {
 		out = append(out, RolePath{program(p.name, filepath.Dir(exe)), p.role})
 	}

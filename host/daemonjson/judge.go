@@ -50,8 +50,10 @@ func judgeLogOpts(conf map[string]any) error {
 }
 
 // limits are those of setrlimit(2) that Docker knows: github.com/docker/go-units.
-var limits = []string{"as", "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss",
-	"rtprio", "rttime", "sigpending", "stack"}
+var limits = []string{
+	"as", "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss",
+	"rtprio", "rttime", "sigpending", "stack",
+}
 
 func judgeUlimits(conf map[string]any) error {
 	all, _ := conf["default-ulimits"].(map[string]any)

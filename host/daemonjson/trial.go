@@ -41,8 +41,10 @@ const trialPrefix = "casco-trial-"
 
 // own are the settings that belong to one engine and not to its behaviour, and
 // those that name an interface or an address of the real namespace.
-var own = []string{"data-root", "graph", "exec-root", "pidfile", "hosts", "bridge", "metrics-addr", "containerd-namespace",
-	"containerd-plugin-namespace", "containerd-plugins-namespace", "swarm-default-advertise-addr", "host-gateway-ip", "cluster-advertise", "cluster-store"}
+var own = []string{
+	"data-root", "graph", "exec-root", "pidfile", "hosts", "bridge", "metrics-addr", "containerd-namespace",
+	"containerd-plugin-namespace", "containerd-plugins-namespace", "swarm-default-advertise-addr", "host-gateway-ip", "cluster-advertise", "cluster-store",
+}
 
 // try starts the trial and stops it. The error is what the engine would
 // complain about; nil says that it came up and would make a container.

@@ -184,8 +184,16 @@ func TestOwnChanges(t *testing.T) {
 	}
 	var got []string
 	for _, own := range ownChanges(c, []change{
-		{Path: "/sbin", Kind: 0}, {Path: "/sbin/docker-init", Kind: 1}, {Path: "/var", Kind: 0}, {Path: "/var/lib", Kind: 0}, {Path: "/var/lib/app", Kind: 1},
-		{Path: "/var/lib/app/x", Kind: 1}, {Path: "/var/lib/application", Kind: 1}, {Path: "/run", Kind: 0}, {Path: "/root", Kind: 0}, {Path: "/root/.ash_history", Kind: 1},
+		{Path: "/sbin", Kind: 0},
+		{Path: "/sbin/docker-init", Kind: 1},
+		{Path: "/var", Kind: 0},
+		{Path: "/var/lib", Kind: 0},
+		{Path: "/var/lib/app", Kind: 1},
+		{Path: "/var/lib/app/x", Kind: 1},
+		{Path: "/var/lib/application", Kind: 1},
+		{Path: "/run", Kind: 0},
+		{Path: "/root", Kind: 0},
+		{Path: "/root/.ash_history", Kind: 1},
 	}) {
 		got = append(got, own.Path)
 	}

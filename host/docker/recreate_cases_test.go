@@ -46,19 +46,25 @@ func TestRecreatePutsBack(t *testing.T) {
 	}{
 		{
 			"create fails", nil,
-			map[string]any{"HostConfig.Memory": 1024}, "6MB",
+			map[string]any{"HostConfig.Memory": 1024},
+			"6MB",
 		},
 		{
 			"start fails", nil,
-			map[string]any{"Config.Cmd": []string{"/no/such/program"}}, "does not start",
+			map[string]any{"Config.Cmd": []string{"/no/such/program"}},
+			"does not start",
 		},
 		{
-			"new one exits", []string{"--restart", "always"},
-			map[string]any{"Config.Cmd": []string{"sh", "-c", "exit 7"}}, "does not keep running",
+			"new one exits",
+			[]string{"--restart", "always"},
+			map[string]any{"Config.Cmd": []string{"sh", "-c", "exit 7"}},
+			"does not keep running",
 		},
 		{
-			"new one is unhealthy", []string{"--health-cmd", "touch /probe", "--health-interval", "200ms", "--health-retries", "2"},
-			map[string]any{"HostConfig.ReadonlyRootfs": true}, "unhealthy",
+			"new one is unhealthy",
+			[]string{"--health-cmd", "touch /probe", "--health-interval", "200ms", "--health-retries", "2"},
+			map[string]any{"HostConfig.ReadonlyRootfs": true},
+			"unhealthy",
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

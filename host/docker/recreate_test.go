@@ -75,7 +75,8 @@ func TestRecreateKeeps(t *testing.T) {
 	h.Docker("network", "create", "--subnet", "10.91.1.0/24", "rckone")
 	h.Docker("network", "create", "--ipv6", "--subnet", "10.91.2.0/24", "--subnet", "fd00:91::/64", "rcktwo")
 	h.Docker("volume", "create", "rcknamed")
-	h.Docker(append([]string{"run", "-d", "--name", "rck",
+	h.Docker(append([]string{
+		"run", "-d", "--name", "rck",
 		"--network", "rckone", "--ip", "10.91.1.50", "--network-alias", "one-alias",
 		"-e", "MODE=prod", "-e", "DB_PASSWORD=correct-horse", "-l", "team=web", "-l", "a.b=c",
 		"-v", "rcknamed:/named", "-v", "/anonymous", "--mount", "type=volume,dst=/mounted", "-v", "/tmp:/host:ro",
@@ -84,7 +85,8 @@ func TestRecreateKeeps(t *testing.T) {
 		"--restart", "on-failure:7", "--dns", "10.0.0.53", "--add-host", "db:10.0.0.7", "-p", "127.0.0.1::9000", "-p", "18091:9001/udp",
 		"--cap-add", "NET_ADMIN", "--cap-drop", "MKNOD", "--stop-timeout", "3", "--stop-signal", "TERM", "--init", "-m", "64m",
 		"--security-opt", "seccomp=unconfined", "--sysctl", "net.ipv4.ip_forward=0", "--shm-size", "8m", "--user", "0:0", "--group-add", "33",
-		"--domainname", "example.test", image}, serving...)...)
+		"--domainname", "example.test", image,
+	}, serving...)...)
 	h.Docker("network", "connect", "--ip", "10.91.2.60", "--ip6", "fd00:91::60", "--alias", "two-alias", "rcktwo", "rck")
 	for _, dir := range []string{"/data", "/named", "/anonymous", "/mounted"} {
 		h.Docker("exec", "rck", "sh", "-c", "echo kept > "+dir+"/file")

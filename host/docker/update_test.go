@@ -46,8 +46,10 @@ func (h host) limits(name string) string {
 func TestUpdateHand(t *testing.T) {
 	handtest.Run(t, func(t *testing.T) (apply.Hand, plan.Step, func() string) {
 		h := onHost(t, "upd")
-		h.Docker(append([]string{"run", "-d", "--name", "upd", "-m", "64m", "--memory-reservation", "32m", "--cpus", "0.5",
-			"--cpu-shares", "512", "--cpuset-cpus", "0", "--pids-limit", "50", "--restart", "on-failure:3", h.Image("upd")}, serving...)...)
+		h.Docker(append([]string{
+			"run", "-d", "--name", "upd", "-m", "64m", "--memory-reservation", "32m", "--cpus", "0.5",
+			"--cpu-shares", "512", "--cpuset-cpus", "0", "--pids-limit", "50", "--restart", "on-failure:3", h.Image("upd"),
+		}, serving...)...)
 		st := step(t, UpdateHand, "upd", map[string]any{
 			"HostConfig.Memory": 256 << 20, "HostConfig.MemoryReservation": 128 << 20, "HostConfig.NanoCpus": 250_000_000,
 			"HostConfig.CpuShares": 256, "HostConfig.CpusetCpus": "0-1", "HostConfig.PidsLimit": 100,

@@ -32,8 +32,15 @@ func TestRead(t *testing.T) {
 
 	s := inventory.Take(t.Context(), "h", time.Now(), New(func(*inventory.Snapshot) []Path {
 		return []Path{
-			{at("plain"), []string{"tls-key"}}, {at("sub"), nil}, {at("link"), []string{"b"}}, {at("link"), []string{"a", "b"}},
-			{at("dangling"), nil}, {at("fifo"), nil}, {at("none"), nil}, {at("plain/below"), nil}, {"relative", nil},
+			{at("plain"), []string{"tls-key"}},
+			{at("sub"), nil},
+			{at("link"), []string{"b"}},
+			{at("link"), []string{"a", "b"}},
+			{at("dangling"), nil},
+			{at("fifo"), nil},
+			{at("none"), nil},
+			{at("plain/below"), nil},
+			{"relative", nil},
 		}
 	}))
 	if len(s.Gaps) > 0 {
@@ -98,12 +105,16 @@ func TestDockerPathsOfADaemon(t *testing.T) {
 	d := &inventory.Object{Ref: inventory.Ref{Kind: inventory.Daemon, Name: "/run/user/1000/docker.sock"}, Fields: map[string]any{
 		"Unit":   map[string]any{"FragmentPath": "/u/docker.service", "SocketPath": "/u/docker.socket", "DropIns": []any{"/u/d/a.conf"}},
 		"Config": map[string]any{"File": "/c/daemon.json"},
-		"Effective": map[string]any{"tlscacert": "/t/ca.pem", "tlscert": "/t/cert.pem", "tlskey": "/t/key.pem",
-			"hosts": []any{"unix:///run/docker.sock", "fd://", "tcp://0.0.0.0:2376"}},
+		"Effective": map[string]any{
+			"tlscacert": "/t/ca.pem", "tlscert": "/t/cert.pem", "tlskey": "/t/key.pem",
+			"hosts": []any{"unix:///run/docker.sock", "fd://", "tcp://0.0.0.0:2376"},
+		},
 		"Containerd": map[string]any{"Socket": "/c/containerd.sock"},
 	}}
-	elsewhere := &inventory.Object{Ref: inventory.Ref{Kind: inventory.Daemon, Name: "/hidden/docker.sock"},
-		Fields: map[string]any{"OwnNamespaces": []any{"mnt", "net"}}}
+	elsewhere := &inventory.Object{
+		Ref:    inventory.Ref{Kind: inventory.Daemon, Name: "/hidden/docker.sock"},
+		Fields: map[string]any{"OwnNamespaces": []any{"mnt", "net"}},
+	}
 	s := &inventory.Snapshot{}
 	s.Add(d)
 	s.Add(elsewhere)

@@ -23,8 +23,10 @@ const HandName = "file-mode"
 // Means says what the hand can set: mode, and owner by number or by name.
 func Means() []plan.Means {
 	var ms []plan.Means
-	for _, field := range []string{inventory.FileMode.Path, inventory.FileUID.Path, inventory.FileGID.Path,
-		inventory.FileUser.Path, inventory.FileGroup.Path} {
+	for _, field := range []string{
+		inventory.FileMode.Path, inventory.FileUID.Path, inventory.FileGID.Path,
+		inventory.FileUser.Path, inventory.FileGroup.Path,
+	} {
 		ms = append(ms, plan.Means{
 			Kind: inventory.File, Field: field, Hand: HandName, Cost: plan.Live,
 			Undo: lang.Text{

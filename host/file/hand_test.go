@@ -63,8 +63,10 @@ func TestHand(t *testing.T) {
 
 // anACL is user::rw-, user:12:rw-, group::r--, mask::rw-, other::r--, as the
 // kernel's posix_acl_xattr.h lays it out.
-var anACL = []byte{2, 0, 0, 0, 1, 0, 6, 0, 255, 255, 255, 255, 2, 0, 6, 0, 12, 0, 0, 0, 4, 0, 4, 0, 255, 255, 255, 255,
-	16, 0, 6, 0, 255, 255, 255, 255, 32, 0, 4, 0, 255, 255, 255, 255}
+var anACL = []byte{
+	2, 0, 0, 0, 1, 0, 6, 0, 255, 255, 255, 255, 2, 0, 6, 0, 12, 0, 0, 0, 4, 0, 4, 0, 255, 255, 255, 255,
+	16, 0, 6, 0, 255, 255, 255, 255, 32, 0, 4, 0, 255, 255, 255, 255,
+}
 
 const aclName = "system.posix_acl_access"
 

@@ -34,8 +34,10 @@ var databases = []struct {
 
 // rpmDatabases are the files of rpm's database in its three formats, at the
 // places where Red Hat, SUSE and Fedora keep it.
-var rpmDatabases = []string{"Packages", "Packages.db", "rpmdb.sqlite"}
-var rpmDirs = []string{"/var/lib/rpm", "/usr/lib/sysimage/rpm", "/usr/share/rpm"}
+var (
+	rpmDatabases = []string{"Packages", "Packages.db", "rpmdb.sqlite"}
+	rpmDirs      = []string{"/var/lib/rpm", "/usr/lib/sysimage/rpm", "/usr/share/rpm"}
+)
 
 // A pkg is one installed package.
 type pkg struct{ name, version, arch, source string }

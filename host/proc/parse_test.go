@@ -47,8 +47,10 @@ func TestStatus(t *testing.T) {
 		t.Errorf("CapEff: %v\n%s", err, diff)
 	}
 	bnd, err := st.caps("CapBnd")
-	want := []string{"41", "63", "AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD",
-		"NET_BIND_SERVICE", "NET_RAW", "SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT"}
+	want := []string{
+		"41", "63", "AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD",
+		"NET_BIND_SERVICE", "NET_RAW", "SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT",
+	}
 	if diff := cmp.Diff(want, bnd); diff != "" || err != nil {
 		t.Errorf("CapBnd, with two bits that have no name yet: %v\n%s", err, diff)
 	}

@@ -125,23 +125,38 @@ usage_usec 7
 	}{
 		{"v1", v1lines("/docker/" + id1), v1, map[string]any{
 			"MemoryMax": int64(64 << 20), "MemoryPeak": int64(4079616), "PidsMax": int64(50), "PidsPeak": int64(8),
-			"CpuMax": int64(1500), "CpuWeight": int64(512), "CpuUsage": int64(31952)}, nil},
+			"CpuMax": int64(1500), "CpuWeight": int64(512), "CpuUsage": int64(31952),
+		}, nil},
 		{"v1 without limits", v1lines("/free/" + id1), v1, map[string]any{
 			"MemoryMax": int64(-1), "MemoryPeak": int64(1), "PidsMax": int64(-1), "PidsPeak": int64(9),
-			"CpuMax": int64(-1), "CpuWeight": int64(1024), "CpuUsage": int64(1)}, nil},
+			"CpuMax": int64(-1), "CpuWeight": int64(1024), "CpuUsage": int64(1),
+		}, nil},
 		{"v2", "0::/docker/" + id1 + "/init.scope\n", v2, map[string]any{
 			"MemoryMax": int64(64 << 20), "MemoryPeak": int64(4079616), "PidsMax": int64(50), "PidsPeak": int64(8),
-			"CpuMax": int64(1500), "CpuWeight": int64(20), "CpuUsage": int64(31952)}, nil},
-		{"v2, rootless: only pids delegated", "0::/rootless/" + id1 + "\n", v2, map[string]any{
-			"MemoryMax": int64(-1), "PidsMax": int64(-1), "PidsPeak": int64(2), "CpuMax": int64(-1), "CpuUsage": int64(7)},
-			[]string{"MemoryPeak", "CpuWeight"}},
+			"CpuMax": int64(1500), "CpuWeight": int64(20), "CpuUsage": int64(31952),
+		}, nil},
+		{
+			"v2, rootless: only pids delegated", "0::/rootless/" + id1 + "\n", v2,
+			map[string]any{
+				"MemoryMax": int64(-1), "PidsMax": int64(-1), "PidsPeak": int64(2), "CpuMax": int64(-1), "CpuUsage": int64(7),
+			},
+			[]string{"MemoryPeak", "CpuWeight"},
+		},
 		{"v1 with the memory controller off", strings.Replace(v1lines("/docker/"+id1), "3:memory:/docker/"+id1+"\n", "", 1), v1, map[string]any{
 			"MemoryMax": int64(-1), "PidsMax": int64(50), "PidsPeak": int64(8),
-			"CpuMax": int64(1500), "CpuWeight": int64(512), "CpuUsage": int64(31952)}, []string{"MemoryPeak"}},
-		{"v1 not mounted", v1lines("/docker/" + id1), hierarchies{}, map[string]any{},
-			[]string{"MemoryMax", "MemoryPeak", "PidsMax", "PidsPeak", "CpuMax", "CpuWeight", "CpuUsage"}},
-		{"v2, the cgroup is gone", "0::/gone/" + id1 + "\n", v2, map[string]any{},
-			[]string{"MemoryMax", "MemoryPeak", "PidsMax", "PidsPeak", "CpuMax", "CpuWeight", "CpuUsage"}},
+			"CpuMax": int64(1500), "CpuWeight": int64(512), "CpuUsage": int64(31952),
+		}, []string{"MemoryPeak"}},
+		{
+			"v1 not mounted", v1lines("/docker/" + id1),
+			hierarchies{},
+			map[string]any{},
+			[]string{"MemoryMax", "MemoryPeak", "PidsMax", "PidsPeak", "CpuMax", "CpuWeight", "CpuUsage"},
+		},
+		{
+			"v2, the cgroup is gone", "0::/gone/" + id1 + "\n", v2,
+			map[string]any{},
+			[]string{"MemoryMax", "MemoryPeak", "PidsMax", "PidsPeak", "CpuMax", "CpuWeight", "CpuUsage"},
+		},
 	} {
 		g, err := cgroupOf([]byte(c.lines), id1, c.hs)
 		if err != nil {
@@ -297,7 +312,8 @@ func TestOwners(t *testing.T) {
 	s := &inventory.Snapshot{}
 	add := func(name, id string, ports, nets map[string]any) {
 		s.Add(&inventory.Object{Ref: inventory.Ref{Kind: inventory.Container, Name: name}, Fields: map[string]any{
-			"Id": id, "NetworkSettings": map[string]any{"Ports": ports, "Networks": nets}}})
+			"Id": id, "NetworkSettings": map[string]any{"Ports": ports, "Networks": nets},
+		}})
 	}
 	binding := func(ip, port string) []any { return []any{map[string]any{"HostIp": ip, "HostPort": port}} }
 	add("web", id1, map[string]any{"80/tcp": binding("0.0.0.0", "8080"), "53/udp": binding("127.0.0.1", "53"), "81/tcp": nil},

@@ -27,10 +27,14 @@ func Means() []plan.Means {
 		Es: "El valor en curso y la línea de /etc/sysctl.d/60-casco.conf vuelven a ser los que eran.",
 	}
 	return []plan.Means{
-		{Kind: inventory.Sysctl, Field: inventory.SysctlValue.Path, Hand: HandName, Cost: plan.Live, Undo: undo, Refuse: refuse,
-			Reads: []string{inventory.SysctlFile.Path}},
-		{Kind: inventory.Sysctl, Field: inventory.SysctlFile.Path, Hand: HandName, Cost: plan.Live, Undo: undo, Refuse: refuse,
-			Reads: []string{inventory.SysctlValue.Path}},
+		{
+			Kind: inventory.Sysctl, Field: inventory.SysctlValue.Path, Hand: HandName, Cost: plan.Live, Undo: undo, Refuse: refuse,
+			Reads: []string{inventory.SysctlFile.Path},
+		},
+		{
+			Kind: inventory.Sysctl, Field: inventory.SysctlFile.Path, Hand: HandName, Cost: plan.Live, Undo: undo, Refuse: refuse,
+			Reads: []string{inventory.SysctlValue.Path},
+		},
 	}
 }
 

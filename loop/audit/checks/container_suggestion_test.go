@@ -27,21 +27,39 @@ func TestContainerSuggestions(t *testing.T) {
 		want   map[string]any
 	}{
 		{"no peak", containerMemory, nil, map[string]any{"HostConfig.Memory": nil, "HostConfig.MemorySwap": nil}},
-		{"twice the peak, in steps of 16 MiB", containerMemory, map[string]any{"Effective": map[string]any{"MemoryMax": int64(-1), "MemoryPeak": int64(41_234_567)}},
-			map[string]any{"HostConfig.Memory": int64(80 << 20), "HostConfig.MemorySwap": int64(160 << 20)}},
-		{"at least 32 MiB", containerMemory, map[string]any{"Effective": map[string]any{"MemoryMax": int64(-1), "MemoryPeak": int64(500_000)}},
-			map[string]any{"HostConfig.Memory": int64(32 << 20), "HostConfig.MemorySwap": int64(64 << 20)}},
+		{
+			"twice the peak, in steps of 16 MiB", containerMemory,
+			map[string]any{"Effective": map[string]any{"MemoryMax": int64(-1), "MemoryPeak": int64(41_234_567)}},
+			map[string]any{"HostConfig.Memory": int64(80 << 20), "HostConfig.MemorySwap": int64(160 << 20)},
+		},
+		{
+			"at least 32 MiB", containerMemory,
+			map[string]any{"Effective": map[string]any{"MemoryMax": int64(-1), "MemoryPeak": int64(500_000)}},
+			map[string]any{"HostConfig.Memory": int64(32 << 20), "HostConfig.MemorySwap": int64(64 << 20)},
+		},
 		{"no peak", containerPids, nil, map[string]any{"HostConfig.PidsLimit": nil}},
-		{"four times the peak, in steps of 16", containerPids, map[string]any{"Effective": map[string]any{"PidsMax": int64(-1), "PidsPeak": int64(21)}},
-			map[string]any{"HostConfig.PidsLimit": int64(96)}},
-		{"at least 64", containerPids, map[string]any{"Effective": map[string]any{"PidsMax": int64(-1), "PidsPeak": int64(1)}},
-			map[string]any{"HostConfig.PidsLimit": int64(64)}},
+		{
+			"four times the peak, in steps of 16", containerPids,
+			map[string]any{"Effective": map[string]any{"PidsMax": int64(-1), "PidsPeak": int64(21)}},
+			map[string]any{"HostConfig.PidsLimit": int64(96)},
+		},
+		{
+			"at least 64", containerPids,
+			map[string]any{"Effective": map[string]any{"PidsMax": int64(-1), "PidsPeak": int64(1)}},
+			map[string]any{"HostConfig.PidsLimit": int64(64)},
+		},
 		{"writes not known", containerReadOnlyRoot, nil, map[string]any{"HostConfig.ReadonlyRootfs": nil}},
 		{"wrote nothing", containerReadOnlyRoot, map[string]any{"Changes": []any{}}, map[string]any{"HostConfig.ReadonlyRootfs": true}},
-		{"wrote passing files", containerReadOnlyRoot, map[string]any{"Changes": changes("/run/app.pid", "/tmp/a/b", "/tmp/c")},
-			map[string]any{"HostConfig.ReadonlyRootfs": true, "HostConfig.Tmpfs": map[string]any{"/run": "", "/tmp": ""}}},
-		{"wrote lasting files", containerReadOnlyRoot, map[string]any{"Changes": changes("/tmp/x", "/var/lib/app/db")},
-			map[string]any{"HostConfig.ReadonlyRootfs": nil}},
+		{
+			"wrote passing files", containerReadOnlyRoot,
+			map[string]any{"Changes": changes("/run/app.pid", "/tmp/a/b", "/tmp/c")},
+			map[string]any{"HostConfig.ReadonlyRootfs": true, "HostConfig.Tmpfs": map[string]any{"/run": "", "/tmp": ""}},
+		},
+		{
+			"wrote lasting files", containerReadOnlyRoot,
+			map[string]any{"Changes": changes("/tmp/x", "/var/lib/app/db")},
+			map[string]any{"HostConfig.ReadonlyRootfs": nil},
+		},
 	} {
 		t.Run(c.check.ID+"/"+c.name, func(t *testing.T) {
 			o := &inventory.Object{Ref: inventory.Ref{Kind: inventory.Container, Name: "x"}, Fields: map[string]any{"HostConfig": unlimited}}

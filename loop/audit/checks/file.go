@@ -26,45 +26,71 @@ const (
 )
 
 var guardedFiles = []guardedFile{
-	{"unit", "3.1", "3.2", 0o644, audit.High,
+	{
+		"unit", "3.1", "3.2", 0o644, audit.High,
 		lang.Text{En: "the engine's service unit", Es: "la unidad de servicio del motor"},
-		lang.Text{En: commands, Es: ordenes}},
-	{"socket-unit", "3.3", "3.4", 0o644, audit.High,
+		lang.Text{En: commands, Es: ordenes},
+	},
+	{
+		"socket-unit", "3.3", "3.4", 0o644, audit.High,
 		lang.Text{En: "the engine's socket unit", Es: "la unidad de socket del motor"},
-		lang.Text{En: "opens the engine's socket to whom they like", Es: "abre el socket del motor a quien quiera"}},
-	{"config-dir", "3.5", "3.6", 0o755, audit.High,
+		lang.Text{En: "opens the engine's socket to whom they like", Es: "abre el socket del motor a quien quiera"},
+	},
+	{
+		"config-dir", "3.5", "3.6", 0o755, audit.High,
 		lang.Text{En: "the engine's configuration directory", Es: "el directorio de configuración del motor"},
-		lang.Text{En: "replaces the engine's configuration and trusts any registry", Es: "reemplaza la configuración del motor y confía en cualquier registro"}},
-	{"registry-cert", "3.7", "3.8", 0o444, audit.Low,
+		lang.Text{En: "replaces the engine's configuration and trusts any registry", Es: "reemplaza la configuración del motor y confía en cualquier registro"},
+	},
+	{
+		"registry-cert", "3.7", "3.8", 0o444, audit.Low,
 		lang.Text{En: "a registry's certificate", Es: "el certificado de un registro"},
-		lang.Text{En: "passes a registry of their own off as this one", Es: "hace pasar un registro propio por este"}},
-	{"registry-key", "3.7", "3.8", 0o400, audit.High,
+		lang.Text{En: "passes a registry of their own off as this one", Es: "hace pasar un registro propio por este"},
+	},
+	{
+		"registry-key", "3.7", "3.8", 0o400, audit.High,
 		lang.Text{En: "the key of a client certificate for a registry", Es: "la clave de un certificado de cliente para un registro"},
-		lang.Text{En: "acts as this host at the registry", Es: "actúa como este anfitrión ante el registro"}},
-	{"tls-ca", "3.9", "3.10", 0o444, audit.Medium,
+		lang.Text{En: "acts as this host at the registry", Es: "actúa como este anfitrión ante el registro"},
+	},
+	{
+		"tls-ca", "3.9", "3.10", 0o444, audit.Medium,
 		lang.Text{En: "the CA that signs the engine's clients", Es: "la CA que firma a los clientes del motor"},
-		lang.Text{En: "lets in whom they like through a CA of their own", Es: "deja entrar a quien quiera con una CA propia"}},
-	{"tls-cert", "3.11", "3.12", 0o444, audit.Low,
+		lang.Text{En: "lets in whom they like through a CA of their own", Es: "deja entrar a quien quiera con una CA propia"},
+	},
+	{
+		"tls-cert", "3.11", "3.12", 0o444, audit.Low,
 		lang.Text{En: "the engine's certificate", Es: "el certificado del motor"},
-		lang.Text{En: "takes the engine's TCP port out of service", Es: "deja fuera de servicio el puerto TCP del motor"}},
-	{"tls-key", "3.13", "3.14", 0o400, audit.High,
+		lang.Text{En: "takes the engine's TCP port out of service", Es: "deja fuera de servicio el puerto TCP del motor"},
+	},
+	{
+		"tls-key", "3.13", "3.14", 0o400, audit.High,
 		lang.Text{En: "the engine's private key", Es: "la clave privada del motor"},
-		lang.Text{En: "stands in for the engine towards its clients", Es: "suplanta al motor ante sus clientes"}},
-	{"docker-socket", "3.15", "3.16", 0o660, audit.Critical,
+		lang.Text{En: "stands in for the engine towards its clients", Es: "suplanta al motor ante sus clientes"},
+	},
+	{
+		"docker-socket", "3.15", "3.16", 0o660, audit.Critical,
 		lang.Text{En: "the engine's socket", Es: "el socket del motor"},
-		lang.Text{En: "starts a privileged container and owns the host", Es: "inicia un contenedor privilegiado y es dueño del anfitrión"}},
-	{"daemon-json", "3.17", "3.18", 0o644, audit.High,
+		lang.Text{En: "starts a privileged container and owns the host", Es: "inicia un contenedor privilegiado y es dueño del anfitrión"},
+	},
+	{
+		"daemon-json", "3.17", "3.18", 0o644, audit.High,
 		lang.Text{En: "the engine's configuration file", Es: "el archivo de configuración del motor"},
-		lang.Text{En: commands, Es: ordenes}},
-	{"default-docker", "3.19", "3.20", 0o644, audit.High,
+		lang.Text{En: commands, Es: ordenes},
+	},
+	{
+		"default-docker", "3.19", "3.20", 0o644, audit.High,
 		lang.Text{En: "the file of the engine's options (Debian)", Es: "el archivo de opciones del motor (Debian)"},
-		lang.Text{En: commands, Es: ordenes}},
-	{"sysconfig-docker", "3.22", "3.21", 0o644, audit.High,
+		lang.Text{En: commands, Es: ordenes},
+	},
+	{
+		"sysconfig-docker", "3.22", "3.21", 0o644, audit.High,
 		lang.Text{En: "the file of the engine's options (Red Hat)", Es: "el archivo de opciones del motor (Red Hat)"},
-		lang.Text{En: commands, Es: ordenes}},
-	{"containerd-socket", "3.23", "3.24", 0o660, audit.Critical,
+		lang.Text{En: commands, Es: ordenes},
+	},
+	{
+		"containerd-socket", "3.23", "3.24", 0o660, audit.Critical,
 		lang.Text{En: "containerd's socket", Es: "el socket de containerd"},
-		lang.Text{En: "starts a process as root past the engine and all its checks", Es: "inicia un proceso como root eludiendo el motor y todas sus comprobaciones"}},
+		lang.Text{En: "starts a process as root past the engine and all its checks", Es: "inicia un proceso como root eludiendo el motor y todas sus comprobaciones"},
+	},
 }
 
 // group is the group, beside root's, that may own the file.

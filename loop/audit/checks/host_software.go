@@ -19,19 +19,26 @@ type unneeded struct {
 
 var (
 	clearText = unneeded{why: lang.Text{
-		En: "it carries passwords and data unencrypted; ssh does the same work", Es: "lleva contraseñas y datos sin cifrar; ssh hace lo mismo"}}
+		En: "it carries passwords and data unencrypted; ssh does the same work", Es: "lleva contraseñas y datos sin cifrar; ssh hace lo mismo",
+	}}
 	oldServer = unneeded{why: lang.Text{
-		En: "it starts services of the 1980s on demand of the network", Es: "inicia servicios de los años 80 a petición de la red"}}
+		En: "it starts services of the 1980s on demand of the network", Es: "inicia servicios de los años 80 a petición de la red",
+	}}
 	oldLookup = unneeded{why: lang.Text{
-		En: "it hands out accounts and their hashes to the network", Es: "reparte cuentas y sus hashes por la red"}}
+		En: "it hands out accounts and their hashes to the network", Es: "reparte cuentas y sus hashes por la red",
+	}}
 	chatter = unneeded{ask: true, why: lang.Text{
-		En: "it announces the host to its network and answers everybody there", Es: "anuncia el anfitrión en su red y responde a todos allí"}}
+		En: "it announces the host to its network and answers everybody there", Es: "anuncia el anfitrión en su red y responde a todos allí",
+	}}
 	fileServer = unneeded{ask: true, why: lang.Text{
-		En: "it serves files of the host to the network", Es: "sirve archivos del anfitrión a la red"}}
+		En: "it serves files of the host to the network", Es: "sirve archivos del anfitrión a la red",
+	}}
 	server = unneeded{ask: true, why: lang.Text{
-		En: "it is a network service that could run in a container", Es: "es un servicio de red que podría correr en un contenedor"}}
+		En: "it is a network service that could run in a container", Es: "es un servicio de red que podría correr en un contenedor",
+	}}
 	desktop = unneeded{ask: true, why: lang.Text{
-		En: "it belongs to a desktop, with much setuid and many services", Es: "es de un escritorio, con mucho setuid y muchos servicios"}}
+		En: "it belongs to a desktop, with much setuid and many services", Es: "es de un escritorio, con mucho setuid y muchos servicios",
+	}}
 )
 
 // unneededPackages by their names in Debian and Red Hat.
