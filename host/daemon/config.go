@@ -48,8 +48,8 @@ func readConfig(p process, path string) (config, error) {
 // that comes twice the last. A byte order mark is skipped (since 20.10); an
 // empty file is an empty object.
 func parseConfig(b []byte) (map[string]any, error) {
-	b = bytes.TrimSpace(bytes.TrimPrefix(b, []byte("\xef\xbb\xbf")))
-	if len(b) == 0 {
+	b = bytes.TrimPrefix(b, []byte("\xef\xbb\xbf"))
+	if len(bytes.TrimSpace(b)) == 0 {
 		return map[string]any{}, nil
 	}
 	d := json.NewDecoder(bytes.NewReader(b))
@@ -58,7 +58,7 @@ func parseConfig(b []byte) (map[string]any, error) {
 	if err := d.Decode(&values); err != nil {
 		var syntax *json.SyntaxError
 		if errors.As(err, &syntax) {
-			return nil, fmt.Errorf("line %d: %w", 1+bytes.Count(b[:min(int(syntax.Offset), len(b))], []byte("\n")), err)
+			return nil, fmt.Errorf("%s: %w", position(b, syntax.Offset), err)
 		}
 		return nil, err
 	}
@@ -69,6 +69,13 @@ func parseConfig(b []byte) (map[string]any, error) {
 		return nil, errors.New("something follows the object")
 	}
 	return values, nil
+}
+
+// position is line:column, both from 1, of the last of the first n bytes: the
+// one that a json.SyntaxError is about.
+func position(b []byte, n int64) string {
+	before := b[:min(max(int(n)-1, 0), len(b))]
+	return fmt.Sprintf("%d:%d", 1+bytes.Count(before, []byte("\n")), len(before)-bytes.LastIndexByte(before, '\n'))
 }
 
 // changedSince reports whether the file changed after p started, by st_ctime,

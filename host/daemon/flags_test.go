@@ -138,7 +138,7 @@ func TestParseConfig(t *testing.T) {
 		{" \n", map[string]any{}, ""},
 		{"\xef\xbb\xbf{\"icc\": false}", map[string]any{"icc": false}, ""},
 		{`{"mtu": 1400}`, map[string]any{"mtu": json.Number("1400")}, ""},
-		{"{\n\"icc\": false,\n}", nil, "line 3"},
+		{"{\n\"icc\": false,\n}", nil, "3:1: "},
 		{"null", nil, "want an object"},
 		{"[1]", nil, "array"},
 		{"{} {}", nil, "follows"},
