@@ -25,12 +25,15 @@ type key struct {
 // keys maps the fields whose whole value is one key of the file.
 var keys = map[string]key{
 	"Config.User":               {"user", orNone},
+	"Config.Healthcheck":        {"healthcheck", healthcheck},
 	"HostConfig.CapAdd":         {"cap_add", list},
 	"HostConfig.CapDrop":        {"cap_drop", list},
 	"HostConfig.CgroupParent":   {"cgroup_parent", orNone},
+	"HostConfig.CgroupnsMode":   {"cgroup", orNone},
 	"HostConfig.CpuShares":      {"cpu_shares", same},
 	"HostConfig.CpusetCpus":     {"cpuset", orNone},
 	"HostConfig.IpcMode":        {"ipc", orNone},
+	"HostConfig.LogConfig":      {"logging", logging},
 	"HostConfig.Memory":         {"mem_limit", same},
 	"HostConfig.MemorySwap":     {"memswap_limit", same},
 	"HostConfig.NanoCpus":       {"cpus", cpus},
@@ -42,6 +45,7 @@ var keys = map[string]key{
 	"HostConfig.RestartPolicy":  {"restart", restart},
 	"HostConfig.SecurityOpt":    {"security_opt", securityOpt},
 	"HostConfig.Tmpfs":          {"tmpfs", tmpfs},
+	"HostConfig.Ulimits":        {"ulimits", ulimits},
 	"HostConfig.UTSMode":        {"uts", orNone},
 	"HostConfig.UsernsMode":     {"userns_mode", orNone},
 }

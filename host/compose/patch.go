@@ -293,6 +293,12 @@ func literal(v any) any {
 			out[i] = strings.ReplaceAll(s, "$", "$$")
 		}
 		return out
+	case map[string]any:
+		out := make(map[string]any, len(v))
+		for k, e := range v {
+			out[k] = literal(e)
+		}
+		return out
 	}
 	return v
 }

@@ -75,6 +75,14 @@ func TestEdit(t *testing.T) {
 		{"a port no more", "web", "HostConfig.PortBindings.81/udp", "null", `[]`, []string{"-        - 127.0.0.1:8081:81/udp"}},
 		{"a bind in the long form", "web", "HostConfig.Binds", `["/srv/data:/data","/var/run/docker.sock:/sock"]`, `["/srv/data:/data"]`,
 			[]string{"-          - type: bind", "-            source: /var/run/docker.sock", "-            target: /sock"}},
+		{"a log driver and its options", "last", "HostConfig.LogConfig", "null", `{"Type":"json-file","Config":{"max-size":"10m","max-file":"3"}}`,
+			[]string{"+        logging:", `+          driver: "json-file"`, "+          options:", `+            max-file: "3"`, `+            max-size: "10m"`}},
+		{"limits", "last", "HostConfig.Ulimits", "null", `[{"Name":"nofile","Soft":1024,"Hard":2048}]`,
+			[]string{"+        ulimits:", "+          nofile:", "+            hard: 2048", "+            soft: 1024"}},
+		{"a health check", "last", "Config.Healthcheck", "null", `{"Test":["CMD-SHELL","test -f $HOME/ok"],"Interval":90000000000,"Retries":3,"Timeout":0}`,
+			[]string{"+        healthcheck:", `+          interval: "1m30s"`, "+          retries: 3", "+          test:", `+            - "CMD-SHELL"`, `+            - "test -f $$HOME/ok"`}},
+		{"no health check", "last", "Config.Healthcheck", "null", `{"Test":["NONE"]}`, []string{"+        healthcheck:", "+          disable: true"}},
+		{"a cgroup namespace", "last", "HostConfig.CgroupnsMode", `"host"`, `"private"`, []string{`+        cgroup: "private"`}},
 		{"dollars are no variables", "last", "Config.User", `""`, `"$u"`, []string{`+        user: "$$u"`}},
 	} {
 		set := plan.Set{Field: c.field, From: decode(t, c.from), To: decode(t, c.to)}
@@ -120,13 +128,17 @@ func TestEditRefuses(t *testing.T) {
 		set          plan.Set
 		want         string
 	}{
-		"service in one line": {file, "db", plan.Set{Field: "HostConfig.Privileged", To: yes}, "not written as a block"},
-		"no such service":     {file, "nope", plan.Set{Field: "HostConfig.Privileged", To: yes}, "is not in the file"},
-		"no key for it":       {file, "web", plan.Set{Field: "HostConfig.ShmSize", To: 1}, "no key in a compose file"},
-		"a bind is added":     {file, "web", plan.Set{Field: "HostConfig.Binds", To: []any{"/a:/b"}}, "not added"},
-		"a bind of another":   {file, "web", plan.Set{Field: "HostConfig.Binds", From: []any{"/a:/b"}, To: []any{}}, "does not have it"},
-		"a port of another":   {file, "web", plan.Set{Field: "HostConfig.PortBindings.9/tcp", To: []any{}}, "does not have it"},
-		"two bindings":        {file, "web", plan.Set{Field: "HostConfig.PortBindings.80/tcp", To: []any{1, 2}}, "more than one"},
+		"service in one line":      {file, "db", plan.Set{Field: "HostConfig.Privileged", To: yes}, "not written as a block"},
+		"no such service":          {file, "nope", plan.Set{Field: "HostConfig.Privileged", To: yes}, "is not in the file"},
+		"no key for it":            {file, "web", plan.Set{Field: "HostConfig.ShmSize", To: 1}, "no key in a compose file"},
+		"a bind is added":          {file, "web", plan.Set{Field: "HostConfig.Binds", To: []any{"/a:/b"}}, "not added"},
+		"options of no driver":     {file, "last", plan.Set{Field: "HostConfig.LogConfig", To: map[string]any{"Config": map[string]any{"a": "b"}}}, "need its name"},
+		"a log driver by an alias": {file, "web", plan.Set{Field: "HostConfig.LogConfig", To: map[string]any{"Type": "local"}}, "shared with other places"},
+		"half a limit":             {file, "last", plan.Set{Field: "HostConfig.Ulimits", To: []any{map[string]any{"Name": "nofile", "Soft": 1}}}, "needs Name, Soft and Hard"},
+		"an interval of words":     {file, "last", plan.Set{Field: "Config.Healthcheck", To: map[string]any{"Interval": "soon"}}, "Interval"},
+		"a bind of another":        {file, "web", plan.Set{Field: "HostConfig.Binds", From: []any{"/a:/b"}, To: []any{}}, "does not have it"},
+		"a port of another":        {file, "web", plan.Set{Field: "HostConfig.PortBindings.9/tcp", To: []any{}}, "does not have it"},
+		"two bindings":             {file, "web", plan.Set{Field: "HostConfig.PortBindings.80/tcp", To: []any{1, 2}}, "more than one"},
 		"merged from an anchor": {
 			"x: &x {privileged: true}\nservices:\n  a:\n    <<: *x\n    image: b\n", "a", plan.Set{Field: "HostConfig.CapAdd", To: []any{1}}, "not a string",
 		},
