@@ -199,6 +199,8 @@ func (c *Client) negotiate(ctx context.Context) error {
 		return fmt.Errorf("no permission to use the socket: be root or in its group: %w", err)
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("no such socket: is the engine running? %w", err)
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("no answer within %v: is it stopped or stuck? %w", pingTimeout, err)
 	case err != nil:
 		return fmt.Errorf("not reachable: %w", err)
 	}

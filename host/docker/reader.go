@@ -42,6 +42,8 @@ func (s *Source) Name() string { return "docker " + s.client.Host() }
 // engine is read is left out; any other that cannot be read is a Gap. Read
 // fails only if the engine does not say what it is or what it has.
 func (s *Source) Read(ctx context.Context, snap *inventory.Snapshot) error {
+	ctx, cancel := context.WithTimeout(ctx, readingTime)
+	defer cancel()
 	r := reading{Source: s, snap: snap}
 	if err := r.overview(ctx); err != nil {
 		return err
@@ -77,8 +79,19 @@ type reading struct {
 	gaps []inventory.Gap
 }
 
-// get reads path into out and says, as an object's Source does, how.
+// How long one answer, and the whole engine, may keep a reading waiting. One
+// container that is stuck in the kernel holds its own inspect for ever, while
+// the engine answers everything else.
+// readingTime bounds an engine that answers ever less.
+const (
+	answerTime  = 30 * time.Second
+	readingTime = 5 * time.Minute
+)
+
+// get reads path into out, and gives up on an engine that does not answer.
 func (r *reading) get(ctx context.Context, path string, out any) error {
+	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
 	return r.client.Call(ctx, "GET", path, nil, out)
 }
 
