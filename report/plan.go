@@ -55,9 +55,9 @@ func (p Printer) step(n int, alike []plan.Step) {
 	number, what := fmt.Sprintf("%3d.", n), Clean(st.Ref.String())
 	if len(alike) > 1 {
 		number = fmt.Sprintf("%d–%d.", n, n+len(alike)-1)
-		what = lang.Text{En: "%d of kind %s", Es: "%d de tipo %s"}.F(len(alike), st.Ref.Kind).In(p.Lang)
+		what = lang.Text{En: "%d of kind %s", Es: "%d de tipo %s"}.F(len(alike), Clean(string(st.Ref.Kind))).In(p.Lang)
 	}
-	p.printf("%s %s  %s  %s\n", number, p.bold(what), costWords[st.Cost].In(p.Lang), p.dim(st.Hand))
+	p.printf("%s %s  %s  %s\n", number, p.bold(what), costWords[st.Cost].In(p.Lang), p.dim(Clean(st.Hand)))
 	if len(alike) > 1 {
 		var names []string
 		for _, a := range alike {
@@ -66,7 +66,7 @@ func (p Printer) step(n int, alike []plan.Step) {
 		p.wrap(5, strings.Join(names, ", "))
 	}
 	for _, s := range st.Sets {
-		p.printf("     %s\n", s.Field)
+		p.printf("     %s\n", Clean(s.Field))
 		if s.From != nil {
 			p.printf("       %s\n", p.paint("31", "- "+value(s.From)))
 		}
@@ -145,14 +145,17 @@ func (p Printer) pasted(ls []plan.Left, check string, asked plan.Ask) (open []in
 				open = append(open, a.Ref)
 				continue
 			}
-			p.printf("  --set '%s:%s=%s'\n", Clean(a.Ref.String()), a.Field, value(a.Suggestion))
+			p.printf("  --set %s\n", quoted(Clean(a.Ref.String())+":"+Clean(a.Field)+"="+value(a.Suggestion)))
 		}
 	}
 	if len(open) > 0 {
-		p.printf("  --set '%s:%s=VALUE'\n", Clean(open[0].String()), asked.Field)
+		p.printf("  --set %s\n", quoted(Clean(open[0].String())+":"+Clean(asked.Field)+"=VALUE"))
 	}
 	return open
 }
+
+// quoted is s as one word of a POSIX shell, whatever it holds.
+func quoted(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
 func (p Printer) leftByCheck(ls []plan.Left) {
 	done := map[string]bool{}
@@ -168,7 +171,7 @@ func (p Printer) leftByCheck(ls []plan.Left) {
 				refs = append(refs, m.Ref)
 			}
 		}
-		p.printf("  %s  %s\n", p.bold(l.Check), p.names(refs))
+		p.printf("  %s  %s\n", p.bold(Clean(l.Check)), p.names(refs))
 		p.wrap(6, l.Reason.In(p.Lang))
 		p.wrap(6, l.Remedy.In(p.Lang))
 	}

@@ -59,6 +59,7 @@ func (p Printer) verdict(v audit.Verdict) string {
 func (p Printer) wrap(indent int, text string) {
 	pad, line := strings.Repeat(" ", indent), ""
 	for word := range strings.FieldsSeq(text) {
+		word = Clean(word) // a text may come from a plan file, which anybody can write
 		if line != "" && indent+utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > p.width() {
 			p.printf("%s%s\n", pad, line)
 			line = ""
