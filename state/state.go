@@ -108,13 +108,13 @@ func (d Dir) get(id, name string, v any) error {
 // NewID returns the ID of the next change: a number that grows, and the head
 // of the plan's digest.
 func (d Dir) NewID(planID string) (string, error) {
-	recs, err := d.Records()
-	if err != nil {
+	dirs, err := os.ReadDir(filepath.Join(d.path, "changes"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return "", err
 	}
 	last := 0
-	for _, r := range recs {
-		last = max(last, number(r.ID))
+	for _, e := range dirs { // a change that never began has its number too
+		last = max(last, number(e.Name()))
 	}
 	return fmt.Sprintf("%d-%.8s", last+1, planID), nil
 }
@@ -163,6 +163,9 @@ func (d Dir) Record(id string) (*apply.Record, error) {
 	}
 	rec := new(apply.Record)
 	if err := d.get(id, "record.json", rec); err != nil {
+		return nil, fmt.Errorf("change %s: %w", id, err)
+	}
+	if err := rec.Sound(); err != nil {
 		return nil, fmt.Errorf("change %s: %w", id, err)
 	}
 	return rec, nil

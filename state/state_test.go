@@ -38,6 +38,9 @@ func TestRecords(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(d.Path(), "changes", "12-never-began"), 0o700); err != nil {
 		t.Fatal(err)
 	}
+	if id, err := d.NewID("0123456789"); err != nil || id != "13-01234567" {
+		t.Errorf("the number of a change that never began is given away again: %s %v", id, err)
+	}
 	recs, err := d.Records()
 	if err != nil {
 		t.Fatal(err)
@@ -70,11 +73,13 @@ func TestBadRecord(t *testing.T) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "record.json"), []byte(`{"id":`), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := d.Records(); err == nil || !strings.Contains(err.Error(), "1-x") {
-		t.Errorf("%v", err)
+	for _, bad := range []string{`{"id":`, `{"id":"1-x"}`, `{"steps":{"schema":"casco/plan/v0"}}`, `{"steps":{"schema":"` + plan.Schema + `"},"done":[{"step":0}]}`} {
+		if err := os.WriteFile(filepath.Join(dir, "record.json"), []byte(bad), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := d.Records(); err == nil || !strings.Contains(err.Error(), "1-x") {
+			t.Errorf("%s: %v", bad, err)
+		}
 	}
 }
 

@@ -66,6 +66,20 @@ type Record struct {
 	Why    string     `json:"why,omitempty"` // why it was undone or failed
 }
 
+// Sound returns an error if rec is of a format that this program does not
+// know, or names steps that its plan lacks.
+func (rec *Record) Sound() error {
+	if rec.Plan == nil || rec.Plan.Schema != plan.Schema {
+		return fmt.Errorf("its record is not of format %s", plan.Schema)
+	}
+	for _, d := range rec.Done {
+		if d.Step < 0 || d.Step >= len(rec.Plan.Steps) {
+			return fmt.Errorf("its record names step %d of %d", d.Step, len(rec.Plan.Steps))
+		}
+	}
+	return nil
+}
+
 // Observe notes in rec what its fields are in s, read after the change.
 func (rec *Record) Observe(s *inventory.Snapshot) {
 	for i := range rec.Done {
