@@ -40,6 +40,9 @@ func driftCmd(a *app) *cobra.Command {
 			if accept {
 				return a.accept(l, baseline)
 			}
+			if l.trouble != nil { // all of it would seem to be gone
+				return l.trouble
+			}
 			f, err := os.Open(baseline)
 			if errors.Is(err, fs.ErrNotExist) {
 				return coded{exitTrouble, errors.New("there is no baseline to compare with"), "casco drift --accept"}
