@@ -23,6 +23,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -94,6 +95,15 @@ func (h *Service) Prepare(ctx context.Context, st plan.Step) (json.RawMessage, e
 	}
 	p, err := c.project()
 	if err != nil {
+		return nil, err
+	}
+	var image struct {
+		Config struct{ Labels map[string]string }
+	}
+	if err := h.engine.Call(ctx, "GET", "/images/"+c.Image+"/json", nil, &image); err != nil {
+		return nil, err
+	}
+	if err := byCompose(image.Config.Labels); err != nil {
 		return nil, err
 	}
 	file, was, now, err := p.edited(st.Sets)
@@ -291,6 +301,7 @@ func (h *Service) stands(ctx context.Context, name string) error {
 
 // A container is the part of its inspection that this hand needs.
 type container struct {
+	Image  string // ID
 	Config struct{ Labels map[string]string }
 	State  struct {
 		Running, Restarting bool
@@ -311,6 +322,23 @@ const (
 	labelHash = label + "config-hash"
 )
 
+// composeName is the form of a project's and a service's name (compose-spec,
+// 04-version-and-name.md and schema): none can pass for an option.
+var composeName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9._-]*$`)
+
+// byCompose refuses labels that came with the image. Compose writes them on the
+// container that it makes; an image that carries them names a file of its
+// maker's choice, and root would have it read and brought up. (On an image that
+// it builds, Compose writes the names of project and service.)
+func byCompose(image map[string]string) error {
+	for l := range image {
+		if strings.HasPrefix(l, label+"project.") || l == labelHash {
+			return fmt.Errorf("its image carries the label %s, which only Compose writes: the project it names is not to be trusted", l)
+		}
+	}
+	return nil
+}
+
 func (c *container) project() (project, error) {
 	l := c.Config.Labels
 	p := project{
@@ -327,6 +355,9 @@ func (c *container) project() (project, error) {
 	}
 	if p.Service == "" || p.Dir == "" || len(p.Files) == 0 || p.Hash == "" {
 		return p, errors.New("its labels do not say which compose file it was made from")
+	}
+	if !composeName.MatchString(p.Service) || !composeName.MatchString(p.Name) {
+		return p, fmt.Errorf("its labels name project %q and service %q, which Compose would not take", p.Name, p.Service)
 	}
 	if l[label+"oneoff"] == "True" {
 		return p, errors.New("it was made by compose run, not by the project")

@@ -73,14 +73,22 @@ func TestEdit(t *testing.T) {
 		{"a port, and its neighbours stay", "web", "HostConfig.PortBindings.80/tcp", "null", `[{"HostIp":"127.0.0.1","HostPort":"8080"}]`, []string{`-        - "80:80"       # world`, `+        - "127.0.0.1:8080:80"`}},
 		{"a udp port, v6", "web", "HostConfig.PortBindings.81/udp", "null", `[{"HostIp":"::1","HostPort":"9"}]`, []string{"-        - 127.0.0.1:8081:81/udp", `+        - "[::1]:9:81/udp"`}},
 		{"a port no more", "web", "HostConfig.PortBindings.81/udp", "null", `[]`, []string{"-        - 127.0.0.1:8081:81/udp"}},
-		{"a bind in the long form", "web", "HostConfig.Binds", `["/srv/data:/data","/var/run/docker.sock:/sock"]`, `["/srv/data:/data"]`,
-			[]string{"-          - type: bind", "-            source: /var/run/docker.sock", "-            target: /sock"}},
-		{"a log driver and its options", "last", "HostConfig.LogConfig", "null", `{"Type":"json-file","Config":{"max-size":"10m","max-file":"3"}}`,
-			[]string{"+        logging:", `+          driver: "json-file"`, "+          options:", `+            max-file: "3"`, `+            max-size: "10m"`}},
-		{"limits", "last", "HostConfig.Ulimits", "null", `[{"Name":"nofile","Soft":1024,"Hard":2048}]`,
-			[]string{"+        ulimits:", "+          nofile:", "+            hard: 2048", "+            soft: 1024"}},
-		{"a health check", "last", "Config.Healthcheck", "null", `{"Test":["CMD-SHELL","test -f $HOME/ok"],"Interval":90000000000,"Retries":3,"Timeout":0}`,
-			[]string{"+        healthcheck:", `+          interval: "1m30s"`, "+          retries: 3", "+          test:", `+            - "CMD-SHELL"`, `+            - "test -f $$HOME/ok"`}},
+		{
+			"a bind in the long form", "web", "HostConfig.Binds", `["/srv/data:/data","/var/run/docker.sock:/sock"]`, `["/srv/data:/data"]`,
+			[]string{"-          - type: bind", "-            source: /var/run/docker.sock", "-            target: /sock"},
+		},
+		{
+			"a log driver and its options", "last", "HostConfig.LogConfig", "null", `{"Type":"json-file","Config":{"max-size":"10m","max-file":"3"}}`,
+			[]string{"+        logging:", `+          driver: "json-file"`, "+          options:", `+            max-file: "3"`, `+            max-size: "10m"`},
+		},
+		{
+			"limits", "last", "HostConfig.Ulimits", "null", `[{"Name":"nofile","Soft":1024,"Hard":2048}]`,
+			[]string{"+        ulimits:", "+          nofile:", "+            hard: 2048", "+            soft: 1024"},
+		},
+		{
+			"a health check", "last", "Config.Healthcheck", "null", `{"Test":["CMD-SHELL","test -f $HOME/ok"],"Interval":90000000000,"Retries":3,"Timeout":0}`,
+			[]string{"+        healthcheck:", `+          interval: "1m30s"`, "+          retries: 3", "+          test:", `+            - "CMD-SHELL"`, `+            - "test -f $$HOME/ok"`},
+		},
 		{"no health check", "last", "Config.Healthcheck", "null", `{"Test":["NONE"]}`, []string{"+        healthcheck:", "+          disable: true"}},
 		{"a cgroup namespace", "last", "HostConfig.CgroupnsMode", `"host"`, `"private"`, []string{`+        cgroup: "private"`}},
 		{"dollars are no variables", "last", "Config.User", `""`, `"$u"`, []string{`+        user: "$$u"`}},
@@ -177,4 +185,27 @@ func FuzzEdit(f *testing.F) {
 			t.Errorf("%q\n%q\n%q %v", src, now, again, err)
 		}
 	})
+}
+
+// TestLabelsAreNotBelieved refuses what an image, or somebody's docker run,
+// could have written to have root read a file of theirs.
+func TestLabelsAreNotBelieved(t *testing.T) {
+	if err := byCompose(map[string]string{"maintainer": "x", label + "version": "2", label + "project": "p", label + "service": "s"}); err != nil {
+		t.Errorf("an image that Compose built: %v", err)
+	}
+	for _, l := range []string{label + "project.working_dir", label + "project.config_files", labelHash} {
+		if byCompose(map[string]string{l: "x"}) == nil {
+			t.Errorf("an image with the label %s is believed", l)
+		}
+	}
+	for _, service := range []string{"--privileged", "-f", "a b", "a\n", ""} {
+		c := &container{}
+		c.Config.Labels = map[string]string{
+			label + "project": "p", label + "service": service, label + "project.working_dir": "/p",
+			label + "project.config_files": "/p/c.yaml", labelHash: "h",
+		}
+		if _, err := c.project(); err == nil {
+			t.Errorf("service %q is believed", service)
+		}
+	}
 }

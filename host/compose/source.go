@@ -36,6 +36,9 @@ func (s *Source) Read(ctx context.Context, snap *inventory.Snapshot) error {
 		}
 		p, err := projectOf(o)
 		if err == nil {
+			err = byCompose(labelsOfImage(snap, o))
+		}
+		if err == nil {
 			err = missing
 		}
 		if err == nil && hashes[p.Name] == nil {
@@ -75,6 +78,22 @@ func projectOf(o *inventory.Object) (project, error) {
 		}
 	}
 	return c.project()
+}
+
+// labelsOfImage returns the labels that o's image was built with.
+func labelsOfImage(snap *inventory.Snapshot, o *inventory.Object) map[string]string {
+	id, _, _ := inventory.ContainerImage.Of(o)
+	out := map[string]string{}
+	for _, img := range snap.Of(inventory.Image) {
+		if is, _, _ := inventory.ImageID.Of(img); is != id {
+			continue
+		}
+		labels, _, _ := inventory.ImageLabels.Of(img)
+		for k := range labels {
+			out[k] = ""
+		}
+	}
+	return out
 }
 
 // moved is the error of a project whose files no longer give what runs.
