@@ -93,7 +93,8 @@ type look struct {
 	snapshot *inventory.Snapshot
 	findings []audit.Finding
 	took     time.Duration
-	trouble  error // the engine could not be read: what was found is not the whole
+	engine   string // its address; "" if a file stands for the host
+	trouble  error  // the engine could not be read: what was found is not the whole
 }
 
 // look reads the host, or the snapshot file that stands for it, and judges it.

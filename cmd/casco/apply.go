@@ -71,8 +71,14 @@ func (a *app) ready(ctx context.Context, h *host, c *change.Change, file string)
 	if h.engine == nil {
 		return nil, h.trouble
 	}
+	if len(c.Plan.Steps) == 0 {
+		return nil, refused(errors.New("the plan has no steps"), "casco plan -o "+file)
+	}
 	if err := c.Ready(h.name, trusted); err != nil {
 		return nil, refused(err, "casco approve "+file)
+	}
+	if c.Plan.Engine != "" && c.Plan.Engine != h.address() {
+		return nil, refused(fmt.Errorf("the plan is for the engine at %s, this is %s", c.Plan.Engine, h.address()), "casco -H "+c.Plan.Engine+" apply "+file)
 	}
 	before := h.look(ctx)
 	if before.trouble != nil {
@@ -122,10 +128,12 @@ func (a *app) applied(rec *apply.Record, o verify.Outcome) error {
 
 // ended says how a change that did not hold came to its end.
 func (a *app) ended(rec *apply.Record, err error) error {
-	switch rec.State {
-	case apply.Undone:
+	switch {
+	case rec.State == apply.Undone && len(rec.Done) == 0:
+		a.tell(lang.Text{En: "change %s: nothing was begun", Es: "cambio %s: no se empezó nada"}, rec.ID)
+	case rec.State == apply.Undone:
 		a.tell(lang.Text{En: "change %s was undone: the host is as it was before", Es: "el cambio %s se deshizo: el anfitrión está como antes"}, rec.ID)
-	case apply.Failed:
+	case rec.State == apply.Failed:
 		a.tell(lang.Text{
 			En: "change %s could NOT be undone: look at it (casco changes), mend the cause, then casco rollback %[1]s",
 			Es: "el cambio %s NO se pudo deshacer: mírelo (casco changes), corrija la causa y luego casco rollback %[1]s",
@@ -233,7 +241,7 @@ func (a *app) finish(ctx context.Context, h *host) error {
 		if rec.State == apply.Verifying {
 			err = a.finishProof(ctx, h, rec)
 		} else {
-			err = a.ended(rec, a.runner(h).Recover(ctx, rec))
+			err = a.ended(rec, a.runner(h).Recover(context.WithoutCancel(ctx), rec))
 		}
 		if err != nil {
 			return fmt.Errorf("change %s: %w", rec.ID, err)
@@ -245,7 +253,8 @@ func (a *app) finish(ctx context.Context, h *host) error {
 func (a *app) finishProof(ctx context.Context, h *host, rec *apply.Record) error {
 	var marks []mark
 	if err := a.state().Before(rec.ID, &marks); err != nil {
-		return err
+		// What was promised cannot be held against what was: go back.
+		return a.ended(rec, a.runner(h).Undo(context.WithoutCancel(ctx), rec, apply.Undoing, "the findings before it could not be read: "+err.Error()))
 	}
 	if err := a.prove(ctx, h, rec, findingsOf(marks)); err != nil && rec.State != apply.Undone {
 		return err

@@ -1,12 +1,15 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"casco/host/accounts"
@@ -43,6 +46,9 @@ type host struct {
 
 // address is where the engine listens, in one spelling: /var/run is a link.
 func (h *host) address() string {
+	if h.engine == nil {
+		return ""
+	}
 	if path, err := filepath.EvalSymlinks(h.engine.Socket()); err == nil && h.engine.Socket() != "" {
 		return "unix://" + path
 	}
@@ -53,12 +59,28 @@ func (h *host) address() string {
 func (h *host) look(ctx context.Context) *look {
 	begun := time.Now()
 	s := inventory.Take(ctx, h.name, begun, h.sources...)
-	l := &look{snapshot: s, findings: audit.Run(checks.All(), s), trouble: h.trouble}
+	l := &look{snapshot: s, findings: audit.Run(checks.All(), s), trouble: h.trouble, engine: h.address()}
 	if l.trouble == nil {
-		l.trouble = ctx.Err()
+		l.trouble = cmp.Or(ctx.Err(), unread(s))
 	}
 	l.took = time.Since(begun)
 	return l
+}
+
+// unread is the trouble of an engine that answered at first and then did not
+// say what it is: what was found is not the whole host.
+func unread(s *inventory.Snapshot) error {
+	for _, d := range s.Of(inventory.Daemon) {
+		if _, _, ok := inventory.DaemonVersion.Of(d); ok {
+			return nil
+		}
+	}
+	for _, g := range s.Gaps {
+		if strings.HasPrefix(g.Source, "docker ") {
+			return errors.New(g.Reason)
+		}
+	}
+	return errors.New("the engine did not say what it is")
 }
 
 // openHost connects to the engine. One that cannot be reached is trouble, but

@@ -2,8 +2,8 @@
 // is wrong, plans the cure, has it approved, applies it, proves that it held,
 // and can take it back.
 //
-// This directory is the one place where everything is wired: app.go opens the
-// host, loop.go turns it, and there is one file per verb.
+// This directory is the one place where everything is wired: host.go has what
+// reads and changes a host, app.go looks at it, and there is one file per verb.
 package main
 
 import (
@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"casco/lang"
@@ -43,7 +44,7 @@ func (c coded) Unwrap() error { return c.err }
 func refused(err error, hint string) error { return coded{exitRefused, err, hint} }
 func usage(err error) error                { return coded{exitUsage, err, ""} }
 
-// errQuiet ends a verb with a code and nothing more to say.
+// quiet ends a verb with a code and nothing more to say.
 func quiet(code int) error { return coded{code, nil, ""} }
 
 // The program lives for a second: collecting garbage while it reads a thousand
@@ -85,7 +86,8 @@ func run(ctx context.Context, argv []string, stdin io.Reader, stdout, stderr io.
 		c = coded{code: exitTrouble, err: err}
 	}
 	if c.err != nil {
-		fmt.Fprintln(stderr, "casco:", clean(c.err.Error()))
+		// What a container or an engine said may have lines of its own.
+		fmt.Fprintln(stderr, "casco:", strings.ReplaceAll(clean(c.err.Error()), "\n", "\n  "))
 	}
 	if c.hint != "" {
 		fmt.Fprintln(stderr, lang.Text{En: "hint:", Es: "pista:"}.In(a.lang), c.hint)

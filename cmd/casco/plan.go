@@ -44,7 +44,9 @@ func planCmd(a *app) *cobra.Command {
 			if l.trouble != nil {
 				return l.trouble
 			}
-			c := change.New(plan.Make(l.snapshot, l.findings, means(), opt))
+			p := plan.Make(l.snapshot, l.findings, means(), opt)
+			p.Engine = l.engine
+			c := change.New(p)
 			a.unused(opt, c.Plan)
 			if err := a.printPlan(c, out); err != nil {
 				return err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -20,51 +21,73 @@ func rollbackCmd(a *app) *cobra.Command {
 			"Exit codes: 0 taken back, 1 trouble, 4 refused.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx := cmd.Context()
-			h, unlock, err := a.takeHost(ctx)
-			if err != nil {
-				return err
-			}
-			defer unlock()
-			rec, err := a.state().Record(args[0])
-			if err != nil {
-				return err
-			}
-			if err := h.made(rec); err != nil {
-				return err
-			}
-			if rec.State != apply.Verified && rec.State != apply.Failed {
-				return refused(fmt.Errorf("change %s is %s: there is nothing to take back", rec.ID, rec.State), "casco changes")
-			}
-			now := h.look(ctx)
-			if rec.State == apply.Verified {
-				cs, err := rollback.Conflicts(ctx, rec, now.snapshot, h.hands)
-				if err != nil {
-					return err
-				}
-				if len(cs) > 0 {
-					a.printerErr().Conflicts(cs)
-					return refused(errors.New("somebody changed this since; taking it back would undo that too"), "casco drift")
-				}
-			}
-			if ok, err := a.ask(lang.Text{En: "Take this change back?", Es: "¿Revertir este cambio?"}); err != nil || !ok {
-				return errors.Join(err, quiet(exitRefused))
-			}
-			err = a.runner(h).Undo(ctx, rec, apply.RollingBack, "rolled back by "+operator())
-			rec.Ended = time.Now().UTC()
-			if err != nil {
-				return a.ended(rec, err)
-			}
-			if err := a.state().Save(rec); err != nil {
-				return err
-			}
-			if a.format == "json" {
-				return a.json(changeLines([]*apply.Record{rec})[0])
-			}
-			fmt.Fprintln(a.out, lang.Text{En: "change %s taken back", Es: "cambio %s revertido"}.F(rec.ID).In(a.lang))
-			return nil
+			return a.rollback(cmd.Context(), args[0])
 		},
 	}
+}
+
+func (a *app) rollback(ctx context.Context, id string) error {
+	h, rec, unlock, err := a.takeChange(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if rec.State != apply.Verified && rec.State != apply.Failed {
+		return refused(fmt.Errorf("change %s is %s: there is nothing to take back", rec.ID, rec.State), "casco changes")
+	}
+	if rec.State == apply.Verified {
+		if err := a.unchanged(ctx, h, rec); err != nil {
+			return err
+		}
+	}
+	if ok, err := a.ask(lang.Text{En: "Take this change back?", Es: "¿Revertir este cambio?"}); err != nil || !ok {
+		return errors.Join(err, quiet(exitRefused))
+	}
+	// Half a way back is worse than a late one.
+	err = a.runner(h).Undo(context.WithoutCancel(ctx), rec, apply.RollingBack, "rolled back by "+operator())
+	rec.Ended = time.Now().UTC()
+	if err != nil {
+		return a.ended(rec, err)
+	}
+	if err := a.state().Save(rec); err != nil {
+		return err
+	}
+	if a.format == "json" {
+		return a.json(changeLines([]*apply.Record{rec})[0])
+	}
+	fmt.Fprintln(a.out, lang.Text{En: "change %s taken back", Es: "cambio %s revertido"}.F(rec.ID).In(a.lang))
+	return nil
+}
+
+// unchanged refuses a rollback of what somebody changed after us.
+func (a *app) unchanged(ctx context.Context, h *host, rec *apply.Record) error {
+	now := h.look(ctx)
+	if now.trouble != nil {
+		return now.trouble
+	}
+	cs, err := rollback.Conflicts(ctx, rec, now.snapshot, h.hands)
+	if err != nil || len(cs) == 0 {
+		return err
+	}
+	a.printerErr().Conflicts(cs)
+	return refused(errors.New("somebody changed this since; taking it back would undo that too"), "casco drift")
+}
+
+// takeChange opens the host where a change was made, and its record. The caller
+// unlocks if there is no error.
+func (a *app) takeChange(ctx context.Context, id string) (h *host, rec *apply.Record, unlock func(), err error) {
+	h, unlock, err = a.takeHost(ctx)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	if rec, err = a.state().Record(id); err == nil {
+		err = h.made(rec)
+	}
+	if err != nil {
+		unlock()
+		return nil, nil, nil, err
+	}
+	return h, rec, unlock, nil
 }
 
 func confirmCmd(a *app) *cobra.Command {
@@ -73,18 +96,11 @@ func confirmCmd(a *app) *cobra.Command {
 		Short: "Keep a change for good and let go of what its undo holds on to",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			h, unlock, err := a.takeHost(cmd.Context())
+			h, rec, unlock, err := a.takeChange(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}
 			defer unlock()
-			rec, err := a.state().Record(args[0])
-			if err != nil {
-				return err
-			}
-			if err := h.made(rec); err != nil {
-				return err
-			}
 			if rec.State != apply.Verified && rec.State != apply.Confirmed { // a second time: letting go was cut off
 				return refused(fmt.Errorf("change %s is %s, not verified", rec.ID, rec.State), "casco changes")
 			}

@@ -131,7 +131,8 @@ type Ask struct {
 type Plan struct {
 	Schema string    `json:"schema"`
 	Host   string    `json:"host"`
-	Taken  time.Time `json:"taken"` // when the snapshot was
+	Engine string    `json:"engine,omitempty"` // address of the engine that it is for; a snapshot file does not say
+	Taken  time.Time `json:"taken"`            // when the snapshot was
 	Steps  []Step    `json:"steps"`
 	Left   []Left    `json:"left,omitempty"`
 	// Reads is the read-set: the facts on which the plan rests. It is stale
