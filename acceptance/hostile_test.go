@@ -275,9 +275,17 @@ func TestHostileContainers(t *testing.T) {
 	e.Docker("volume", "create", "--label", "x="+nasty, "vol")
 	state := []string{"--all"}
 	for _, args := range [][]string{
-		append([]string{"audit"}, state...), {"audit", "--why", "container-host-pid"}, {"audit", "--ref", "container/" + long},
-		{"audit", "--ref", "container/" + nasty}, {"audit", "--why", nasty}, {"plan"}, {"plan", "--ref", "container/" + long},
-		{"changes"}, {"drift", "--accept"}, {"drift"}, {"rollback", nasty, "--yes"},
+		append([]string{"audit"}, state...),
+		{"audit", "--why", "container-host-pid"},
+		{"audit", "--ref", "container/" + long},
+		{"audit", "--ref", "container/" + nasty},
+		{"audit", "--why", nasty},
+		{"plan"},
+		{"plan", "--ref", "container/" + long},
+		{"changes"},
+		{"drift", "--accept"},
+		{"drift"},
+		{"rollback", nasty, "--yes"},
 	} {
 		stdout, stderr, _ := casco(t, e, args...)
 		noControl(t, stdout+stderr)

@@ -69,7 +69,7 @@ func labCmd(a *app) *cobra.Command {
 
 func (a *app) lab() (lab.Lab, error) {
 	address, err := engineAddress(a.host)
-	return lab.Lab{Host: address}, err
+	return lab.Lab{Host: address, Dir: a.statePath}, err
 }
 
 func (a *app) printLab(out []lab.Outcome) {

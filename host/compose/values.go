@@ -63,7 +63,7 @@ func healthcheck(v any) (any, error) {
 	if len(test) > 0 {
 		words, err := list(test)
 		if err != nil {
-			return nil, fmt.Errorf("Test: %w", err)
+			return nil, fmt.Errorf("field Test: %w", err)
 		}
 		out["test"] = words
 	}
@@ -78,7 +78,7 @@ func healthcheck(v any) (any, error) {
 	}
 	n, err := whole(m["Retries"])
 	if err != nil {
-		return nil, fmt.Errorf("Retries: %w", err)
+		return nil, fmt.Errorf("field Retries: %w", err)
 	}
 	if n > 0 {
 		out["retries"] = json.Number(strconv.FormatInt(n, 10))

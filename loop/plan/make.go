@@ -35,8 +35,10 @@ func (o Options) covers(f audit.Finding) bool {
 }
 
 // Make plans for the failed findings fs of the host in s, with the means at
-// hand. The steps come in the order in which they are to be done: what costs
-// least first, so that live-restore is on before the engine restarts.
+// hand. The steps come in the order in which they are to be done: what an owner
+// such as Compose makes again first, then what costs least, so that live-restore
+// is on before the engine restarts. Taken back in reverse, the engine has its old
+// defaults again before the owner makes its containers under them.
 func Make(s *inventory.Snapshot, fs []audit.Finding, means []Means, opt Options) *Plan {
 	m := maker{s: s, means: means, opt: opt, sets: map[Key]*Set{}}
 	p := &Plan{Schema: Schema, Host: s.Host, Taken: s.Taken, Steps: []Step{}, Reads: []Read{}}
@@ -47,10 +49,10 @@ func Make(s *inventory.Snapshot, fs []audit.Finding, means []Means, opt Options)
 			}
 		}
 	}
+	slices.SortStableFunc(m.steps, func(a, b *draft) int { return cmp.Compare(a.turn(), b.turn()) })
 	for _, d := range m.steps {
 		p.Steps = append(p.Steps, d.step())
 	}
-	slices.SortStableFunc(p.Steps, func(a, b Step) int { return cmp.Compare(a.Cost, b.Cost) })
 	p.Reads = m.reads(p.Steps)
 	return p
 }
@@ -66,8 +68,16 @@ type maker struct {
 
 type draft struct {
 	Step
+	owned bool // done through the object's owner
 	sets  []*Set
 	reads []string
+}
+
+func (d *draft) turn() int {
+	if d.owned {
+		return -1
+	}
+	return int(d.Cost)
 }
 
 func (d *draft) step() Step {
@@ -211,7 +221,7 @@ func (m *maker) add(f audit.Finding, w audit.Want, means Means) {
 func (m *maker) draft(ref inventory.Ref, means Means) *draft {
 	i := slices.IndexFunc(m.steps, func(d *draft) bool { return d.Ref == ref && d.Hand == means.Hand })
 	if i < 0 {
-		d := &draft{Step: Step{Ref: ref, Hand: means.Hand, Undo: means.Undo, For: []Cure{}}}
+		d := &draft{Step: Step{Ref: ref, Hand: means.Hand, Undo: means.Undo, For: []Cure{}}, owned: means.Owner != inventory.OwnerNone}
 		m.steps = append(m.steps, d)
 		i = len(m.steps) - 1
 	}

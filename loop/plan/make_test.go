@@ -112,6 +112,18 @@ func TestClash(t *testing.T) {
 	}
 }
 
+// TestOwnersFirst puts what Compose makes again before the engine's settings.
+func TestOwnersFirst(t *testing.T) {
+	p := Make(host(), []audit.Finding{
+		fail("icc", eng, audit.Want{Ref: eng, Field: "Effective.icc", Value: false}),
+		fail("live", eng, audit.Want{Ref: eng, Field: "Effective.live-restore", Value: true}),
+		fail("mem", app, audit.Want{Ref: app, Field: "HostConfig.Memory", Value: 64}),
+	}, means, Options{})
+	if len(p.Steps) != 2 || p.Steps[0].Hand != "compose" || p.Steps[1].Hand != "daemon" || p.Steps[1].Cost != Restart {
+		t.Errorf("%+v", p.Steps)
+	}
+}
+
 // TestStale notices a change in the read-set, and no other.
 func TestStale(t *testing.T) {
 	s := host()
