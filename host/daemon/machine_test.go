@@ -257,63 +257,6 @@ func TestUnit(t *testing.T) {
 	}
 }
 
-func TestPaths(t *testing.T) {
-	o := newObject("/run/docker.sock")
-	o.Fields = map[string]any{
-		"Process":   map[string]any{"Exe": "/opt/bin/dockerd"},
-		"Config":    map[string]any{"File": "/opt/daemon.json"},
-		"DataRoot":  map[string]any{"Path": "/srv/docker"},
-		"Unit":      map[string]any{"FragmentPath": "/lib/docker.service", "DropIns": []any{"/etc/x.conf"}, "SocketPath": "/lib/docker.socket"},
-		"Effective": map[string]any{"tlscacert": "/tls/ca.pem", "tlskey": ""},
-		"Listeners": []any{
-			map[string]any{"Proto": "unix", "Addr": "/run/docker.sock", "Role": "api"},
-			map[string]any{"Proto": "unix", "Addr": "/run/docker/libnetwork/1.sock", "Role": ""},
-		},
-		"Containerd": map[string]any{"Socket": "/run/containerd/containerd.sock"},
-	}
-	has := func(paths []RolePath, want ...RolePath) {
-		t.Helper()
-		seen := map[RolePath]bool{}
-		for _, p := range paths {
-			seen[p] = true
-		}
-		for _, w := range want {
-			if !seen[w] {
-				t.Errorf("%v is missing in %v", w, paths)
-			}
-		}
-		if seen[RolePath{"/run/docker/libnetwork/1.sock", "docker-socket"}] || seen[RolePath{"", "tls-key"}] {
-			t.Errorf("too much in %v", paths)
-		}
-	}
-	has(FilePaths(o), RolePath{"/lib/docker.service", "unit"}, RolePath{"/etc/x.conf", "unit"}, RolePath{"/lib/docker.socket", "socket-unit"},
-		RolePath{"/tls/ca.pem", "tls-ca"}, RolePath{"/run/docker.sock", "docker-socket"}, RolePath{"/opt/daemon.json", "daemon-json"},
-		RolePath{"/run/containerd/containerd.sock", "containerd-socket"}, RolePath{"/etc/docker", "config-dir"})
-	has(WatchPaths(o), RolePath{"/opt/bin/dockerd", "dockerd"}, RolePath{"/srv/docker", "data-root"}, RolePath{"/lib/docker.service", "docker-service"},
-		RolePath{"/run/docker.sock", "docker-sock"}, RolePath{"/opt/daemon.json", "daemon-json"})
-	has(FilePaths(newObject("/run/other.sock")), RolePath{"/run/other.sock", "docker-socket"}, RolePath{"/etc/docker/daemon.json", "daemon-json"})
-}
-
-func TestRegistryCerts(t *testing.T) {
-	dir := t.TempDir()
-	if err := os.Mkdir(filepath.Join(dir, "reg:5000"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range []string{"ca.crt", "client.cert", "client.key", "notes.txt"} {
-		if err := os.WriteFile(filepath.Join(dir, "reg:5000", name), nil, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want := []RolePath{
-		{dir + "/reg:5000/ca.crt", "registry-cert"},
-		{dir + "/reg:5000/client.cert", "registry-cert"},
-		{dir + "/reg:5000/client.key", "registry-key"},
-	}
-	if diff := cmp.Diff(want, registryCerts(dir)); diff != "" {
-		t.Error(diff)
-	}
-}
-
 func TestMaskedKeepsNoSecret(t *testing.T) {
 	got := masked("", map[string]any{
 		"proxies":  map[string]any{"http-proxy": "http://ana:geheim12@proxy:3128"},
