@@ -102,7 +102,7 @@ func TestHostileConfig(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			put(t, e.Config, tt.content)
 			out, code := planApply(t, e)
-			wants(t, out, code, 1, tt.says, "is as it was before")
+			wants(t, out, code, 1, tt.says, "nothing was begun")
 			if got := mustRead(t, e.Config); got != tt.content {
 				t.Errorf("daemon.json is now %q", got)
 			}

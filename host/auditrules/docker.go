@@ -33,7 +33,7 @@ var unitDirs = []string{"/etc/systemd/system", "/run/systemd/system", "/usr/loca
 // host's and is left out.
 func DockerPaths(s *inventory.Snapshot) []Path {
 	var ps []Path
-	daemons := slices.DeleteFunc(s.Of(inventory.Daemon), func(d *inventory.Object) bool {
+	daemons := slices.DeleteFunc(slices.Clone(s.Of(inventory.Daemon)), func(d *inventory.Object) bool {
 		own, _, _ := inventory.DaemonOwnNamespaces.Of(d)
 		return slices.Contains(own, "mnt")
 	})

@@ -61,7 +61,7 @@ func evalOverlays(s *inventory.Snapshot, o, _ *inventory.Object) audit.Answer {
 
 // overlays returns the networks of the overlay driver that swarm services use.
 func overlays(s *inventory.Snapshot) []*inventory.Object {
-	return slices.DeleteFunc(s.Of(inventory.Network), func(n *inventory.Object) bool {
+	return slices.DeleteFunc(slices.Clone(s.Of(inventory.Network)), func(n *inventory.Object) bool {
 		driver, _, _ := inventory.NetworkDriver.Of(n)
 		return driver != "overlay"
 	})
