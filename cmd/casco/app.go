@@ -33,8 +33,6 @@ type app struct {
 
 func (a *app) state() state.Dir { return state.Open(a.statePath) }
 
-var errLocked = state.ErrLocked
-
 func (a *app) printer() report.Printer    { return a.printerTo(a.out) }
 func (a *app) printerErr() report.Printer { return a.printerTo(a.err) }
 

@@ -16,6 +16,7 @@ import (
 	"casco/loop/inventory"
 	"casco/loop/plan"
 	"casco/loop/verify"
+	"casco/state"
 )
 
 func applyCmd(a *app) *cobra.Command {
@@ -184,7 +185,7 @@ func (a *app) recover(ctx context.Context) error {
 		return err
 	}
 	_, unlock, err := a.takeHost(ctx)
-	if errors.Is(err, errLocked) {
+	if errors.Is(err, state.ErrLocked) {
 		return nil
 	}
 	if errors.Is(err, errNotHere) {

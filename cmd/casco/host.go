@@ -83,8 +83,8 @@ func unread(s *inventory.Snapshot) error {
 	return errors.New("the engine did not say what it is")
 }
 
-// openHost connects to the engine. One that cannot be reached is trouble, but
-// the rest of the host can still be read.
+// openHost connects to the engine. One that cannot be reached is no error here
+// but the trouble of the host: a look at it then holds that Gap and nothing else.
 func (a *app) openHost() (*host, error) {
 	name, err := os.Hostname()
 	if err != nil {
@@ -107,7 +107,7 @@ func (a *app) openHost() (*host, error) {
 	return h, nil
 }
 
-// an unreachable engine, as a source: it leaves the Gap.
+// unreachable is a source that could not be opened: it leaves the Gap.
 type unreachable struct{ err error }
 
 func (unreachable) Name() string { return "docker" }

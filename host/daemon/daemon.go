@@ -110,9 +110,7 @@ func complete(ctx context.Context, s *inventory.Snapshot, o *inventory.Object, p
 	r.dataRoot()
 	r.containerd()
 	r.put("Proxies", procDir, int64(proxiesOf(p.pid, all)))
-	if s != nil {
-		r.swarm(s)
-	}
+	r.swarm(s)
 }
 
 // A reader reads one process into one object.
