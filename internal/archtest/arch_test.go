@@ -28,6 +28,7 @@ var may = map[string]string{
 	"loop/apply":            "loop/inventory loop/plan",
 	"loop/verify":           "loop/inventory loop/audit loop/plan",
 	"loop/rollback":         "loop/inventory loop/apply",
+	"policy":                "",
 	"state":                 "loop/apply loop/change internal/atomicfile",
 	"report":                "loop/",
 	"lab":                   "host/docker",
