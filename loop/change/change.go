@@ -1,74 +1,89 @@
 // Package change says who agreed to a plan.
 //
-// An approval is an Ed25519 signature over the plan's ID, which is a digest of
-// all its bytes: approve, change one byte, and the approval is void. The host
-// that applies checks the signatures itself against the keys it trusts; it
-// takes nobody's word for it.
+// A Change is a plan with what is asked of it (its class, reason, time window
+// and author) and what people said. The author signs the request, each approver
+// signs the digest of all of it: approve, change one byte, and every signature
+// is void. The host that applies checks the signatures itself, against the
+// policy in force on it; it takes nobody's word.
+//
+// The three classes are those of COBIT 2019 BAI06 and ITIL 4: a standard change
+// is agreed to beforehand, by kind; a normal one by so many persons other than
+// its author; an emergency by fewer, and must be ratified afterwards.
 package change
 
 import (
-	"crypto/ed25519"
-	"encoding/base64"
-	"errors"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"time"
 
+	"casco/lang"
 	"casco/loop/plan"
 )
 
-// ErrRefused is wrapped by every reason for which a change may not be applied.
-var ErrRefused = errors.New("refused")
+// A Class is how a change is agreed to.
+type Class string
 
-// An Approval is one person's signed yes to one plan.
-type Approval struct {
-	By        string    `json:"by"`        // who, as the system knows them
-	At        time.Time `json:"at"`        // when, UTC
-	PlanID    string    `json:"plan"`      // plan.Plan.ID
-	Key       string    `json:"key"`       // Ed25519 public key, base64
-	Signature string    `json:"signature"` // over message(), base64
-}
+const (
+	Standard  Class = "standard"
+	Normal    Class = "normal"
+	Emergency Class = "emergency"
+)
 
-// Sign approves the plan with that ID, in the name of by.
-func Sign(key ed25519.PrivateKey, planID, by string, at time.Time) Approval {
-	a := Approval{By: by, At: at.UTC(), PlanID: planID, Key: PublicKey(key)}
-	a.Signature = base64.StdEncoding.EncodeToString(ed25519.Sign(key, a.message()))
-	return a
-}
-
-// PublicKey is the public half of key, as approvals and lists of keys write it.
-func PublicKey(key ed25519.PrivateKey) string {
-	return base64.StdEncoding.EncodeToString(key.Public().(ed25519.PublicKey))
-}
-
-// message is what is signed: a fixed head, so that the signature means nothing
-// elsewhere, and every field quoted, so that none can run into the next.
-func (a Approval) message() []byte {
-	return fmt.Appendf(nil, "casco approval v1\n%q\n%q\n%q\n%q\n", a.PlanID, a.By, a.At.UTC().Format(time.RFC3339Nano), a.Key)
-}
-
-// Verify returns nil if a's signature is right. It does not say whether the
-// key is trusted.
-func (a Approval) Verify() error {
-	key, err := base64.StdEncoding.DecodeString(a.Key)
-	if err != nil || len(key) != ed25519.PublicKeySize {
-		return fmt.Errorf("approval by %q: no Ed25519 key", a.By)
-	}
-	sig, err := base64.StdEncoding.DecodeString(a.Signature)
-	if err != nil || !ed25519.Verify(key, a.message(), sig) {
-		return fmt.Errorf("approval by %q: the signature does not fit", a.By)
-	}
-	return nil
-}
-
-// A Change is a plan with what people said of it. It is what a plan file holds.
+// A Change is a plan with what was asked and said of it. It is what a plan
+// file holds.
 type Change struct {
 	PlanID    string     `json:"id"`
 	Plan      *plan.Plan `json:"plan"`
+	Request   Request    `json:"request"`
 	Approvals []Approval `json:"approvals,omitempty"`
 }
 
-// New asks for approval of p.
-func New(p *plan.Plan) *Change { return &Change{PlanID: p.ID(), Plan: p} }
+// A Request is what its author asks of a plan. The author is who signed it;
+// without a signature nobody can be told apart from the author, so an
+// organisation's policy with persons in it wants one.
+type Request struct {
+	Class     Class     `json:"class"`
+	Reason    string    `json:"reason,omitempty"`
+	Window    Span      `json:"window,omitzero"` // when it may begin; zero is any time
+	By        string    `json:"by"`              // ID of a person in the policy, or the system's user
+	At        time.Time `json:"at"`              // when, UTC
+	Signature string    `json:"signature,omitempty"`
+}
+
+// A Span is a stretch of time, in UTC. The zero end is open.
+type Span struct {
+	From  time.Time `json:"from,omitzero"`
+	Until time.Time `json:"until,omitzero"` // not included
+}
+
+// Contains reports whether t lies in s.
+func (s Span) Contains(t time.Time) bool {
+	return !t.Before(s.From) && (s.Until.IsZero() || t.Before(s.Until))
+}
+
+// New asks for a normal change by p, in the name of by. The plan's digest is
+// taken here: p must not change afterwards.
+func New(p *plan.Plan, by string, at time.Time) *Change {
+	return &Change{PlanID: p.ID(), Plan: p, Request: Request{Class: Normal, By: by, At: at.UTC()}}
+}
+
+// Message is what the author signs: a fixed head and every field quoted, so
+// that none can run into the next.
+func (c *Change) Message() []byte {
+	r := c.Request
+	return fmt.Appendf(nil, "casco request v1\nplan %s\nclass %q\nreason %q\nfrom %s\nuntil %s\nby %q\nat %s\n",
+		c.PlanID, r.Class, r.Reason, stamp(r.Window.From), stamp(r.Window.Until), r.By, stamp(r.At))
+}
+
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
+
+// Digest is a SHA-256 over Message, in hex: what approvers sign. It covers the
+// plan, the class, the window and the author.
+func (c *Change) Digest() string {
+	h := sha256.Sum256(c.Message())
+	return hex.EncodeToString(h[:])
+}
 
 // Intact returns an error if the plan is no longer the one that the ID names,
 // or is of a format that this program does not know.
@@ -77,36 +92,37 @@ func (c *Change) Intact() error {
 		return fmt.Errorf("not a plan of format %s", plan.Schema)
 	}
 	if id := c.Plan.ID(); id != c.PlanID {
-		return fmt.Errorf("the plan is not the one that was made: its digest is %.12s, its ID says %.12s: %w", id, c.PlanID, ErrRefused)
+		return refuse(lang.Text{
+			En: "the plan is not the one that was made: its digest is %.12s, its ID says %.12s",
+			Es: "el plan no es el que se hizo: su resumen es %.12s, su ID dice %.12s",
+		}, id, c.PlanID)
 	}
 	return nil
 }
 
-// Ready returns nil if c may be applied on a host of that name by the keys it
-// trusts: the plan is intact and for this host, and at least one trusted key
-// approved exactly it. Every approval must be good; one bad one is a sign of
-// tampering.
-func (c *Change) Ready(host string, trusted map[string]bool) error {
-	if err := c.Intact(); err != nil {
-		return err
-	}
-	if c.Plan.Host != host {
-		return fmt.Errorf("the plan is for host %q, this is %q: %w", c.Plan.Host, host, ErrRefused)
-	}
-	good := 0
-	for _, a := range c.Approvals {
-		if err := a.Verify(); err != nil {
-			return fmt.Errorf("%w: %w", err, ErrRefused)
-		}
-		if a.PlanID != c.PlanID {
-			return fmt.Errorf("approval by %q is for another plan (%.12s): %w", a.By, a.PlanID, ErrRefused)
-		}
-		if trusted[a.Key] {
-			good++
-		}
-	}
-	if good == 0 {
-		return fmt.Errorf("not approved by a key that this host trusts: %w", ErrRefused)
-	}
-	return nil
+// A Decision is what an approver says.
+type Decision string
+
+const (
+	Approve  Decision = "approve"
+	Reject   Decision = "reject"   // stands against any number of approvals
+	Withdraw Decision = "withdraw" // takes back the person's own decision
+	Ratify   Decision = "ratify"   // agrees to an emergency change after it was made
+)
+
+// An Approval is one person's signed decision on one change.
+type Approval struct {
+	By        string    `json:"by"` // ID of a person in the policy, or the system's user
+	At        time.Time `json:"at"` // when, UTC
+	Decision  Decision  `json:"decision"`
+	Change    string    `json:"change"`         // Change.Digest
+	Until     time.Time `json:"until,omitzero"` // not counted from then on; zero: as long as the plan holds
+	Comment   string    `json:"comment,omitempty"`
+	Signature string    `json:"signature"` // SSHSIG over Message
+}
+
+// Message is what the approver signs.
+func (a Approval) Message() []byte {
+	return fmt.Appendf(nil, "casco approval v1\nchange %s\ndecision %q\nby %q\nat %s\nuntil %s\ncomment %q\n",
+		a.Change, a.Decision, a.By, stamp(a.At), stamp(a.Until), a.Comment)
 }
