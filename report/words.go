@@ -34,6 +34,7 @@ var (
 		apply.Verifying:   {En: "verifying", Es: "verificando"},
 		apply.Verified:    {En: "verified", Es: "verificado"},
 		apply.Confirmed:   {En: "confirmed", Es: "confirmado"},
+		apply.Released:    {En: "released", Es: "definitivo"},
 		apply.Undoing:     {En: "undoing", Es: "deshaciendo"},
 		apply.Undone:      {En: "undone", Es: "deshecho"},
 		apply.RollingBack: {En: "rolling back", Es: "revirtiendo"},

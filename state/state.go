@@ -4,21 +4,21 @@
 // /var/lib/casco, that only its owner can read.
 //
 //	lock                    held while a change is applied or taken back
-//	key                     this host's operator key, Ed25519 seed, base64
-//	approvers               keys whose approval counts: one "KEY NAME" a line
+//	key                     the single operator's key, as ssh-keygen writes it
+//	approvers               keys whose approval counts where the policy names no
+//	                        persons, a line each, as in authorized_keys
 //	changes/ID/record.json  an apply.Record; replaced atomically, fsynced
 //	changes/ID/change.json  the approved plan with its approvals, as applied
 //	changes/ID/before.json  the findings before, to prove the change against
 package state
 
 import (
-	"bufio"
 	"bytes"
 	"cmp"
 	"crypto/ed25519"
 	"crypto/rand"
-	"encoding/base64"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -29,11 +29,13 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/crypto/ssh"
 	"golang.org/x/sys/unix"
 
 	"casco/internal/atomicfile"
 	"casco/loop/apply"
 	"casco/loop/change"
+	"casco/signed"
 )
 
 // Default is the directory used when none is named.
@@ -91,6 +93,18 @@ func (d Dir) put(id, name string, v any) error {
 	}
 	return atomicfile.Write(filepath.Join(dir, name), append(b, '\n'), 0o600)
 }
+
+// Change returns the change as it was applied, with what was said of it since.
+func (d Dir) Change(id string) (*change.Change, error) {
+	c := new(change.Change)
+	if err := d.get(id, "change.json", c); err != nil {
+		return nil, fmt.Errorf("change %s: %w", id, err)
+	}
+	return c, nil
+}
+
+// Said keeps what was said of change id after it was applied: a ratification.
+func (d Dir) Said(id string, c *change.Change) error { return d.put(id, "change.json", c) }
 
 // Before reads into v what Begin kept of the findings before change id.
 func (d Dir) Before(id string, v any) error { return d.get(id, "before.json", v) }
@@ -171,28 +185,28 @@ func (d Dir) Record(id string) (*apply.Record, error) {
 	return rec, nil
 }
 
-// Key returns the operator key of this host, making it when there is none.
-// A key that others can read is refused.
-func (d Dir) Key() (ed25519.PrivateKey, error) {
+// Key returns the key of this host's single operator, making it when there is
+// none. A key that others can read is refused.
+func (d Dir) Key() (signed.Signer, error) {
 	path := filepath.Join(d.path, "key")
 	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return d.newKey(path)
+		b, err = d.newKey(path)
 	}
 	if err != nil {
-		return nil, err
+		return signed.Signer{}, err
 	}
 	if st, err := os.Stat(path); err != nil || st.Mode().Perm()&0o077 != 0 {
-		return nil, fmt.Errorf("%s: others may read it; make a new key, or chmod 600 it if nobody did", path)
+		return signed.Signer{}, fmt.Errorf("%s: others may read it; make a new key, or chmod 600 it if nobody did", path)
 	}
-	seed, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(b)))
-	if err != nil || len(seed) != ed25519.SeedSize {
-		return nil, fmt.Errorf("%s: not an Ed25519 seed in base64", path)
+	s, err := signed.ParseSigner(b, nil)
+	if err != nil {
+		return signed.Signer{}, fmt.Errorf("%s: %w", path, err)
 	}
-	return ed25519.NewKeyFromSeed(seed), nil
+	return s, nil
 }
 
-func (d Dir) newKey(path string) (ed25519.PrivateKey, error) {
+func (d Dir) newKey(path string) ([]byte, error) {
 	if err := os.MkdirAll(d.path, 0o700); err != nil {
 		return nil, err
 	}
@@ -200,36 +214,47 @@ func (d Dir) newKey(path string) (ed25519.PrivateKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	seed := base64.StdEncoding.EncodeToString(key.Seed())
-	return key, atomicfile.Write(path, []byte(seed+"\n"), 0o600)
+	block, err := ssh.MarshalPrivateKey(key, "casco operator")
+	if err != nil {
+		return nil, err
+	}
+	b := pem.EncodeToMemory(block)
+	return b, atomicfile.Write(path, b, 0o600)
 }
 
 // Approvers returns the keys whose approval counts here.
-func (d Dir) Approvers() (map[string]bool, error) {
-	b, err := os.ReadFile(filepath.Join(d.path, "approvers"))
+func (d Dir) Approvers() ([]signed.Key, error) {
+	path := filepath.Join(d.path, "approvers")
+	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	keys := map[string]bool{}
-	for sc := bufio.NewScanner(bytes.NewReader(b)); sc.Scan(); {
-		key, _, _ := strings.Cut(strings.TrimSpace(sc.Text()), " ")
-		if key != "" && key[0] != '#' {
-			keys[key] = true
+	var keys []signed.Key
+	n := 0
+	for line := range strings.Lines(string(b)) {
+		n++
+		if line = strings.TrimSpace(line); line == "" || line[0] == '#' {
+			continue
 		}
+		key, _, err := signed.ParseKey(line)
+		if err != nil {
+			return nil, fmt.Errorf("%s:%d: %w", path, n, err)
+		}
+		keys = append(keys, key)
 	}
 	return keys, nil
 }
 
 // Enrol adds the first approver. Once there is one, only a person with access
 // to the file adds more: a host does not come to trust a key by itself.
-func (d Dir) Enrol(key, name string, at time.Time) error {
+func (d Dir) Enrol(key signed.Key, name string, at time.Time) error {
 	have, err := d.Approvers()
 	if err != nil || len(have) > 0 {
 		return err
 	}
-	line := fmt.Sprintf("# keys whose approval counts on this host\n%s %s %s\n", key, strconv.Quote(name), at.UTC().Format(time.RFC3339))
+	line := fmt.Sprintf("# keys whose approval counts on this host\n%s %s %s\n", key, strings.Join(strings.Fields(name), "_"), at.UTC().Format(time.RFC3339))
 	return atomicfile.Write(filepath.Join(d.path, "approvers"), []byte(line), 0o600)
 }

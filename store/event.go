@@ -1,6 +1,10 @@
 package store
 
-import "time"
+import (
+	"time"
+
+	"casco/ledger"
+)
 
 // An Event is something that happened in the process and is written down for
 // good. Its kind is the kind of the ledger's entry, what it is about the entry's
@@ -179,38 +183,20 @@ type Drift struct {
 func (Drift) Kind() string    { return "drift" }
 func (d Drift) About() string { return d.Ref }
 
-// An Evidence is something kept under its SHA-256 beside the ledger.
-type Evidence struct {
-	SHA256    string    `json:"sha256"`
-	Size      int64     `json:"size"`
-	MediaType string    `json:"media_type"`
-	What      string    `json:"what"`   // snapshot, plan, report, policy, answer
-	Source    string    `json:"source"` // what made it
-	Taken     time.Time `json:"taken"`
-	Keep      time.Time `json:"keep,omitzero"` // not purged before
-}
+// Evidence, Hold and Purge are what package ledger itself writes of the things
+// that it keeps by their digests.
+type (
+	Evidence ledger.Meta
+	Hold     ledger.HoldData
+	Purge    ledger.PurgeData
+)
 
-func (Evidence) Kind() string    { return "evidence" }
-func (e Evidence) About() string { return e.SHA256 }
-
-// A Hold forbids, or allows again, that evidence is purged.
-type Hold struct {
-	SHA256 string `json:"sha256"`
-	On     bool   `json:"on"`
-	Why    string `json:"why"`
-}
-
-func (Hold) Kind() string    { return "hold" }
-func (h Hold) About() string { return h.SHA256 }
-
-// A Purge says that evidence was deleted, after its time and without a hold.
-type Purge struct {
-	SHA256 string `json:"sha256"`
-	What   string `json:"what"`
-}
-
-func (Purge) Kind() string    { return "purge" }
-func (p Purge) About() string { return p.SHA256 }
+func (Evidence) Kind() string    { return string(ledger.Evidenced) }
+func (e Evidence) About() string { return e.Digest.About() }
+func (Hold) Kind() string        { return string(ledger.Hold) }
+func (h Hold) About() string     { return h.Digest.About() }
+func (Purge) Kind() string       { return string(ledger.Purge) }
+func (p Purge) About() string    { return p.Digest.About() }
 
 // An Export says what was given out.
 type Export struct {

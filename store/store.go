@@ -167,15 +167,14 @@ func (s *Store) CatchUp(ctx context.Context) error {
 		return err
 	}
 	defer put.Close()
-	for e, err := range each(view, next) {
+	for e, err := range view.Entries(next, view.Size()) {
 		if err != nil {
 			return err
 		}
 		r := rowOf(e)
-		if _, err := put.ExecContext(ctx, next, r.at, r.kind, r.actor, r.about, r.data); err != nil {
+		if _, err := put.ExecContext(ctx, e.Index, r.at, r.kind, r.actor, r.about, r.data); err != nil {
 			return err
 		}
-		next++
 	}
 	return tx.Commit()
 }
@@ -186,31 +185,9 @@ func nextIndex(ctx context.Context, tx *sql.Tx) (int64, error) {
 	return next, err
 }
 
-// batch is how many entries are read from the ledger at once: 16 bundles.
-const batch = 4096
-
-// each yields the entries of view from index i.
-func each(view *ledger.View, i int64) func(yield func(ledger.Entry, error) bool) {
-	return func(yield func(ledger.Entry, error) bool) {
-		for i < view.Size() {
-			es, err := view.Entries(i, min(i+batch, view.Size()))
-			if err != nil {
-				yield(ledger.Entry{}, err)
-				return
-			}
-			for _, e := range es {
-				if !yield(e, nil) {
-					return
-				}
-			}
-			i += int64(len(es))
-		}
-	}
-}
-
 type row struct{ at, kind, actor, about, data string }
 
-func rowOf(e ledger.Entry) row {
+func rowOf(e ledger.Record) row {
 	data := string(e.Data)
 	if data == "" {
 		data = "{}"
@@ -255,23 +232,25 @@ func (s *Store) Check(ctx context.Context) ([]Mismatch, error) {
 	if err != nil {
 		return nil, err
 	}
-	var i int64
-	for e, err := range each(view, 0) {
+	for e, err := range view.Entries(0, view.Size()) {
 		if err != nil {
 			return out, err
 		}
+		for ; ok && at < e.Index; at, r, ok, err = next() {
+			out = append(out, Mismatch{at, "extra"})
+		}
 		switch {
-		case !ok || at != i:
-			out = append(out, Mismatch{i, "missing"})
+		case err != nil:
+			return out, err
+		case !ok || at != e.Index:
+			out = append(out, Mismatch{e.Index, "missing"})
+			continue
 		case r != rowOf(e):
-			out = append(out, Mismatch{i, "changed"})
+			out = append(out, Mismatch{e.Index, "changed"})
 		}
-		if ok && at == i {
-			if at, r, ok, err = next(); err != nil {
-				return out, err
-			}
+		if at, r, ok, err = next(); err != nil {
+			return out, err
 		}
-		i++
 	}
 	for ; ok; at, r, ok, err = next() {
 		out = append(out, Mismatch{at, "extra"})

@@ -17,6 +17,7 @@ import (
 	"casco/loop/plan"
 	"casco/loop/verify"
 	"casco/state"
+	"casco/store"
 )
 
 func applyCmd(a *app) *cobra.Command {
@@ -42,8 +43,13 @@ func (a *app) apply(ctx context.Context, c *change.Change, file string) error {
 		return err
 	}
 	defer unlock()
-	before, err := a.ready(ctx, h, c, file)
+	before, rules, err := a.ready(ctx, h, c, file)
 	if err != nil {
+		if errors.Is(err, change.ErrRefused) {
+			err = errors.Join(err, a.note(ctx, store.Change{
+				Plan: c.PlanID, Digest: c.Digest(), Class: string(c.Request.Class), State: "refused", Author: c.Request.By, By: operator(), Why: err.Error(),
+			}))
+		}
 		return err
 	}
 	if ok, err := a.ask(lang.Text{En: "Apply this plan now?", Es: "¿Aplicar este plan ahora?"}); err != nil || !ok {
@@ -56,42 +62,50 @@ func (a *app) apply(ctx context.Context, c *change.Change, file string) error {
 	if err := a.state().Begin(id, c, marksOf(before.findings)); err != nil {
 		return fmt.Errorf("not begun, the record could not be saved: %w", err)
 	}
-	rec := &apply.Record{ID: id, PlanID: c.PlanID, Plan: c.Plan, Host: h.name, Engine: h.address(), By: operator(), Begun: time.Now().UTC()}
+	begun := time.Now().UTC()
+	rec := &apply.Record{
+		ID: id, PlanID: c.PlanID, Plan: c.Plan, Host: h.name, Engine: h.address(), By: operator(), Begun: begun, State: apply.Applying,
+		Class: string(c.Request.Class), Author: c.Request.By, Approvers: c.Approvers(), Reason: c.Request.Reason, Digest: c.Digest(),
+		RatifyBy: c.RatifyBy(rules.Policy, begun),
+	}
+	if err := a.noteBegun(ctx, rec, c, before); err != nil {
+		return fmt.Errorf("not begun, it could not be written into the ledger: %w", err)
+	}
 	if err := a.runner(h).Run(ctx, rec); err != nil {
-		return a.ended(rec, err)
+		return a.ended(ctx, rec, err)
 	}
 	return a.prove(ctx, h, rec, before.findings)
 }
 
 // ready says whether c may be applied now, and reads the host as it is before.
-func (a *app) ready(ctx context.Context, h *host, c *change.Change, file string) (*look, error) {
-	trusted, err := a.state().Approvers()
+func (a *app) ready(ctx context.Context, h *host, c *change.Change, file string) (*look, change.Rules, error) {
+	rules, err := a.rules(h.name)
 	if err != nil {
-		return nil, err
+		return nil, rules, err
 	}
 	if h.engine == nil {
-		return nil, h.trouble
+		return nil, rules, h.trouble
 	}
 	if len(c.Plan.Steps) == 0 {
-		return nil, refused(errors.New("the plan has no steps"), "casco plan -o "+file)
+		return nil, rules, refused(errors.New("the plan has no steps"), "casco plan -o "+file)
 	}
-	if err := c.Ready(h.name, trusted); err != nil {
-		return nil, refused(err, "casco approve "+file)
+	if err := c.Ready(rules); err != nil {
+		return nil, rules, refused(err, "casco approve "+file)
 	}
 	if c.Plan.Engine != "" && c.Plan.Engine != h.address() {
-		return nil, refused(fmt.Errorf("the plan is for the engine at %s, this is %s", c.Plan.Engine, h.address()), "casco -H "+c.Plan.Engine+" apply "+file)
+		return nil, rules, refused(fmt.Errorf("the plan is for the engine at %s, this is %s", c.Plan.Engine, h.address()), "casco -H "+c.Plan.Engine+" apply "+file)
 	}
 	before := h.look(ctx)
 	if before.trouble != nil {
-		return nil, before.trouble
+		return nil, rules, before.trouble
 	}
 	if stale := c.Plan.Stale(before.snapshot); len(stale) > 0 {
 		for _, r := range stale {
 			a.tell(lang.Text{En: "  %s %s is now %v", Es: "  %s %s es ahora %v"}, r.Ref, r.Field, r.Value)
 		}
-		return nil, refused(errors.New("the plan is stale: what it rests on has changed since"), "casco plan -o "+file)
+		return nil, rules, refused(errors.New("the plan is stale: what it rests on has changed since"), "casco plan -o "+file)
 	}
-	return before, nil
+	return before, rules, nil
 }
 
 // prove reads the host afresh and holds it against what was promised. A change
@@ -102,9 +116,17 @@ func (a *app) prove(ctx context.Context, h *host, rec *apply.Record, before []au
 	if after.trouble == nil && o.OK() {
 		rec.Observe(after.snapshot)
 		rec.State, rec.Ended = apply.Verified, time.Now().UTC()
-		if err := a.state().Save(rec); err != nil {
-			return a.ended(rec, errors.Join(err, a.runner(h).Undo(context.WithoutCancel(ctx), rec, apply.Undoing, err.Error())))
+		rules, err := a.rules(h.name)
+		rec.ConfirmBy = a.confirmBy(rec, rules, rec.Ended)
+		if err = errors.Join(err, a.state().Save(rec)); err != nil {
+			return a.ended(ctx, rec, errors.Join(err, a.runner(h).Undo(context.WithoutCancel(ctx), rec, apply.Undoing, err.Error())))
 		}
+		if !rec.ConfirmBy.IsZero() {
+			if err := a.startAwait(rec); err != nil { // the next casco command takes it back instead
+				a.tell(lang.Text{En: "nobody waits for its confirmation: %v", Es: "nadie espera su confirmación: %v"}, err)
+			}
+		}
+		a.noteProved(ctx, rec, after)
 		return a.applied(rec, o)
 	}
 	a.printerErr().Outcome(o)
@@ -113,7 +135,7 @@ func (a *app) prove(ctx context.Context, h *host, rec *apply.Record, before []au
 		why = "the host could not be read after the change: " + after.trouble.Error()
 	}
 	err := errors.Join(errors.New(why), a.runner(h).Undo(context.WithoutCancel(ctx), rec, apply.Undoing, why))
-	return a.ended(rec, err)
+	return a.ended(ctx, rec, err)
 }
 
 func (a *app) applied(rec *apply.Record, o verify.Outcome) error {
@@ -123,12 +145,25 @@ func (a *app) applied(rec *apply.Record, o verify.Outcome) error {
 	fmt.Fprintln(a.out, lang.Text{En: "change %s: %d steps done", Es: "cambio %s: %d pasos hechos"}.F(rec.ID, len(rec.Done)).In(a.lang))
 	a.printer().Outcome(o)
 	fmt.Fprintln(a.out, lang.Text{En: "take it back:", Es: "revertir:"}.In(a.lang), "casco rollback", rec.ID,
-		lang.Text{En: "· keep it for good:", Es: "· conservarlo:"}.In(a.lang), "casco confirm", rec.ID)
+		lang.Text{En: "· keep it for good:", Es: "· conservarlo:"}.In(a.lang), "casco confirm --release", rec.ID)
+	if !rec.ConfirmBy.IsZero() {
+		fmt.Fprintln(a.out, lang.Text{
+			En: "it goes back by itself at %s unless you say that it may stay: casco confirm %s",
+			Es: "se revierte por sí solo a las %s si usted no dice que puede quedarse: casco confirm %s",
+		}.F(rec.ConfirmBy.Format("15:04:05Z"), rec.ID).In(a.lang))
+	}
+	if !rec.RatifyBy.IsZero() {
+		fmt.Fprintln(a.out, lang.Text{En: "an emergency: to be ratified until %s: casco ratify %s", Es: "una emergencia: a ratificar hasta %s: casco ratify %s"}.
+			F(rec.RatifyBy.Format("2006-01-02 15:04Z"), rec.ID).In(a.lang))
+	}
 	return nil
 }
 
 // ended says how a change that did not hold came to its end.
-func (a *app) ended(rec *apply.Record, err error) error {
+func (a *app) ended(ctx context.Context, rec *apply.Record, err error) error {
+	if noteErr := a.noteState(context.WithoutCancel(ctx), rec, rec.Why); noteErr != nil {
+		a.tell(lang.Text{En: "not written into the ledger: %v", Es: "no se escribió en el registro: %v"}, noteErr)
+	}
 	switch {
 	case rec.State == apply.Undone && len(rec.Done) == 0:
 		a.tell(lang.Text{En: "change %s: nothing was begun", Es: "cambio %s: no se empezó nada"}, rec.ID)
@@ -147,8 +182,12 @@ func (a *app) runner(h *host) apply.Runner {
 	return apply.Runner{
 		Hands: h.hands,
 		Save:  a.state().Save,
-		Step: func(i int, st plan.Step) {
-			a.tell(lang.Text{En: "step %d: %s (%s)", Es: "paso %d: %s (%s)"}, i+1, st.Ref, st.Hand)
+		Note: func(ctx context.Context, rec *apply.Record, i int, what apply.Act, err error) error {
+			st := rec.Plan.Steps[i]
+			if what == apply.Begun {
+				a.tell(lang.Text{En: "step %d: %s (%s)", Es: "paso %d: %s (%s)"}, i+1, st.Ref, st.Hand)
+			}
+			return a.noteStep(ctx, rec, i, what, err)
 		},
 	}
 }
@@ -200,7 +239,7 @@ func (a *app) recover(ctx context.Context) error {
 
 func anyOpen(recs []*apply.Record) bool {
 	for _, r := range recs {
-		if r.State.Open() {
+		if r.State.Open() || r.Unconfirmed(time.Now()) {
 			return true
 		}
 	}
@@ -232,17 +271,24 @@ func (a *app) finish(ctx context.Context, h *host) error {
 		return err
 	}
 	for _, rec := range recs {
-		if !rec.State.Open() {
+		unconfirmed := rec.Unconfirmed(time.Now())
+		if !rec.State.Open() && !unconfirmed {
 			continue
 		}
 		if err := h.made(rec); err != nil {
 			return err
 		}
+		if unconfirmed {
+			if err := a.expire(ctx, h, rec); err != nil {
+				return fmt.Errorf("change %s: %w", rec.ID, err)
+			}
+			continue
+		}
 		a.tell(lang.Text{En: "change %s was left half way (%s) by a run that ended", Es: "el cambio %s quedó a medias (%s) por una ejecución que terminó"}, rec.ID, rec.State)
 		if rec.State == apply.Verifying {
 			err = a.finishProof(ctx, h, rec)
 		} else {
-			err = a.ended(rec, a.runner(h).Recover(context.WithoutCancel(ctx), rec))
+			err = a.ended(ctx, rec, a.runner(h).Recover(context.WithoutCancel(ctx), rec))
 		}
 		if err != nil {
 			return fmt.Errorf("change %s: %w", rec.ID, err)
@@ -255,7 +301,7 @@ func (a *app) finishProof(ctx context.Context, h *host, rec *apply.Record) error
 	var marks []mark
 	if err := a.state().Before(rec.ID, &marks); err != nil {
 		// What was promised cannot be held against what was: go back.
-		return a.ended(rec, a.runner(h).Undo(context.WithoutCancel(ctx), rec, apply.Undoing, "the findings before it could not be read: "+err.Error()))
+		return a.ended(ctx, rec, a.runner(h).Undo(context.WithoutCancel(ctx), rec, apply.Undoing, "the findings before it could not be read: "+err.Error()))
 	}
 	if err := a.prove(ctx, h, rec, findingsOf(marks)); err != nil && rec.State != apply.Undone {
 		return err

@@ -11,46 +11,220 @@ import (
 
 	"casco/lang"
 	"casco/loop/change"
+	"casco/signed"
 )
 
 func approveCmd(a *app) *cobra.Command {
-	return &cobra.Command{
+	var says saying
+	var reject, withdraw bool
+	cmd := &cobra.Command{
 		Use:   "approve FILE",
 		Short: "Sign a plan",
-		Long: "Sign a plan with this host's operator key, after showing it. The approval is for exactly these bytes.\n" +
-			"The first key that approves on a host is the one it trusts; more are added by hand to STATE/approvers.",
+		Long: "Sign a plan, after showing it. The approval is for exactly these bytes, this class, window and author.\n" +
+			"With persons in the policy, sign with your own key (--key). Without, this host's operator key signs: the first\n" +
+			"key that approves on a host is the one it trusts; more are added by hand to STATE/approvers.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
+			says.decision = change.Approve
+			switch {
+			case reject:
+				says.decision = change.Reject
+			case withdraw:
+				says.decision = change.Withdraw
+			}
 			c, err := readChange(args[0])
 			if err != nil {
 				return asRefusal(err)
 			}
 			if !a.yes {
 				a.printer().Plan(c)
-				if ok, err := a.ask(lang.Text{En: "Approve this plan?", Es: "¿Aprueba este plan?"}); err != nil || !ok {
+				if ok, err := a.ask(lang.Text{En: "Sign this?", Es: "¿Firma esto?"}); err != nil || !ok {
 					return errors.Join(err, quiet(exitRefused))
 				}
 			}
-			key, err := a.state().Key()
+			said, err := a.say(c, says)
 			if err != nil {
 				return err
 			}
-			by, now := operator(), time.Now()
-			if err := a.state().Enrol(change.PublicKey(key), by, now); err != nil {
-				return err
-			}
-			c.Approvals = append(c.Approvals, change.Sign(key, c.PlanID, by, now))
 			if err := writeChange(args[0], c); err != nil {
 				return err
 			}
 			if a.format == "json" {
-				return a.json(c.Approvals[len(c.Approvals)-1])
+				return a.json(said)
 			}
-			fmt.Fprintln(a.out, lang.Text{En: "plan %.12s approved by %s", Es: "plan %.12s aprobado por %s"}.F(c.PlanID, by).In(a.lang))
-			fmt.Fprintln(a.out, lang.Text{En: "next:", Es: "sigue:"}.In(a.lang), "casco apply", args[0])
+			fmt.Fprintln(a.out, decided[said.Decision].F(c.PlanID, said.By).In(a.lang))
+			if said.Decision == change.Approve {
+				fmt.Fprintln(a.out, lang.Text{En: "next:", Es: "sigue:"}.In(a.lang), "casco apply", args[0])
+			}
 			return nil
 		},
 	}
+	says.flags(cmd)
+	cmd.Flags().BoolVar(&reject, "reject", false, "say no: it stands against any number of approvals")
+	cmd.Flags().BoolVar(&withdraw, "withdraw", false, "take your decision back")
+	cmd.Flags().DurationVar(&says.valid, "valid", 0, "how long the approval counts, such as 24h (default: as long as the plan is good)")
+	cmd.MarkFlagsMutuallyExclusive("reject", "withdraw")
+	return cmd
+}
+
+var decided = map[change.Decision]lang.Text{
+	change.Approve:  {En: "plan %.12s approved by %s", Es: "plan %.12s aprobado por %s"},
+	change.Reject:   {En: "plan %.12s rejected by %s", Es: "plan %.12s rechazado por %s"},
+	change.Withdraw: {En: "plan %.12s: %s withdrew", Es: "plan %.12s: %s se retractó"},
+	change.Ratify:   {En: "plan %.12s ratified by %s", Es: "plan %.12s ratificado por %s"},
+}
+
+func ratifyCmd(a *app) *cobra.Command {
+	says := saying{decision: change.Ratify}
+	cmd := &cobra.Command{
+		Use:   "ratify CHANGE",
+		Short: "Agree to an emergency change after it was made",
+		Long: "Agree to an emergency change after it was made, as many of you as a normal change needs. One that is not ratified\n" +
+			"in time is shown so, and taking it back is proposed.\n\nExit codes: 0 signed, 1 trouble, 4 refused.",
+		Args: cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			rec, err := a.state().Record(args[0])
+			if err != nil {
+				return err
+			}
+			c, err := a.state().Change(rec.ID)
+			if err != nil {
+				return err
+			}
+			if c.Request.Class != change.Emergency {
+				return refused(fmt.Errorf("change %s is %s: only an emergency is ratified", rec.ID, c.Request.Class), "casco changes")
+			}
+			said, err := a.say(c, says)
+			if err != nil {
+				return err
+			}
+			if err := a.state().Said(rec.ID, c); err != nil {
+				return err
+			}
+			fmt.Fprintln(a.out, decided[change.Ratify].F(c.PlanID, said.By).In(a.lang))
+			return nil
+		},
+	}
+	says.flags(cmd)
+	return cmd
+}
+
+func submitCmd(a *app) *cobra.Command {
+	var ask asking
+	cmd := &cobra.Command{
+		Use:   "submit FILE",
+		Short: "Ask for a plan to be agreed to: its class, reason and window, signed by you",
+		Long: "Ask for a plan to be agreed to. You sign the plan together with its class, reason and window, and are its author:\n" +
+			"who approves it must be somebody else. Approvals that were given before are dropped, for they were for another request.",
+		Args: cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			c, err := readChange(args[0])
+			if err != nil {
+				return asRefusal(err)
+			}
+			if err := a.request(c, ask); err != nil {
+				return err
+			}
+			if err := writeChange(args[0], c); err != nil {
+				return err
+			}
+			if a.format == "json" {
+				return a.json(c.Request)
+			}
+			fmt.Fprintln(a.out, lang.Text{En: "plan %.12s: a %s change, asked for by %s", Es: "plan %.12s: un cambio %s, pedido por %s"}.
+				F(c.PlanID, c.Request.Class, c.Request.By).In(a.lang))
+			fmt.Fprintln(a.out, lang.Text{En: "next:", Es: "sigue:"}.In(a.lang), "casco approve", args[0])
+			return nil
+		},
+	}
+	ask.flags(cmd)
+	return cmd
+}
+
+// asking is what an author says of a plan.
+type asking struct {
+	class, reason, key string
+	from, until        string
+}
+
+func (q *asking) flags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&q.class, "class", string(change.Normal), "standard, normal or emergency")
+	f.StringVar(&q.reason, "reason", "", "why; an emergency must say so")
+	f.StringVar(&q.from, "from", "", "not before: 2026-12-01T22:00:00Z")
+	f.StringVar(&q.until, "until", "", "not from then on")
+	f.StringVar(&q.key, "key", "", "your private SSH key, as its author")
+}
+
+// request writes what is asked into c and signs it, if there is a key.
+func (a *app) request(c *change.Change, q asking) error {
+	from, err1 := parseTime(q.from)
+	until, err2 := parseTime(q.until)
+	if err := errors.Join(err1, err2); err != nil {
+		return usage(err)
+	}
+	class := change.Class(q.class)
+	if class != change.Standard && class != change.Normal && class != change.Emergency {
+		return usage(fmt.Errorf("--class is standard, normal or emergency, not %q", q.class))
+	}
+	c.Approvals = nil
+	c.Request = change.Request{Class: class, Reason: q.reason, Window: change.Span{From: from, Until: until}, By: operator(), At: time.Now().UTC()}
+	if q.key == "" {
+		return nil
+	}
+	key, who, err := a.person(q.key)
+	if err != nil {
+		return err
+	}
+	c.Request.By = who
+	sig, err := key.Sign(signed.Request, c.Message())
+	c.Request.Signature = string(sig)
+	return err
+}
+
+// parseTime reads a moment as RFC 3339 writes it; empty is none.
+func parseTime(s string) (time.Time, error) {
+	if s == "" {
+		return time.Time{}, nil
+	}
+	t, err := time.Parse(time.RFC3339, s)
+	if err != nil {
+		return t, fmt.Errorf("%q is not a time such as 2026-12-01T22:00:00Z", s)
+	}
+	return t.UTC(), nil
+}
+
+// saying is what somebody says of a change.
+type saying struct {
+	decision     change.Decision
+	key, comment string
+	valid        time.Duration
+}
+
+func (s *saying) flags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&s.key, "key", "", "your private SSH key (default: this host's operator key)")
+	cmd.Flags().StringVar(&s.comment, "comment", "", "what you want to say about it; it is signed with it")
+}
+
+// say signs a decision and adds it to c.
+func (a *app) say(c *change.Change, s saying) (change.Approval, error) {
+	now := time.Now().UTC()
+	d := change.Approval{At: now, Decision: s.decision, Change: c.Digest(), Comment: s.comment}
+	if s.valid > 0 {
+		d.Until = now.Add(s.valid)
+	}
+	key, who, err := a.signerFor(s.key)
+	if err != nil {
+		return d, err
+	}
+	d.By = who
+	sig, err := key.Sign(signed.Approval, d.Message())
+	if err != nil {
+		return d, err
+	}
+	d.Signature = string(sig)
+	c.Approvals = append(c.Approvals, d)
+	return d, nil
 }
 
 // operator is the person behind the program, as far as the system knows: who

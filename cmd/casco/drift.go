@@ -118,10 +118,10 @@ func (a *app) printDrift(was *inventory.Snapshot, out []drifted, foreign int) {
 	}
 }
 
-// madeBy returns the verified change that left the field as it is now.
+// madeBy returns the change that stands and left the field as it is now.
 func madeBy(recs []*apply.Record, d inventory.Difference) string {
 	for i := len(recs) - 1; i >= 0; i-- {
-		if s := recs[i].State; s != apply.Verified && s != apply.Confirmed {
+		if !recs[i].Stands() {
 			continue
 		}
 		for _, done := range recs[i].Done {

@@ -211,7 +211,7 @@ func (a *app) parked() ([]string, error) {
 	var ids []string
 	for _, rec := range recs {
 		for _, d := range rec.Done {
-			if rec.Plan.Steps[d.Step].Hand != docker.RecreateHand || d.Undone || rec.State == apply.Confirmed {
+			if rec.Plan.Steps[d.Step].Hand != docker.RecreateHand || d.Undone || rec.State == apply.Released {
 				continue
 			}
 			more, err := docker.Parked(d.Undo)

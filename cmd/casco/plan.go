@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -23,6 +24,7 @@ func planCmd(a *app) *cobra.Command {
 	var out, max string
 	var refs, kinds, ids, sets []string
 	var suggested bool
+	var ask asking
 	cmd := &cobra.Command{
 		Use:   "plan",
 		Short: "Say what would cure this host, as a diff",
@@ -46,7 +48,10 @@ func planCmd(a *app) *cobra.Command {
 			}
 			p := plan.Make(l.snapshot, l.findings, means(), opt)
 			p.Engine = l.engine
-			c := change.New(p)
+			c := change.New(p, operator(), time.Now())
+			if err := a.request(c, ask); err != nil {
+				return err
+			}
 			a.unused(opt, c.Plan)
 			if err := a.printPlan(c, out); err != nil {
 				return err
@@ -57,6 +62,7 @@ func planCmd(a *app) *cobra.Command {
 			return nil
 		},
 	}
+	ask.flags(cmd)
 	f := cmd.Flags()
 	f.StringVarP(&out, "output", "o", "", "file to write the plan to")
 	f.StringArrayVar(&refs, "ref", nil, "plan only for this object, KIND/NAME (repeat)")

@@ -32,24 +32,16 @@ func (a *app) rollback(ctx context.Context, id string) error {
 		return err
 	}
 	defer unlock()
-	if rec.State != apply.Verified && rec.State != apply.Failed {
+	if !rec.Reversible() {
 		return refused(fmt.Errorf("change %s is %s: there is nothing to take back", rec.ID, rec.State), "casco changes")
 	}
-	if rec.State == apply.Verified {
-		if err := a.unchanged(ctx, h, rec); err != nil {
-			return err
-		}
+	if err := a.unchanged(ctx, h, rec); err != nil {
+		return err
 	}
 	if ok, err := a.ask(lang.Text{En: "Take this change back?", Es: "¿Revertir este cambio?"}); err != nil || !ok {
 		return errors.Join(err, quiet(exitRefused))
 	}
-	// Half a way back is worse than a late one.
-	err = a.runner(h).Undo(context.WithoutCancel(ctx), rec, apply.RollingBack, "rolled back by "+operator())
-	rec.Ended = time.Now().UTC()
-	if err != nil {
-		return a.ended(rec, err)
-	}
-	if err := a.state().Save(rec); err != nil {
+	if err := a.takeBack(ctx, h, rec, "rolled back by "+operator()); err != nil {
 		return err
 	}
 	if a.format == "json" {
@@ -57,6 +49,38 @@ func (a *app) rollback(ctx context.Context, id string) error {
 	}
 	fmt.Fprintln(a.out, lang.Text{En: "change %s taken back", Es: "cambio %s revertido"}.F(rec.ID).In(a.lang))
 	return nil
+}
+
+// takeBack undoes rec, reads the host again and writes down what it found: a
+// rollback is a run like any other.
+func (a *app) takeBack(ctx context.Context, h *host, rec *apply.Record, why string) error {
+	ctx = context.WithoutCancel(ctx) // half a way back is worse than a late one
+	err := a.runner(h).Undo(ctx, rec, apply.RollingBack, why)
+	rec.Ended = time.Now().UTC()
+	if err != nil {
+		return a.ended(ctx, rec, err)
+	}
+	if err := a.state().Save(rec); err != nil {
+		return err
+	}
+	a.noteTakenBack(ctx, rec, h.look(ctx))
+	return nil
+}
+
+// expire takes back a change that nobody confirmed in time. What somebody
+// changed since is not overwritten: then it stays, and that is written down.
+func (a *app) expire(ctx context.Context, h *host, rec *apply.Record) error {
+	a.tell(lang.Text{En: "change %s was not confirmed until %s: it goes back", Es: "el cambio %s no se confirmó hasta las %s: se revierte"},
+		rec.ID, rec.ConfirmBy.Format("15:04:05Z"))
+	err := a.unchanged(ctx, h, rec)
+	if c := (coded{}); errors.As(err, &c) && c.code == exitRefused {
+		rec.ConfirmBy, rec.Why = time.Time{}, "not confirmed in time, and not taken back: somebody changed it since"
+		return errors.Join(a.state().Save(rec), a.noteState(ctx, rec, rec.Why))
+	}
+	if err != nil {
+		return err
+	}
+	return a.takeBack(ctx, h, rec, "not confirmed in time")
 }
 
 // unchanged refuses a rollback of what somebody changed after us.
@@ -88,32 +112,4 @@ func (a *app) takeChange(ctx context.Context, id string) (h *host, rec *apply.Re
 		return nil, nil, nil, err
 	}
 	return h, rec, unlock, nil
-}
-
-func confirmCmd(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use:   "confirm CHANGE",
-		Short: "Keep a change for good and let go of what its undo holds on to",
-		Args:  cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			h, rec, unlock, err := a.takeChange(cmd.Context(), args[0])
-			if err != nil {
-				return err
-			}
-			defer unlock()
-			if rec.State != apply.Verified && rec.State != apply.Confirmed { // a second time: letting go was cut off
-				return refused(fmt.Errorf("change %s is %s, not verified", rec.ID, rec.State), "casco changes")
-			}
-			question := lang.Text{En: "Keep it? It can then no longer be taken back.", Es: "¿Conservarlo? Ya no se podrá revertir."}
-			if ok, err := a.ask(question); err != nil || !ok {
-				return errors.Join(err, quiet(exitRefused))
-			}
-			rec.Ended = time.Now().UTC()
-			if err := a.runner(h).Release(cmd.Context(), rec); err != nil {
-				return err
-			}
-			fmt.Fprintln(a.out, lang.Text{En: "change %s confirmed", Es: "cambio %s confirmado"}.F(rec.ID).In(a.lang))
-			return nil
-		},
-	}
 }

@@ -24,7 +24,8 @@ const (
 	Applying    State = "applying"     // steps are being done; after a crash: undo them
 	Verifying   State = "verifying"    // all steps are done, the proof is outstanding
 	Verified    State = "verified"     // done and proved; can be taken back
-	Confirmed   State = "confirmed"    // kept for good: what its undo needs was let go
+	Confirmed   State = "confirmed"    // a person said that it may stay; can be taken back
+	Released    State = "released"     // kept for good: what its undo needs was let go
 	Undoing     State = "undoing"      // a step or the proof failed
 	Undone      State = "undone"       // the host is as it was before
 	RollingBack State = "rolling-back" // a verified change is being taken back
@@ -60,10 +61,43 @@ type Record struct {
 	Engine string     `json:"engine"` // address of the engine that was changed; nor for any other engine
 	By     string     `json:"by"`
 	Begun  time.Time  `json:"begun"` // UTC
-	Ended  time.Time  `json:"ended,omitzero"`
-	State  State      `json:"state"`
-	Done   []Done     `json:"done"`
-	Why    string     `json:"why,omitempty"` // why it was undone or failed
+	// Class, Author, Approvers and Reason are those of the change, as it was
+	// approved; Digest is what was signed.
+	Class     string   `json:"class,omitempty"`
+	Author    string   `json:"author,omitempty"`
+	Approvers []string `json:"approvers,omitempty"`
+	Reason    string   `json:"reason,omitempty"`
+	Digest    string   `json:"digest,omitempty"`
+	// ConfirmBy is when the change takes itself back unless somebody has
+	// confirmed it; RatifyBy when an emergency must have been ratified. Zero: never.
+	ConfirmBy time.Time `json:"confirm_by,omitzero"`
+	RatifyBy  time.Time `json:"ratify_by,omitzero"`
+	Ratified  time.Time `json:"ratified,omitzero"`
+	Ended     time.Time `json:"ended,omitzero"`
+	State     State     `json:"state"`
+	Done      []Done    `json:"done"`
+	Why       string    `json:"why,omitempty"` // why it was undone or failed
+}
+
+// Stands reports whether what rec did is in force, as far as casco knows.
+func (rec *Record) Stands() bool {
+	return rec.State == Verified || rec.State == Confirmed || rec.State == Released
+}
+
+// Reversible reports whether rec can be taken back.
+func (rec *Record) Reversible() bool {
+	return rec.State == Verified || rec.State == Confirmed || rec.State == Failed
+}
+
+// Unconfirmed reports whether rec should have been confirmed by now and was not.
+func (rec *Record) Unconfirmed(now time.Time) bool {
+	return rec.State == Verified && !rec.ConfirmBy.IsZero() && !now.Before(rec.ConfirmBy)
+}
+
+// Unratified reports whether rec is an emergency that stands and should have
+// been ratified by now.
+func (rec *Record) Unratified(now time.Time) bool {
+	return rec.Stands() && !rec.RatifyBy.IsZero() && rec.Ratified.IsZero() && !now.Before(rec.RatifyBy)
 }
 
 // Sound returns an error if rec is of a format that this program does not
@@ -93,13 +127,31 @@ func (rec *Record) Observe(s *inventory.Snapshot) {
 	}
 }
 
+// An Act is what a run did with a step.
+type Act string
+
+const (
+	Begun    Act = "begun"  // its undo is on disk, it is about to be done
+	Finished Act = "done"   // the hand returned without an error
+	Broke    Act = "failed" // the hand returned an error
+	Reversed Act = "undone"
+)
+
 // A Runner carries out plans with its hands. Save must put the record on
-// stable storage before it returns. Step is called before each step is begun;
-// it may be nil.
+// stable storage before it returns. Note is told of each act on step i, of which
+// err is the outcome; if it fails for a step that is about to be done, that step
+// is not done. It may be nil.
 type Runner struct {
 	Hands map[string]Hand
 	Save  func(*Record) error
-	Step  func(i int, st plan.Step)
+	Note  func(ctx context.Context, rec *Record, i int, what Act, err error) error
+}
+
+func (r Runner) note(ctx context.Context, rec *Record, i int, what Act, err error) error {
+	if r.Note == nil {
+		return nil
+	}
+	return r.Note(ctx, rec, i, what, err)
 }
 
 // Run carries out the plan of rec, in order. It returns nil when all steps are
@@ -150,9 +202,6 @@ func (r Runner) step(ctx context.Context, rec *Record, i int) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if r.Step != nil {
-		r.Step(i, st)
-	}
 	undo, err := h.Prepare(ctx, st)
 	if err != nil {
 		return fmt.Errorf("prepare: %w", err)
@@ -163,11 +212,17 @@ func (r Runner) step(ctx context.Context, rec *Record, i int) error {
 		return fmt.Errorf("not begun, its undo could not be saved: %w", err)
 	}
 	d := &rec.Done[len(rec.Done)-1]
+	if err := r.note(ctx, rec, i, Begun, nil); err != nil {
+		return fmt.Errorf("not begun, it could not be written down: %w", err)
+	}
 	if err := h.Do(ctx, st, undo); err != nil {
 		d.Err = err.Error()
-		return err
+		return errors.Join(err, r.note(ctx, rec, i, Broke, err))
 	}
 	d.Finished = true
+	if err := r.note(ctx, rec, i, Finished, nil); err != nil {
+		return fmt.Errorf("done, and could not be written down: %w", err)
+	}
 	if err := r.Save(rec); err != nil {
 		return fmt.Errorf("record could not be saved: %w", err)
 	}
@@ -202,6 +257,7 @@ func (r Runner) Undo(ctx context.Context, rec *Record, during State, why string)
 			continue
 		}
 		d.Undone = true
+		_ = r.note(ctx, rec, d.Step, Reversed, nil) // going back does not wait for the ledger
 	}
 	switch {
 	case failed:
@@ -219,9 +275,9 @@ func (r Runner) Undo(ctx context.Context, rec *Record, during State, why string)
 }
 
 // Release lets go of what the undo of a verified change holds on to. The
-// change is then Confirmed and can no longer be taken back.
+// change is then Released and can no longer be taken back.
 func (r Runner) Release(ctx context.Context, rec *Record) error {
-	rec.State = Confirmed
+	rec.State = Released
 	if err := r.Save(rec); err != nil {
 		return err
 	}

@@ -335,8 +335,8 @@ func (c *Change) RatifyBy(p *policy.Policy, begun time.Time) time.Time {
 	return begun.UTC().Add(within)
 }
 
-// Approvers names those whose approval counted, in the order in which they said it.
-func (c *Change) Approvers(r Rules) []string {
+// Approvers names those who said yes, in the order in which they did.
+func (c *Change) Approvers() []string {
 	var ids []string
 	for _, a := range c.Approvals {
 		if a.Decision == Approve && !slices.Contains(ids, a.By) {

@@ -99,6 +99,20 @@ type Cure struct {
 	Ref   inventory.Ref `json:"ref"`
 }
 
+// Severing reports whether st may cut off who made it: it changes the engine,
+// a swarm, a network, or how the kernel forwards and filters. Such a change
+// takes itself back unless somebody confirms in time that the host still
+// answers.
+func (st Step) Severing() bool {
+	switch st.Ref.Kind {
+	case inventory.Daemon, inventory.Swarm, inventory.Network:
+		return true
+	case inventory.Sysctl:
+		return strings.HasPrefix(st.Ref.Name, "net.")
+	}
+	return false
+}
+
 // To returns the value that the step gives field. ok is false if it gives none.
 func (st Step) To(field string) (v any, ok bool) {
 	for _, s := range st.Sets {

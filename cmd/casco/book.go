@@ -1,0 +1,192 @@
+package main
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"casco/lang"
+	"casco/ledger"
+	"casco/loop/apply"
+	"casco/loop/audit"
+	"casco/loop/change"
+	"casco/loop/inventory"
+	"casco/store"
+)
+
+// A book is where a run writes down what happened: the ledger, the tables that
+// show it, and the evidence beside it.
+type book struct {
+	log      *ledger.Log
+	store    *store.Store
+	evidence *ledger.Evidence
+}
+
+// book opens the ledger of this host, making it the first time. It stays open
+// until the program ends.
+func (a *app) book(ctx context.Context) (*book, error) {
+	if a.opened != nil {
+		return a.opened, nil
+	}
+	at := func(name string) string { return filepath.Join(a.statePath, name) }
+	key, err := a.logKey()
+	if err != nil {
+		return nil, err
+	}
+	log, err := ledger.Open(at("ledger"), key, time.Now)
+	if err != nil {
+		return nil, err
+	}
+	tables, err := store.Open(ctx, at("store.db"), log)
+	if err != nil {
+		return nil, errors.Join(err, log.Close())
+	}
+	a.opened = &book{log, tables, ledger.NewEvidence(at("evidence"), log)}
+	return a.opened, nil
+}
+
+// close ends what book opened.
+func (a *app) close() error {
+	if a.opened == nil {
+		return nil
+	}
+	return errors.Join(a.opened.store.Close(), a.opened.log.Close())
+}
+
+// note writes events down in the name of the operator.
+func (a *app) note(ctx context.Context, events ...store.Event) error {
+	b, err := a.book(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = b.store.Write(ctx, operator(), events...)
+	return err
+}
+
+// tried says on the terminal what could not be written down, where that is no
+// reason to stop.
+func (a *app) tried(err error) {
+	if err != nil {
+		a.tell(lang.Text{En: "not written into the ledger: %v", Es: "no se escribió en el registro: %v"}, err)
+	}
+}
+
+// keep puts b among the evidence for as long as the policy says.
+func (a *app) keep(ctx context.Context, b []byte, what, media, source string) (string, error) {
+	bk, err := a.book(ctx)
+	if err != nil {
+		return "", err
+	}
+	p, err := a.policy()
+	if err != nil {
+		return "", err
+	}
+	now := time.Now().UTC()
+	m := ledger.Meta{Media: media, Source: source, Taken: now, What: what}
+	if d := time.Duration(p.Evidence.Keep); d > 0 {
+		m.Until = now.Add(d)
+	}
+	digest, err := bk.evidence.Put(b, operator(), m)
+	return string(digest), err
+}
+
+func (a *app) keepSnapshot(ctx context.Context, s *inventory.Snapshot) (string, error) {
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	if err := errors.Join(s.Write(z), z.Close()); err != nil {
+		return "", err
+	}
+	return a.keep(ctx, b.Bytes(), "snapshot", "application/gzip", "casco of "+s.Host)
+}
+
+// noteBegun writes down that a change begins, with what was approved and who
+// signed it. If that fails nothing is begun.
+func (a *app) noteBegun(ctx context.Context, rec *apply.Record, c *change.Change) error {
+	b, err := json.Marshal(c)
+	if err != nil {
+		return err
+	}
+	if _, err := a.keep(ctx, b, "change "+rec.ID, "application/json", "casco apply"); err != nil {
+		return err
+	}
+	var events []store.Event
+	for _, said := range c.Approvals {
+		events = append(events, approval(c, rec.ID, said))
+	}
+	return a.note(ctx, append(events, a.changed(rec, ""))...)
+}
+
+func approval(c *change.Change, id string, said change.Approval) store.Approval {
+	return store.Approval{
+		Plan: c.PlanID, Change: id, Digest: said.Change, Decision: string(said.Decision), By: said.By,
+		At: said.At, Until: said.Until, Comment: said.Comment, Signature: said.Signature,
+	}
+}
+
+// changed is the state of a change as an event.
+func (a *app) changed(rec *apply.Record, why string) store.Change {
+	due := rec.ConfirmBy
+	if due.IsZero() {
+		due = rec.RatifyBy
+	}
+	return store.Change{
+		ID: rec.ID, Plan: rec.PlanID, Digest: rec.Digest, Class: rec.Class, State: string(rec.State), Author: rec.Author,
+		Reason: rec.Reason, By: operator(), Why: why, Steps: len(rec.Plan.Steps), Due: due,
+	}
+}
+
+func (a *app) noteState(ctx context.Context, rec *apply.Record, why string) error {
+	return a.note(ctx, a.changed(rec, why))
+}
+
+func (a *app) noteStep(ctx context.Context, rec *apply.Record, i int, what apply.Act, err error) error {
+	st := rec.Plan.Steps[i]
+	e := store.Step{Change: rec.ID, Index: i, Ref: st.Ref.String(), Hand: st.Hand, State: string(what)}
+	if err != nil {
+		e.Err = err.Error()
+	}
+	return a.note(ctx, e)
+}
+
+// A turn is one run of a part of the loop, to be written down.
+type turn struct {
+	of    string // audit, apply, rollback
+	begun time.Time
+	why   string
+	err   error
+}
+
+// noteLook writes down a run with what it saw: the snapshot as evidence, and
+// each finding that has another answer than before.
+func (a *app) noteLook(ctx context.Context, t turn, l *look) error {
+	run := store.Run{
+		ID: t.begun.UTC().Format("20060102T150405.000Z") + "-" + t.of, Of: t.of, Begun: t.begun.UTC(), Ended: time.Now().UTC(),
+		Outcome: "ok", Why: t.why, Program: version, Host: l.snapshot.Host, Engine: l.engine,
+	}
+	p, err := a.policy()
+	if err != nil {
+		return err
+	}
+	run.Policy, run.Version = p.Digest, p.Metadata.Version
+	switch {
+	case t.err != nil:
+		run.Outcome, run.Why = "failed", t.err.Error()
+	case l.trouble != nil:
+		run.Outcome, run.Why = "partial", l.trouble.Error()
+	}
+	c := audit.Conform(l.findings)
+	run.Counts = store.Counts{Pass: c.Pass, Fail: c.Fail, Unknown: c.Unknown, Manual: c.Manual, NotApplicable: c.NotApplicable, Gaps: len(l.snapshot.Gaps)}
+	if run.Snapshot, err = a.keepSnapshot(ctx, l.snapshot); err != nil {
+		return fmt.Errorf("snapshot: %w", err)
+	}
+	events, err := a.transitions(ctx, run.ID, l)
+	if err != nil {
+		return err
+	}
+	return a.note(ctx, append(events, run)...)
+}
