@@ -29,6 +29,7 @@ var may = map[string]string{
 	"loop/verify":           "loop/inventory loop/audit loop/plan",
 	"loop/rollback":         "loop/inventory loop/apply",
 	"policy":                "",
+	"signed":                "",
 	"state":                 "loop/apply loop/change internal/atomicfile",
 	"report":                "loop/",
 	"lab":                   "host/docker",
