@@ -35,6 +35,7 @@ type Namespace string
 
 const (
 	Policy     Namespace = "casco-policy"     // a policy comes into force
+	Request    Namespace = "casco-request"    // a change is asked for
 	Approval   Namespace = "casco-approval"   // a change may be applied
 	Exception  Namespace = "casco-exception"  // a finding may stand for a time
 	Treatment  Namespace = "casco-treatment"  // a risk is decided about

@@ -28,7 +28,7 @@ var may = map[string]string{
 	"loop/apply":            "loop/inventory loop/plan",
 	"loop/verify":           "loop/inventory loop/audit loop/plan",
 	"loop/rollback":         "loop/inventory loop/apply",
-	"policy":                "",
+	"policy":                "signed",
 	"signed":                "",
 	"state":                 "loop/apply loop/change internal/atomicfile",
 	"report":                "loop/",
