@@ -29,6 +29,7 @@ var may = map[string]string{
 	"loop/verify":           "loop/inventory loop/audit loop/plan",
 	"loop/rollback":         "loop/inventory loop/apply",
 	"policy":                "",
+	"policy":                "signed",
 	"signed":                "",
 	"state":                 "loop/apply loop/change internal/atomicfile",
 	"ledger":                "",
