@@ -3,6 +3,7 @@ package report
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"casco/lang"
 	"casco/loop/change"
@@ -24,7 +25,7 @@ func TestHostilePlan(t *testing.T) {
 		{Check: evil, Ref: ref, Reason: text, Asks: []plan.Ask{{Ref: ref, Field: evil, Question: text, Suggestion: evil}, {Ref: ref, Field: evil, Question: text}}},
 	}}
 	var b strings.Builder
-	Printer{W: &b}.Plan(change.New(pl))
+	Printer{W: &b}.Plan(change.New(pl, "op", time.Time{}))
 	if strings.ContainsAny(b.String(), "\x1b\u202e") {
 		t.Errorf("control characters get through:\n%q", b.String())
 	}

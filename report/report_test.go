@@ -118,7 +118,7 @@ func TestPlanText(t *testing.T) {
 	a.Findings[0].Wants[0].Breaks = breaks
 	a.Findings[3].Wants = []audit.Want{{Ref: a.Findings[3].Ref, Field: "HostConfig.Memory", Value: 64, Ask: lang.Text{En: "How much?", Es: "¿Cuánto?"}}}
 	means := []plan.Means{{Kind: inventory.Container, Field: "HostConfig.", Hand: "docker-recreate", Cost: plan.Recreate, Undo: lang.Text{En: "put back", Es: "se repone"}}}
-	c := change.New(plan.Make(a.Snapshot, a.Findings, means, plan.Options{}))
+	c := change.New(plan.Make(a.Snapshot, a.Findings, means, plan.Options{}), "op", time.Time{})
 	if len(c.Plan.Steps) != 1 || c.Plan.Steps[0].Ref != web {
 		t.Fatalf("%+v", c.Plan)
 	}

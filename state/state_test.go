@@ -27,7 +27,7 @@ func TestRecords(t *testing.T) {
 			t.Fatal(err)
 		}
 		ids = append(ids, id)
-		c := change.New(&plan.Plan{Schema: plan.Schema})
+		c := change.New(&plan.Plan{Schema: plan.Schema}, "ana", time.Now())
 		if err := d.Begin(id, c, []string{"before"}); err != nil {
 			t.Fatal(err)
 		}
@@ -108,7 +108,7 @@ func TestKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	again, err := d.Key()
-	if err != nil || !key.Equal(again) {
+	if err != nil || !key.Key().Equal(again.Key()) {
 		t.Errorf("another key the second time: %v", err)
 	}
 	path := filepath.Join(d.Path(), "key")
@@ -118,14 +118,18 @@ func TestKey(t *testing.T) {
 	if st, err := os.Stat(d.Path()); err != nil || st.Mode() != fs.ModeDir|0o700 {
 		t.Errorf("mode of the folder %v, %v", st.Mode(), err)
 	}
-	if err := d.Enrol(change.PublicKey(key), "ana\nx", time.Now()); err != nil {
+	if err := d.Enrol(key.Key(), "ana\nx", time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.Enrol("b3RoZXI=", "eve", time.Now()); err != nil {
+	other, err := Open(filepath.Join(t.TempDir(), "other")).Key()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Enrol(other.Key(), "eve", time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	keys, err := d.Approvers()
-	if err != nil || len(keys) != 1 || !keys[change.PublicKey(key)] {
+	if err != nil || len(keys) != 1 || !keys[0].Equal(key.Key()) {
 		t.Errorf("%v %v", keys, err)
 	}
 	if err := os.Chmod(path, 0o644); err != nil {

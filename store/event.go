@@ -48,6 +48,9 @@ type Counts struct {
 	Gaps          int `json:"gaps"`
 }
 
+// Gone is the verdict on an object that is no more: nothing was cured.
+const Gone = "gone"
+
 // A Verdict is a finding that has another answer than in the run before. What
 // no Verdict speaks of stayed as it was.
 type Verdict struct {
@@ -55,7 +58,7 @@ type Verdict struct {
 	Check       string `json:"check"`
 	Ref         string `json:"ref"`
 	Severity    string `json:"severity"`
-	Verdict     string `json:"verdict"` // as in audit; "gone": the object is no more, or the check
+	Verdict     string `json:"verdict"` // as in audit, or Gone
 	Was         string `json:"was,omitempty"`
 	Facts       string `json:"facts,omitempty"` // digest of the evidence
 	Run         string `json:"run"`

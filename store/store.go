@@ -315,3 +315,26 @@ func Last[E Event](ctx context.Context, s *Store, about string) (r Recorded[E], 
 	}
 	return all[len(all)-1], true, nil
 }
+
+// Verdicts returns the last verdict of every finding, by its fingerprint.
+func (s *Store) Verdicts(ctx context.Context) (map[string]Verdict, error) {
+	rows, err := s.db.QueryContext(ctx, "SELECT idx, data FROM entries WHERE idx IN (SELECT MAX(idx) FROM entries WHERE kind = 'verdict' GROUP BY about)")
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	last := map[string]Verdict{}
+	for rows.Next() {
+		var i int64
+		var data string
+		if err := rows.Scan(&i, &data); err != nil {
+			return nil, err
+		}
+		var v Verdict
+		if err := json.Unmarshal([]byte(data), &v); err != nil {
+			return nil, fmt.Errorf("entry %d: %w", i, err)
+		}
+		last[v.Fingerprint] = v
+	}
+	return last, rows.Err()
+}

@@ -29,6 +29,8 @@ type app struct {
 
 	host, statePath, langFlag, format, snapshot string
 	yes                                         bool
+
+	opened *book // the ledger, once it was needed
 }
 
 func (a *app) state() state.Dir { return state.Open(a.statePath) }

@@ -14,7 +14,6 @@ import (
 	"casco/loop/audit/checks"
 	"casco/loop/change"
 	"casco/loop/inventory"
-	"casco/loop/plan"
 	"casco/loop/verify"
 	"casco/state"
 	"casco/store"
@@ -68,7 +67,7 @@ func (a *app) apply(ctx context.Context, c *change.Change, file string) error {
 		Class: string(c.Request.Class), Author: c.Request.By, Approvers: c.Approvers(), Reason: c.Request.Reason, Digest: c.Digest(),
 		RatifyBy: c.RatifyBy(rules.Policy, begun),
 	}
-	if err := a.noteBegun(ctx, rec, c, before); err != nil {
+	if err := a.noteBegun(ctx, rec, c); err != nil {
 		return fmt.Errorf("not begun, it could not be written into the ledger: %w", err)
 	}
 	if err := a.runner(h).Run(ctx, rec); err != nil {

@@ -7,7 +7,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"casco/lang"
@@ -56,6 +59,18 @@ func (a *app) close() error {
 		return nil
 	}
 	return errors.Join(a.opened.store.Close(), a.opened.log.Close())
+}
+
+// logKey is the key with which this host signs its ledger, made the first time.
+func (a *app) logKey() (*ledger.Key, error) {
+	name, err := os.Hostname()
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(a.statePath, 0o700); err != nil {
+		return nil, err
+	}
+	return ledger.KeyFile(filepath.Join(a.statePath, "ledger.key"), ledger.Origin(name))
 }
 
 // note writes events down in the name of the operator.
@@ -189,4 +204,52 @@ func (a *app) noteLook(ctx context.Context, t turn, l *look) error {
 		return err
 	}
 	return a.note(ctx, append(events, run)...)
+}
+
+// transitions are the findings of l that have another answer than the ledger
+// last had, and those that are no more. Of a host that was not wholly read none
+// is taken to be gone.
+func (a *app) transitions(ctx context.Context, run string, l *look) ([]store.Event, error) {
+	b, err := a.book(ctx)
+	if err != nil {
+		return nil, err
+	}
+	last, err := b.store.Verdicts(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var events []store.Event
+	for _, f := range l.findings {
+		fp := f.Fingerprint()
+		was, known := last[fp]
+		delete(last, fp)
+		if known && was.Verdict == f.Verdict.String() {
+			continue
+		}
+		events = append(events, store.Verdict{
+			Fingerprint: fp, Check: f.Check.ID, Ref: f.Ref.String(), Severity: f.Check.Severity.String(), Verdict: f.Verdict.String(), Was: was.Verdict, Run: run,
+		})
+	}
+	if l.trouble != nil {
+		return events, nil
+	}
+	for _, fp := range slices.Sorted(maps.Keys(last)) {
+		if v := last[fp]; v.Verdict != store.Gone {
+			v.Was, v.Verdict, v.Run = v.Verdict, store.Gone, run
+			events = append(events, v)
+		}
+	}
+	return events, nil
+}
+
+// noteProved writes down that a change was proved, and what was seen.
+func (a *app) noteProved(ctx context.Context, rec *apply.Record, after *look) {
+	a.tried(a.noteState(ctx, rec, ""))
+	a.tried(a.noteLook(ctx, turn{of: "apply", begun: rec.Begun, why: "change " + rec.ID}, after))
+}
+
+// noteTakenBack writes down that a change was taken back, and what was seen.
+func (a *app) noteTakenBack(ctx context.Context, rec *apply.Record, after *look) {
+	a.tried(a.noteState(ctx, rec, rec.Why))
+	a.tried(a.noteLook(ctx, turn{of: "rollback", begun: time.Now(), why: "change " + rec.ID + ": " + rec.Why}, after))
 }

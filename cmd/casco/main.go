@@ -77,7 +77,7 @@ func run(ctx context.Context, argv []string, stdin io.Reader, stdout, stderr io.
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
+	err := errors.Join(root.ExecuteContext(ctx), a.close())
 	if err == nil {
 		return exitClean
 	}

@@ -35,7 +35,7 @@ func newRoot(a *app) *cobra.Command {
 	f.BoolVar(&a.yes, "yes", false, "do not ask")
 	f.StringVar(&a.snapshot, "snapshot", "", "judge this snapshot file in place of a host")
 	root.AddCommand(
-		auditCmd(a), snapshotCmd(a), planCmd(a), submitCmd(a), approveCmd(a), applyCmd(a), confirmCmd(a), ratifyCmd(a), rollbackCmd(a),
+		auditCmd(a), snapshotCmd(a), planCmd(a), submitCmd(a), approveCmd(a), applyCmd(a), confirmCmd(a), ratifyCmd(a), rollbackCmd(a), awaitCmd(a),
 		driftCmd(a), changesCmd(a), labCmd(a), doctorCmd(a),
 	)
 	for _, c := range root.Commands() {

@@ -180,10 +180,11 @@ func TestInterrupted(t *testing.T) {
 	d := &disk{on: map[string]bool{}}
 	rec := threeSteps()
 	ctx, cancel := context.WithCancel(t.Context())
-	r := Runner{Hands: map[string]Hand{"disk": d}, Save: func(*Record) error { return nil }, Step: func(i int, _ plan.Step) {
-		if i == 1 {
+	r := Runner{Hands: map[string]Hand{"disk": d}, Save: func(*Record) error { return nil }, Note: func(_ context.Context, _ *Record, i int, what Act, _ error) error {
+		if i == 1 && what == Begun {
 			cancel()
 		}
+		return nil
 	}}
 	if err := r.Run(ctx, rec); !errors.Is(err, context.Canceled) && rec.State != Undone || !d.all(false) {
 		t.Errorf("%v %v %v", err, rec.State, d.on)

@@ -122,7 +122,7 @@ func TestReady(t *testing.T) {
 		{"I2: one person with two keys", func() *Change { return asked(t).says("ben", "b", Approve).says("ben", "B", Approve).c }, "1 of 2"},
 		{"the auditor is one of the two", func() *Change { return asked(t).says("ana", "a", Approve).says("aud", "u", Approve).c }, `"aud" has no role`},
 		{"somebody signs in another's name", func() *Change { return asked(t).says("ana", "a", Approve).says("ben", "o", Approve).c }, `names "ben" and "op" signed`},
-		{"a key that nobody has", func() *Change { return asked(t).approved().says("ana", "x", Approve).c }, "not among"},
+		{"a key that nobody has", func() *Change { return asked(t).approved().says("ana", "x", Approve).c }, "names nobody"},
 		{"one of three rejected", func() *Change { return asked(t).approved().says("ana", "a", Reject).c }, `"ana" rejected`},
 		{"the rejection was withdrawn", func() *Change {
 			return asked(t).approved().says("ana", "a", Reject).says("ana", "a", Withdraw).says("ana", "a", Approve).c
@@ -242,10 +242,10 @@ func TestRules(t *testing.T) {
 		{"normal, outside its window", func() *Change { return asked(t).approved().c }, func(r *Rules) { r.Policy.Changes.Normal.Window = night }, "outside the window"},
 		{"standard, by a policy that nobody signed", func() *Change { return standard(t).c }, func(r *Rules) { r.Signed = false }, "no signed policy"},
 		{"standard, agreed to by who may not", func() *Change { return standard(t).c }, func(r *Rules) { r.Policy.Changes.Standard.PreapprovedBy = []string{"aud"} }, "who may not"},
-		{"an approver left", func() *Change { return asked(t).approved().c }, func(r *Rules) { r.Policy.People = r.Policy.People[:2] }, "not among"},
+		{"an approver left", func() *Change { return asked(t).approved().c }, func(r *Rules) { r.Policy.People = r.Policy.People[:2] }, "names nobody"},
 		{"a key that two persons have", func() *Change { return asked(t).approved().c }, func(r *Rules) {
 			r.Policy.People[3].Keys = append(r.Policy.People[3].Keys, r.Policy.People[1].Keys[0])
-		}, "key of both"},
+		}, "more than one person"},
 		{"the author may approve", func() *Change { return asked(t).says("ana", "a", Approve).says("op", "o", Approve).c }, func(r *Rules) { r.Policy.Changes.Normal.AuthorMayApprove = true }, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -99,14 +99,14 @@ func (c *Change) requested(r Rules) error {
 			Es: "nadie firmó la solicitud, así que no se distingue a su autor de quien aprueba",
 		})
 	}
-	p, err := r.person(q.Signature, signed.Request, c.Message())
+	p, _, err := r.Policy.SignedBy([]byte(q.Signature), signed.Request, c.Message())
 	if err != nil {
 		return refuse(lang.Text{En: "the request of %q: %v", Es: "la solicitud de %q: %v"}, q.By, err)
 	}
 	if p.ID != q.By {
 		return refuse(lang.Text{En: "the request names %q and %q signed it", Es: "la solicitud nombra a %q y la firmó %q"}, q.By, p.ID)
 	}
-	if !has(p, policy.Operator) {
+	if !p.Has(policy.Operator) {
 		return refuse(lang.Text{En: "%q may not ask for changes: the policy gives no role of operator", Es: "%q no puede pedir cambios: la política no le da el rol de operador"}, p.ID)
 	}
 	return nil
@@ -159,7 +159,7 @@ func (c *Change) voice(r Rules, a Approval) (voice, error) {
 		v.id = key.Fingerprint()
 		return v, nil
 	}
-	p, err := r.person(a.Signature, signed.Approval, a.Message())
+	p, _, err := r.Policy.SignedBy([]byte(a.Signature), signed.Approval, a.Message())
 	if err != nil {
 		return bad(lang.Text{En: "the approval by %q: %v", Es: "la aprobación de %q: %v"}, a.By, err)
 	}
@@ -220,7 +220,7 @@ func (c *Change) uncounted(r Rules, v voice, q quorum) lang.Text {
 		return lang.Text{}
 	case v.person.ID == c.Request.By && !q.author:
 		return lang.Text{En: "%q asked for it and may not approve it", Es: "%q lo pidió y no puede aprobarlo"}.F(v.id)
-	case !slices.ContainsFunc(q.roles, func(role policy.Role) bool { return has(v.person, role) }):
+	case !v.person.HasAny(q.roles):
 		return lang.Text{En: "%q has no role that may approve", Es: "%q no tiene un rol que pueda aprobar"}.F(v.id)
 	}
 	return lang.Text{}
@@ -233,10 +233,8 @@ func (c *Change) timely(r Rules) error {
 		return refuse(lang.Text{En: "outside its window: from %s until %s, now it is %s", Es: "fuera de su ventana: de %s a %s, ahora son %s"},
 			stamp(c.Request.Window.From), stamp(c.Request.Window.Until), stamp(r.Now))
 	}
-	for _, f := range rules.Freeze {
-		if !r.Now.Before(f.From.Time) && !r.Now.After(f.To.End()) && !slices.Contains(f.Except, string(c.Request.Class)) {
-			return refuse(lang.Text{En: "changes are frozen until %s", Es: "los cambios están congelados hasta el %s"}, stamp(f.To.End()))
-		}
+	if f := rules.Frozen(r.Now, string(c.Request.Class)); f != nil {
+		return refuse(lang.Text{En: "changes are frozen until %s", Es: "los cambios están congelados hasta el %s"}, stamp(f.To.End()))
 	}
 	if valid := time.Duration(rules.Normal.PlanValidFor); valid > 0 && r.Now.After(c.Plan.Taken.Add(valid)) {
 		return refuse(lang.Text{En: "the plan was good until %s", Es: "el plan valía hasta %s"}, stamp(c.Plan.Taken.Add(valid)))
@@ -286,8 +284,7 @@ func (r Rules) preapproved(s policy.Standard) error {
 		return nil
 	}
 	for _, id := range s.PreapprovedBy {
-		i := slices.IndexFunc(r.Policy.People, func(p policy.Person) bool { return p.ID == id })
-		if i < 0 || !has(&r.Policy.People[i], policy.Approver) && !has(&r.Policy.People[i], policy.RiskOwner) {
+		if p := r.Policy.Person(id); p == nil || !p.Has(policy.Approver) && !p.Has(policy.RiskOwner) {
 			return refuse(lang.Text{En: "standard changes are agreed to by %q, who may not", Es: "los cambios estándar los acuerda %q, que no puede"}, id)
 		}
 	}
@@ -344,45 +341,6 @@ func (c *Change) Approvers() []string {
 		}
 	}
 	return ids
-}
-
-// person returns who of the policy made a signature. A key that two persons
-// have is nobody's.
-func (r Rules) person(armored string, ns signed.Namespace, msg []byte) (*policy.Person, error) {
-	var keys []signed.Key
-	var owners []*policy.Person
-	for i := range r.Policy.People {
-		for _, line := range r.Policy.People[i].Keys {
-			k, _, err := signed.ParseKey(line)
-			if err != nil {
-				return nil, fmt.Errorf("policy: a key of %q: %w", r.Policy.People[i].ID, err)
-			}
-			keys, owners = append(keys, k), append(owners, &r.Policy.People[i])
-		}
-	}
-	key, err := signed.Verify([]byte(armored), ns, msg, keys)
-	if err != nil {
-		return nil, err
-	}
-	var who *policy.Person
-	for i, k := range keys {
-		if !k.Equal(key) {
-			continue
-		}
-		if who != nil && who.ID != owners[i].ID {
-			return nil, fmt.Errorf("%s is the key of both %q and %q", key.Fingerprint(), who.ID, owners[i].ID)
-		}
-		who = owners[i]
-	}
-	return who, nil
-}
-
-// has reports whether p has the role. An auditor has no other.
-func has(p *policy.Person, role policy.Role) bool {
-	if slices.Contains(p.Roles, policy.Auditor) {
-		return role == policy.Auditor
-	}
-	return slices.Contains(p.Roles, role)
 }
 
 func roles(rs []policy.Role) string {
