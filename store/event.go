@@ -73,13 +73,14 @@ type Change struct {
 	Plan   string    `json:"plan"`         // plan's ID
 	Digest string    `json:"digest"`       // what was signed
 	Class  string    `json:"class"`
-	State  string    `json:"state"` // requested, refused, applying, verified, undone, confirmed, rolled-back …
+	State  string    `json:"state"` // refused, unratified, or as in apply: applying, verified, rolled-back …
 	Author string    `json:"author"`
 	Reason string    `json:"reason,omitempty"`
 	By     string    `json:"by,omitempty"` // who took it to this state
 	Why    string    `json:"why,omitempty"`
 	Steps  int       `json:"steps,omitempty"`
-	Due    time.Time `json:"due,omitzero"` // when it must be confirmed, or ratified
+	Asked  time.Time `json:"asked,omitzero"` // when its author asked for it
+	Due    time.Time `json:"due,omitzero"`   // when it must be confirmed, or ratified
 }
 
 func (Change) Kind() string { return "change" }

@@ -77,8 +77,12 @@ type Held struct {
 	Ref   string `json:"ref"`
 	// Stretches of the period in order, without holes between them.
 	Stretches []Stretch `json:"stretches"`
-	// Shares of the period. They add up to one.
-	Pass, Fail, Unknown, Unmeasured float64
+	// Shares of the time in which the question arose. They add up to one, or
+	// are all zero if it never did.
+	Pass       float64 `json:"pass"`
+	Fail       float64 `json:"fail"`
+	Unknown    float64 `json:"unknown"`
+	Unmeasured float64 `json:"unmeasured"`
 }
 
 // A Stretch is a part of a period in which a control had one answer.
@@ -242,15 +246,17 @@ func (h *Held) weigh() {
 	var sum, pass, fail, unknown time.Duration
 	for _, s := range h.Stretches {
 		d := s.To.Sub(s.From)
-		sum += d
 		switch s.Verdict {
-		case "pass", "not-applicable":
+		case "not-applicable":
+			continue
+		case "pass":
 			pass += d
 		case "fail":
 			fail += d
 		case "unknown", "manual":
 			unknown += d
 		}
+		sum += d
 	}
 	if sum == 0 {
 		return

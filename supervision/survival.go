@@ -1,6 +1,7 @@
 package supervision
 
 import (
+	"cmp"
 	"slices"
 	"time"
 )
@@ -32,7 +33,7 @@ type Down struct {
 func Survive(spells []Spell) Survival {
 	s := Survival{N: len(spells)}
 	byLength := slices.Clone(spells)
-	slices.SortStableFunc(byLength, func(a, b Spell) int { return int(a.Length() - b.Length()) })
+	slices.SortStableFunc(byLength, func(a, b Spell) int { return cmp.Compare(a.Length(), b.Length()) })
 	open := 1.0
 	for i := 0; i < len(byLength); {
 		length, closed, same := byLength[i].Length(), 0, 0
