@@ -1,0 +1,459 @@
+package ledger
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
+	"golang.org/x/sys/unix"
+)
+
+// A Log is a ledger open for writing. Its methods may be called from many
+// goroutines, and several processes may have the same log open.
+type Log struct {
+	dir    string
+	signer Signer
+	clock  func() time.Time
+
+	mu     sync.Mutex // guards queue and closed
+	queue  []*request
+	closed bool
+
+	writing sync.Mutex // held while the log is written; guards what is below, and the results of requests
+	lock    *os.File
+	journal *os.File // open for appending; nil: open it again
+	state   *state   // nil: read it again
+}
+
+// A request is one Append that waits to be written.
+type request struct {
+	entries []Entry
+	guard   func(*View) error // called under the lock before the entries are written; may refuse
+
+	done  bool
+	first int64
+	err   error
+}
+
+// ErrClosed is returned by the methods of a log after Close.
+var ErrClosed = errors.New("the ledger is closed")
+
+// Open opens the log in dir for writing, and makes it, readable by its owner
+// only, when there is nothing in dir. The signer's name is the log's origin.
+//
+// The end of the log must be what was signed; if it is not, the error is a
+// *[Problem] and the log is left as it is: what to do about it is for a person
+// to decide. Bytes that a killed process had not finished writing, so that
+// nothing was acknowledged, are no problem: the next append cuts them off and
+// says so in an entry of kind Repair.
+func Open(dir string, signer Signer, clock func() time.Time) (*Log, error) {
+	l := &Log{dir: dir, signer: signer, clock: clock}
+	if err := l.open(); err != nil {
+		return nil, errors.Join(fmt.Errorf("open ledger: %w", err), l.release())
+	}
+	return l, nil
+}
+
+func (l *Log) open() error {
+	b := batch{root: l.dir}
+	if err := b.mkdir(l.dir); err != nil {
+		return err
+	}
+	if err := b.flush(); err != nil {
+		return err
+	}
+	switch err := checkFormat(l.dir); {
+	case errors.Is(err, ErrNoLog):
+		if err := mayInit(l.dir); err != nil {
+			return err
+		}
+	case err != nil:
+		return err
+	}
+	f, err := os.OpenFile(filepath.Join(l.dir, "lock"), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, fileMode)
+	if err != nil {
+		return err
+	}
+	l.lock = f
+	unlock, err := flock(f, unix.LOCK_EX)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := checkFormat(l.dir); errors.Is(err, ErrNoLog) {
+		if err := l.create(); err != nil {
+			return err
+		}
+	}
+	return l.refresh()
+}
+
+// mayInit refuses to make a log where something else is, or the rest of a log.
+// What a killed create left may be there.
+func mayInit(dir string) error {
+	names, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, n := range names {
+		switch n.Name() {
+		case "lock", "journal", "checkpoint", ".journal.new", ".checkpoint.new", ".format.new":
+		default:
+			return fmt.Errorf("%s: holds %s, but no ledger: %w", dir, n.Name(), ErrNoLog)
+		}
+	}
+	b, err := os.ReadFile(filepath.Join(dir, "journal"))
+	if err == nil && len(b) > len(journalHeader(0)) {
+		return fmt.Errorf("%s: holds a journal with entries, and its format marker is missing: %w", dir, ErrNoLog)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// create makes an empty log. The format marker comes last: without it there is
+// no log.
+func (l *Log) create() error {
+	root, err := (&tree{}).root()
+	if err != nil {
+		return err
+	}
+	cp, err := signRoot(0, root, l.signer)
+	if err != nil {
+		return err
+	}
+	return errors.Join(
+		writeFile(filepath.Join(l.dir, "journal"), journalHeader(0)),
+		writeFile(filepath.Join(l.dir, "checkpoint"), cp.Note),
+		writeFile(filepath.Join(l.dir, "format"), fmt.Appendf(nil, "%s%d\n", formatHead, format)),
+	)
+}
+
+// Append writes entries at the end of the log, all or none, and returns the
+// index of the first. When it returns without error they are on stable storage
+// and signed. It sets their times.
+//
+// Appends that come at the same time are written together, with one flush. An
+// error of one (a kind that is none, an entry too big) does not touch others.
+func (l *Log) Append(entries ...Entry) (first int64, err error) {
+	return l.append(&request{entries: entries})
+}
+
+func (l *Log) append(r *request) (int64, error) {
+	l.mu.Lock()
+	if l.closed {
+		l.mu.Unlock()
+		return 0, ErrClosed
+	}
+	l.queue = append(l.queue, r)
+	l.mu.Unlock()
+
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	if !r.done { // or somebody before us has written it with his own
+		l.mu.Lock()
+		batch := l.queue
+		l.queue = nil
+		l.mu.Unlock()
+		l.commit(batch)
+	}
+	return r.first, r.err
+}
+
+// commit writes a batch of requests. One with a guard is written alone, so that
+// its guard sees all that was written before. The caller holds l.writing.
+func (l *Log) commit(batch []*request) {
+	var free []*request
+	for _, r := range batch {
+		if r.guard == nil {
+			free = append(free, r)
+		}
+	}
+	if len(free) > 0 {
+		l.commitOnce(free)
+	}
+	for _, r := range batch {
+		if r.guard != nil {
+			l.commitOnce([]*request{r})
+		}
+	}
+}
+
+func (l *Log) commitOnce(batch []*request) {
+	err := l.exclusive(func() error { return l.write(batch) })
+	for _, r := range batch {
+		r.done = true
+		if err != nil && r.err == nil {
+			r.first, r.err = 0, fmt.Errorf("append to the ledger: %w", err)
+		}
+	}
+}
+
+// exclusive calls do with the lock of the log held and its state up to date.
+func (l *Log) exclusive(do func() error) error {
+	if l.lock == nil {
+		return ErrClosed
+	}
+	unlock, err := flock(l.lock, unix.LOCK_EX)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := l.refresh(); err != nil {
+		return err
+	}
+	return do()
+}
+
+// refresh reads the state if it was not read, or another process has written
+// since. The caller holds the lock.
+func (l *Log) refresh() error {
+	path := filepath.Join(l.dir, "journal")
+	if l.state != nil && l.journal != nil {
+		st, err := os.Stat(path)
+		if err == nil && (journalFile{inodeOf(st), st.Size() - int64(len(l.state.torn))}) == l.state.journal {
+			return nil
+		}
+	}
+	l.forget()
+	s, err := load(l.dir, []note.Verifier{l.signer.Verifier()})
+	if err != nil {
+		return err
+	}
+	if s.published.Origin != l.signer.Name() {
+		return fmt.Errorf("%s is the ledger of %s, not of %s", l.dir, s.published.Origin, l.signer.Name())
+	}
+	if err := s.heldByWitness(l.dir, l.signer.Verifier()); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_RDWR|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return err
+	}
+	l.state, l.journal = s, f
+	return nil
+}
+
+// forget makes the next use read the log again.
+func (l *Log) forget() {
+	if l.journal != nil {
+		l.journal.Close() // what was written to it was flushed
+	}
+	l.state, l.journal = nil, nil
+}
+
+// write encodes what is in the batch, writes it with its checkpoint as one
+// frame, and publishes full bundles.
+func (l *Log) write(batch []*request) error {
+	s := l.state
+	now := l.clock().UTC()
+	raw, err := s.preface(&now)
+	if err != nil {
+		return err
+	}
+	own := len(raw)
+	for _, r := range batch {
+		mine, err := r.encode(now, l)
+		if err != nil {
+			r.err = err
+			continue
+		}
+		r.first = s.size() + int64(len(raw))
+		raw = append(raw, mine...)
+	}
+	if len(raw) == own { // nothing but what we would have said about it
+		return nil
+	}
+	next := s.tree.clone()
+	for _, e := range raw {
+		if err := next.add(tlog.RecordHash(e)); err != nil {
+			return err
+		}
+	}
+	root, err := next.root()
+	if err != nil {
+		return err
+	}
+	cp, err := signRoot(next.size, root, l.signer)
+	if err != nil {
+		return err
+	}
+	if err := l.store(makeFrame(raw, cp.Note)); err != nil {
+		return err
+	}
+	s.tree, s.last, s.lastTime, s.torn = next, cp, now, nil
+	s.tail = append(s.tail, raw...)
+	if len(s.tail) >= tileWidth {
+		// The entries are safe in the journal: if this fails, say for a full
+		// disk, it is tried again with the next, and Publish and Close say so.
+		_ = l.publish()
+	}
+	return nil
+}
+
+// encode returns the entries of r as they are to be written, after asking its
+// guard.
+func (r *request) encode(now time.Time, l *Log) ([][]byte, error) {
+	if r.guard != nil {
+		if err := r.guard(l.state.view(l.dir)); err != nil {
+			return nil, err
+		}
+	}
+	raw := make([][]byte, len(r.entries))
+	for i, e := range r.entries {
+		e.Time = now
+		b, err := e.encode()
+		if err != nil {
+			return nil, err
+		}
+		raw[i] = b
+	}
+	return raw, nil
+}
+
+// store appends a frame to the journal and flushes it. If that fails nothing
+// of it stays.
+func (l *Log) store(frame []byte) error {
+	at := l.state.journal.size
+	if len(l.state.torn) > 0 {
+		if err := l.journal.Truncate(at); err != nil {
+			return fmt.Errorf("cut off what a killed process left: %w", err)
+		}
+	}
+	_, err := l.journal.WriteAt(frame, at)
+	if err == nil {
+		err = unix.Fdatasync(int(l.journal.Fd()))
+	}
+	if err != nil {
+		// After a failed flush nobody knows what is on the disk: read it again.
+		err = errors.Join(fmt.Errorf("write %s: %w", l.journal.Name(), err), l.journal.Truncate(at))
+		l.forget()
+		return err
+	}
+	l.state.journal.size += int64(len(frame))
+	return nil
+}
+
+// level is by how much times may run backwards without being worth an entry:
+// what a time daemon does when it corrects the clock. The time is then held.
+const level = time.Second
+
+// preface returns the entries that the ledger itself has to write before
+// others: that an append was cut off, and that the clock was moved back.
+func (s *state) preface(now *time.Time) ([][]byte, error) {
+	back := s.lastTime.Sub(*now)
+	if back > 0 && back <= level {
+		*now, back = s.lastTime, 0
+	}
+	var entries []Entry
+	if back > 0 {
+		e, err := NewEntry(Clock, "casco", "", ClockBack{Was: s.lastTime, Now: *now, Seconds: back.Seconds()})
+		if err != nil {
+			return nil, err
+		}
+		entries = append(entries, e)
+	}
+	if len(s.torn) > 0 {
+		e, err := NewEntry(Repair, "casco", "", CutOff{Bytes: len(s.torn), Digest: DigestOf(s.torn)})
+		if err != nil {
+			return nil, err
+		}
+		entries = append(entries, e)
+	}
+	var raw [][]byte
+	for _, e := range entries {
+		e.Time = *now
+		b, err := e.encode()
+		if err != nil {
+			return nil, err
+		}
+		raw = append(raw, b)
+	}
+	return raw, nil
+}
+
+// ClockBack is the data of a Clock entry: the clock said Now though the entry
+// before was of Was.
+type ClockBack struct {
+	Was     time.Time `json:"was"`
+	Now     time.Time `json:"now"`
+	Seconds float64   `json:"seconds"`
+}
+
+// CutOff is the data of a Repair entry: what an append that was never
+// acknowledged had left behind the last whole one.
+type CutOff struct {
+	Bytes  int    `json:"bytes"`
+	Digest Digest `json:"sha256"`
+}
+
+// View returns the log as it is now, for reading.
+func (l *Log) View() (*View, error) {
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	var v *View
+	err := l.exclusive(func() error {
+		v = l.state.view(l.dir)
+		return nil
+	})
+	return v, err
+}
+
+// Publish writes the checkpoint of all entries and the partial tiles that go
+// with it, so that the directory is a whole tiled log for others to read, and
+// returns it. It happens by itself with each full bundle and at Close; a
+// service does it as often as it wants others to see, and before it asks
+// witnesses.
+func (l *Log) Publish() (Checkpoint, error) {
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	var cp Checkpoint
+	err := l.exclusive(func() error {
+		if err := l.publish(); err != nil {
+			return fmt.Errorf("publish the ledger: %w", err)
+		}
+		cp = l.state.published
+		return nil
+	})
+	return cp, err
+}
+
+// Close publishes and closes the log.
+func (l *Log) Close() error {
+	l.mu.Lock()
+	was := l.closed
+	l.closed = true
+	l.mu.Unlock()
+	if was {
+		return nil
+	}
+	_, err := l.Publish()
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	return errors.Join(err, l.release())
+}
+
+func (l *Log) release() error {
+	l.forget()
+	if l.lock == nil {
+		return nil
+	}
+	err := l.lock.Close()
+	l.lock = nil
+	return err
+}
+
+func inodeOf(st fs.FileInfo) uint64 {
+	if s, ok := st.Sys().(*syscall.Stat_t); ok {
+		return s.Ino
+	}
+	return 0
+}
