@@ -62,6 +62,8 @@ type Policy struct {
 	// Digest is the SHA-256 of the signed bytes, in hex; "builtin" for the
 	// built-in policy.
 	Digest string `json:"digest,omitempty" yaml:"-"`
+	// Message is those signed bytes: the file, or the manifest of the folder.
+	Message []byte `json:"-" yaml:"-"`
 }
 
 // Metadata names a version. A host refuses a version that is not greater than
@@ -364,7 +366,7 @@ type RiskThen struct {
 // object's fields, with the examples that are its test.
 type OwnCheck struct {
 	ID       string    `json:"id" yaml:"id"`
-	Kind     string    `json:"kind" yaml:"on"` // kind of object: container, image, daemon …
+	Kind     string    `json:"object" yaml:"object"` // kind of object: container, image, daemon …
 	Title    Bilingual `json:"title" yaml:"title"`
 	Why      Bilingual `json:"why" yaml:"why"`
 	Remedy   Bilingual `json:"remedy" yaml:"remedy"`
@@ -396,7 +398,7 @@ type Answer struct {
 	Asset    string   `json:"asset" yaml:"asset"`
 	Verdict  string   `json:"verdict" yaml:"verdict"` // pass, fail, not-applicable
 	By       string   `json:"by" yaml:"by"`           // ID of a person
-	On       Date     `json:"on" yaml:"on"`
+	On       Date     `json:"date" yaml:"date"`
 	ValidFor Duration `json:"valid_for,omitempty" yaml:"valid_for"`
 	Evidence string   `json:"evidence" yaml:"evidence"` // what was seen, and where it is kept
 
