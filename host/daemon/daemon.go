@@ -179,16 +179,16 @@ func (r *reader) process(rootless bool) {
 // file that cannot be read leaves Effective unknown, not at its defaults.
 func (r *reader) config(in *invocation) {
 	f, err := readConfig(r.p, in.configPath())
-	if err != nil {
-		for _, field := range []string{"Config", "Effective", "EffectiveFrom"} {
-			r.unread(field, err)
-		}
-		return
+	_, named := parseFlags(in.args)
+	fields := map[string]any{"File": f.path, "Named": named != ""}
+	r.put("Config", f.path, fields)
+	if err == nil {
+		fields["Digest"], fields["Exists"], fields["Newer"] = f.digest, f.exists, f.newer
+		err = f.broken
 	}
-	r.put("Config", f.path, map[string]any{"File": f.path, "Digest": f.digest, "Exists": f.exists, "Newer": f.newer})
-	if f.broken != nil {
+	if err != nil {
 		for _, field := range []string{"Effective", "EffectiveFrom"} {
-			r.unread(field, f.broken)
+			r.unread(field, err)
 		}
 		return
 	}

@@ -172,7 +172,8 @@ var (
 	DaemonOwnNamespaces = Field[[]string]{Daemon, "OwnNamespaces"}
 	// Its configuration file: File is the path ("/etc/docker/daemon.json" or
 	// --config-file), Digest its sha256 in hex ("" if there is no file). Beside
-	// them Exists, and Newer: it changed after the engine started.
+	// them Exists; Newer: it changed after the engine started; Named: the path
+	// is from the command line, and dockerd does not start without the file.
 	DaemonConfigFile   = Field[string]{Daemon, "Config.File"}
 	DaemonConfigDigest = Field[string]{Daemon, "Config.Digest"}
 	// The unit that starts it: {Name, FragmentPath, DropIns: [], SocketPath}.
