@@ -67,7 +67,7 @@ func mountsOf(s *inventory.Snapshot, o *inventory.Object) (ms []mount, facts []i
 	if !okLive && len(from) > 0 {
 		for _, name := range from {
 			name, _, _ = strings.Cut(name, ":")
-			other := containerNamed(s, name)
+			other := inventory.ContainerNamed(s, name)
 			if other == nil || other.Ref == o.Ref {
 				fromFact.Err = "takes the volumes of a container that was not read"
 				return nil, append(facts, fromFact), false
