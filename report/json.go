@@ -37,6 +37,7 @@ type findingJSON struct {
 	CausedBy    string           `json:"caused_by,omitempty"`
 	Evidence    []inventory.Fact `json:"evidence"`
 	Reason      string           `json:"reason"`
+	Loci        []string         `json:"loci,omitempty"`
 	Fingerprint string           `json:"fingerprint"`
 }
 
@@ -73,7 +74,7 @@ func (a Audit) JSON(w io.Writer, l lang.Lang) error {
 		err = errors.Join(err, e.Encode(findingJSON{
 			Check: f.Check.ID, Title: f.Check.Title.In(l), Ref: f.Ref, Verdict: f.Verdict, Severity: f.Check.Severity,
 			Domains: f.Check.Domains, Controls: f.Check.Controls, CausedBy: causes[f.Check.ID],
-			Evidence: f.Evidence, Reason: f.Reason.In(l), Fingerprint: f.Fingerprint(),
+			Evidence: f.Evidence, Reason: f.Reason.In(l), Loci: f.Loci, Fingerprint: f.Fingerprint(),
 		}))
 	}
 	fmt.Fprint(out, "],\n")

@@ -203,14 +203,14 @@ func judgeMounts(s *inventory.Snapshot, o *inventory.Object, bad func(mount) boo
 		return audit.Untold(facts...)
 	}
 	var wrong []mount
-	var names []string
+	var names, loci []string
 	for _, m := range ms {
 		if bad(m) {
-			wrong, names = append(wrong, m), append(names, m.String())
+			wrong, names, loci = append(wrong, m), append(names, m.String()), append(loci, m.source)
 		}
 	}
 	if wrong == nil {
 		return audit.Good(facts...)
 	}
-	return audit.Bad(facts...).Because(plain(quoted(names))).Wanting(unmount(o, wrong)...)
+	return audit.Bad(facts...).At(loci...).Because(plain(quoted(names))).Wanting(unmount(o, wrong)...)
 }

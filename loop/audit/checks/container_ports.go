@@ -36,7 +36,7 @@ func shut(o *inventory.Object, a audit.Answer, wrong []inventory.Port, question 
 	var names, asked []string
 	byAll := false
 	for _, p := range wrong {
-		names = append(names, p.String())
+		names, a = append(names, p.String()), a.At(p.Locus())
 		if p.Inner != "" && !slices.Contains(asked, p.Inner) {
 			asked = append(asked, p.Inner)
 			byAll = byAll || bindings[p.Inner] == nil
@@ -142,6 +142,7 @@ func evalRandomPort(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
 		En: "On which address and port of the host must it be reached?",
 		Es: "¿En qué dirección y puerto del anfitrión hay que alcanzarlo?",
 	})
+	a.Loci = nil // a port that nobody chose has no name
 	if all {
 		a = a.Wanting(ask(o, inventory.PublishAllPorts.Path, publishAll))
 	}
