@@ -38,6 +38,7 @@ type findingJSON struct {
 	CausedBy    string           `json:"caused_by,omitempty"`
 	Evidence    []inventory.Fact `json:"evidence"`
 	Reason      string           `json:"reason"`
+	Loci        []string         `json:"loci,omitempty"`
 	Fingerprint string           `json:"fingerprint"`
 }
 
@@ -82,7 +83,7 @@ func (a Audit) JSON(w io.Writer, l lang.Lang) error {
 		err = errors.Join(err, e.Encode(findingJSON{
 			Check: f.Check.ID, Title: f.Check.Title.In(l), Ref: f.Ref, Other: f.Other, Verdict: f.Verdict, Severity: f.Check.Severity,
 			Domains: f.Check.Domains, Controls: f.Check.Controls, CausedBy: causes[f.Check.ID],
-			Evidence: f.Evidence, Reason: f.Reason.In(l), Fingerprint: f.Fingerprint(),
+			Evidence: f.Evidence, Reason: f.Reason.In(l), Loci: f.Loci, Fingerprint: f.Fingerprint(),
 		}))
 	}
 	fmt.Fprint(out, "],\n")

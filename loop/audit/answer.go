@@ -58,6 +58,12 @@ func (a Answer) Because(reason lang.Text) Answer {
 	return a
 }
 
+// At returns a with the parts that it is about.
+func (a Answer) At(loci ...string) Answer {
+	a.Loci = append(a.Loci[:len(a.Loci):len(a.Loci)], loci...)
+	return a
+}
+
 // Apply returns what value becomes when w is fulfilled. A value that is not a
 // list counts as an empty one for Add and Remove.
 func (w Want) Apply(value any) any {

@@ -110,6 +110,11 @@ type Answer struct {
 	Evidence []inventory.Fact // never empty
 	Wants    []Want           // of a Fail: what would turn it into a Pass
 	Reason   lang.Text        // why Unknown, NotApplicable or Manual; may be empty for the others
+	// Loci are the parts of the object that are wrong, all of them, where a
+	// Fail is about parts that have names: published ports (0.0.0.0:443/tcp),
+	// paths that are mounted, capabilities. Empty: the object as a whole. An
+	// exception may name one.
+	Loci []string
 }
 
 // An Op is how a Want changes a field.
