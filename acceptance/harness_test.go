@@ -212,3 +212,17 @@ func TestHarness(t *testing.T) {
 		t.Errorf("/etc is of type %#x, not an overlay (%v)", fs.Type, err)
 	}
 }
+
+// A recorded change is one of "casco changes --format json".
+type recorded struct{ ID, State, Why string }
+
+// lastChange is the newest change of e.
+func lastChange(t testing.TB, e *realdocker.Engine) recorded {
+	t.Helper()
+	stdout, stderr, code := casco(t, e, "changes", "--format", "json")
+	var doc struct{ Changes []recorded }
+	if err := json.Unmarshal([]byte(stdout), &doc); err != nil || code != 0 || len(doc.Changes) == 0 {
+		t.Fatalf("casco changes: exit code %d, %v\n%s%s", code, err, stdout, stderr)
+	}
+	return doc.Changes[len(doc.Changes)-1]
+}

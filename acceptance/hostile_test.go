@@ -91,50 +91,6 @@ func mustRead(t *testing.T, path string) string {
 	return string(b)
 }
 
-// TestHostileConfig: a daemon.json that casco may not write is left as it is,
-// by every verb, and the reason names the place.
-func TestHostileConfig(t *testing.T) {
-	e := realdocker.Start(t)
-	for name, tt := range map[string]struct{ content, says string }{
-		"byte order mark": {"\xef\xbb\xbf{\"debug\": false}\n", "1:1: a byte order mark"},
-		"key twice":       {"{\"debug\": false,\n \"debug\": false}\n", `2:2: the key "debug" comes a second time`},
-	} {
-		t.Run(name, func(t *testing.T) {
-			put(t, e.Config, tt.content)
-			out, code := planApply(t, e)
-			wants(t, out, code, 1, tt.says, "nothing was begun")
-			if got := mustRead(t, e.Config); got != tt.content {
-				t.Errorf("daemon.json is now %q", got)
-			}
-			alive(t, e)
-		})
-	}
-	t.Run("malformed", func(t *testing.T) {
-		const bad = "{\n  \"debug\": true,\n}\n"
-		put(t, e.Config, bad)
-		stdout, _, _ := casco(t, e, "audit", "--why", "daemon-icc")
-		wants(t, stdout, 0, 0, e.Config+": 3:1: ")
-		// That its bridge lets containers talk is a fail by itself.
-		if v := verdict(findings(t, e), "daemon-icc", "daemon/"+e.Socket); v != "unknown" && v != "fail" {
-			t.Errorf("daemon-icc: %q, and its daemon.json cannot be read", v)
-		}
-		planApply(t, e)
-		if got := mustRead(t, e.Config); got != bad {
-			t.Errorf("daemon.json is now %q", got)
-		}
-		alive(t, e)
-	})
-	t.Run("line ends are kept", func(t *testing.T) {
-		put(t, e.Config, "{\r\n\t\"debug\": false\r\n}\r\n")
-		out, code := planApply(t, e)
-		wants(t, out, code, 0)
-		if got, want := mustRead(t, e.Config), "{\r\n\t\"debug\": false,\r\n\t\"icc\": false\r\n}\r\n"; got != want {
-			t.Errorf("daemon.json is now %q, want %q", got, want)
-		}
-		alive(t, e)
-	})
-}
-
 func put(t *testing.T, path, content string) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {

@@ -27,6 +27,7 @@ const (
 type Signer interface {
 	note.Signer
 	Verifier() note.Verifier
+	Public() string // the verifier key as text, see ParseVerifier
 }
 
 // A Key is an Ed25519 key of a log or of a witness, never both: their

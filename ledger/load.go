@@ -112,7 +112,7 @@ func load(dir string, keys []note.Verifier) (*state, error) {
 	return s, nil
 }
 
-func badSignature(file string, err error) error {
+func badSignature(file string, err error) *Problem {
 	return problem(BadSignature, -1, -1, file, lang.Text{En: "%s: %s", Es: "%s: %s"}.F(file, err))
 }
 

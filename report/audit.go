@@ -85,21 +85,59 @@ func (p Printer) Summary(a Audit, min audit.Severity, took time.Duration) {
 	}
 	p.below(below, min)
 	p.Numbers(a.Findings)
+	p.others(a)
 	p.gaps(a.Snapshot.Gaps)
+}
+
+// others names the engines of the host that were not asked, what failed by
+// their process and files alone, and how to have them judged.
+func (p Printer) others(a Audit) {
+	list := others(a)
+	if len(list) == 0 {
+		return
+	}
+	p.printf("\n")
+	text := lang.Text{
+		En: "%d other engines on this host were not asked, and are not counted above:",
+		Es: "%d otros motores de este anfitrión no fueron consultados y no se cuentan arriba:",
+	}
+	if len(list) == 1 {
+		text = lang.Text{
+			En: "%d other engine on this host was not asked, and is not counted above:",
+			Es: "%d otro motor de este anfitrión no fue consultado y no se cuenta arriba:",
+		}
+	}
+	p.say(text, len(list))
+	for _, o := range list {
+		p.wrap(2, Clean(o.Ref.Name)+": "+p.failures(o.Failed))
+		if o.Address != "" {
+			p.printf("    casco -H %s audit\n", word(Clean(o.Address)))
+		} else {
+			p.wrap(4, lang.Text{En: "cannot be asked from here", Es: "no se lo puede consultar desde aquí"}.In(p.Lang))
+		}
+	}
+}
+
+// failures counts what failed by severity, worst first.
+func (p Printer) failures(n map[audit.Severity]int) string {
+	var words []string
+	for _, s := range []audit.Severity{audit.Critical, audit.High, audit.Medium, audit.Low} {
+		if n[s] > 0 {
+			words = append(words, fmt.Sprintf("%d %s", n[s], severityWords[s].In(p.Lang)))
+		}
+	}
+	if len(words) == 0 {
+		return lang.Text{En: "nothing found by its process and files", Es: "nada hallado por su proceso y sus archivos"}.In(p.Lang)
+	}
+	return strings.Join(words, ", ") + lang.Text{En: " by its process and files", Es: " por su proceso y sus archivos"}.In(p.Lang)
 }
 
 func (p Printer) head(s *inventory.Snapshot, took time.Duration) {
 	p.printf("%s", p.bold("casco audit "+Clean(s.Host)))
-	others := 0
 	for _, d := range s.Of(inventory.Daemon) {
 		if version, _, ok := inventory.DaemonVersion.Of(d); ok {
 			p.printf(" · Docker %s %s", Clean(version), Clean(d.Ref.Name))
-		} else {
-			others++
 		}
-	}
-	if others > 0 {
-		p.printf("%s", lang.Text{En: " (+%d other engines)", Es: " (+%d otros motores)"}.F(others).In(p.Lang))
 	}
 	p.say(lang.Text{En: " · %d containers, %d images · %s", Es: " · %d contenedores, %d imágenes · %s"},
 		len(s.Of(inventory.Container)), len(s.Of(inventory.Image)), s.Taken.Format("2006-01-02 15:04:05Z"))

@@ -30,6 +30,7 @@ type findingJSON struct {
 	Check       string           `json:"check"`
 	Title       string           `json:"title"`
 	Ref         inventory.Ref    `json:"ref"`
+	Other       inventory.Ref    `json:"other_engine,omitzero"` // it is about this engine, not the one in use: not counted
 	Verdict     audit.Verdict    `json:"verdict"`
 	Severity    audit.Severity   `json:"severity"`
 	Domains     []audit.Domain   `json:"domains"`
@@ -37,7 +38,16 @@ type findingJSON struct {
 	CausedBy    string           `json:"caused_by,omitempty"`
 	Evidence    []inventory.Fact `json:"evidence"`
 	Reason      string           `json:"reason"`
+	Loci        []string         `json:"loci,omitempty"`
 	Fingerprint string           `json:"fingerprint"`
+}
+
+// An otherJSON is an engine of the host that was not asked. What failed by its
+// process and files alone is counted by severity.
+type otherJSON struct {
+	Ref     inventory.Ref          `json:"ref"`
+	Address string                 `json:"address,omitempty"` // what -H takes to ask it; none if it cannot be reached
+	Failed  map[audit.Severity]int `json:"failed"`
 }
 
 type conformanceJSON struct {
@@ -71,13 +81,14 @@ func (a Audit) JSON(w io.Writer, l lang.Lang) error {
 			err = errors.Join(err, comma(out))
 		}
 		err = errors.Join(err, e.Encode(findingJSON{
-			Check: f.Check.ID, Title: f.Check.Title.In(l), Ref: f.Ref, Verdict: f.Verdict, Severity: f.Check.Severity,
+			Check: f.Check.ID, Title: f.Check.Title.In(l), Ref: f.Ref, Other: f.Other, Verdict: f.Verdict, Severity: f.Check.Severity,
 			Domains: f.Check.Domains, Controls: f.Check.Controls, CausedBy: causes[f.Check.ID],
-			Evidence: f.Evidence, Reason: f.Reason.In(l), Fingerprint: f.Fingerprint(),
+			Evidence: f.Evidence, Reason: f.Reason.In(l), Loci: f.Loci, Fingerprint: f.Fingerprint(),
 		}))
 	}
 	fmt.Fprint(out, "],\n")
-	err = errors.Join(err, put("gaps", append([]inventory.Gap{}, a.Snapshot.Gaps...)), comma(out), put("conformance", conformance(a.Findings)))
+	err = errors.Join(err, put("gaps", append([]inventory.Gap{}, a.Snapshot.Gaps...)), comma(out),
+		put("other_engines", others(a)), comma(out), put("conformance", conformance(a.Findings)))
 	fmt.Fprintln(out, "}")
 	return errors.Join(err, out.Flush())
 }
@@ -91,6 +102,25 @@ func conformance(fs []audit.Finding) conformanceJSON {
 	c := audit.Conform(fs)
 	round := func(f float64) float64 { return math.Round(f*1e4) / 1e4 }
 	return conformanceJSON{round(c.Low()), round(c.High()), round(c.Coverage()), c.Pass, c.Fail, c.Unknown, c.Manual, c.NotApplicable}
+}
+
+// others lists the engines of the host that were not asked, in order.
+func others(a Audit) []otherJSON {
+	out := []otherJSON{}
+	for _, d := range a.Snapshot.Of(inventory.Daemon) {
+		address, _, ok := inventory.DaemonOther.Of(d)
+		if !ok {
+			continue
+		}
+		o := otherJSON{d.Ref, address, map[audit.Severity]int{}}
+		for _, f := range a.Findings {
+			if f.Other == d.Ref && f.Verdict == audit.Fail {
+				o.Failed[f.Check.Severity]++
+			}
+		}
+		out = append(out, o)
+	}
+	return out
 }
 
 // Causes returns, for each check whose failures have a common cause on this

@@ -157,6 +157,14 @@ func (p Printer) pasted(ls []plan.Left, check string, asked plan.Ask) (open []in
 // quoted is s as one word of a POSIX shell, whatever it holds.
 func quoted(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
+// word is s as one word of a POSIX shell, quoted only where that is needed.
+func word(s string) string {
+	if s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./-") == "" {
+		return s
+	}
+	return quoted(s)
+}
+
 func (p Printer) leftByCheck(ls []plan.Left) {
 	done := map[string]bool{}
 	for _, l := range ls {

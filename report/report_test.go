@@ -48,6 +48,9 @@ func sample() Audit {
 	web := inventory.Ref{Kind: inventory.Container, Name: "web"}
 	s := &inventory.Snapshot{Host: "host-1", Taken: at, Gaps: []inventory.Gap{{Ref: web, Source: "/proc/7", Reason: "permission denied"}}}
 	s.Add(&inventory.Object{Ref: engine, Fields: map[string]any{"Version": map[string]any{"Version": "20.10.24"}}})
+	other := inventory.Ref{Kind: inventory.Daemon, Name: "/run/b.sock"}
+	s.Add(&inventory.Object{Ref: other, Fields: map[string]any{"Other": "unix:///run/b.sock"}})
+	s.Add(&inventory.Object{Ref: inventory.Ref{Kind: inventory.Daemon, Name: "evil\x1b[31m:/run/docker.sock"}, Fields: map[string]any{"Other": ""}})
 	s.Add(&inventory.Object{Ref: web, Fields: map[string]any{}})
 	s.Add(&inventory.Object{Ref: evil, Fields: map[string]any{}})
 	s.Sort()
@@ -72,6 +75,7 @@ func sample() Audit {
 		{Check: check("asked", audit.Low, ""), Ref: web, Answer: audit.Question(text("Is it?"), fact(web, "Config.Image", "app:1", ""))},
 		{Check: check("aside", audit.Low, ""), Ref: web, Answer: audit.Beside(text("no swarm"), fact(web, "x", "y", ""))},
 		{Check: dflt, Ref: engine, Answer: audit.Bad(fact(engine, "Effective.no-new-privileges", false, ""))},
+		{Check: dflt, Ref: other, Other: other, Answer: audit.Bad(fact(other, "Effective.no-new-privileges", false, ""))},
 	}}
 }
 

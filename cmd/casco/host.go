@@ -126,7 +126,7 @@ func (a *app) sources(h *host) []inventory.Source {
 		ss = append(ss, unreachable{fmt.Errorf("parked containers: %w", err)})
 	}
 	return append(ss,
-		daemon.New(),
+		daemon.New(h.engine.Socket()),
 		proc.NewContainers(proc.Options{Banners: true}),
 		proc.NewListeners(),
 		file.New(file.DockerPaths),

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"casco/host/compose"
+	"casco/host/daemonjson"
 	"casco/internal/atomicfile"
 	"casco/lang"
 	"casco/loop/change"
@@ -39,7 +40,9 @@ func planCmd(a *app) *cobra.Command {
 			for _, k := range kinds {
 				opt.Kinds = append(opt.Kinds, inventory.Kind(k))
 			}
-			l, err := a.look(cmd.Context(), func(h *host) inventory.Source { return compose.NewSource(h.engine) })
+			l, err := a.look(cmd.Context(),
+				func(h *host) inventory.Source { return compose.NewSource(h.engine) },
+				func(*host) inventory.Source { return daemonjson.NewSource() })
 			if err != nil {
 				return err
 			}

@@ -25,14 +25,16 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"casco/loop/inventory"
 )
 
-// A Path is a path to be watched, and the CIS 1.1 item it serves: see
-// inventory.WatchRole.
-type Path struct{ Path, Role string }
+// A Path is a path to be watched, the CIS 1.1 item it serves (see
+// inventory.WatchRole), and the name of the daemon that names it, "" if it is
+// the host's: see inventory.WatchEngines.
+type Path struct{ Path, Role, Engine string }
 
 // rulesDir is where augenrules(8) finds its files.
 const rulesDir = "/etc/audit/rules.d"
@@ -57,15 +59,20 @@ func (r *Reader) Name() string { return "audit rules" }
 func (r *Reader) Read(ctx context.Context, s *inventory.Snapshot) error {
 	loaded, enabled, kernelErr := kernelRules()
 	files, fileErr := ReadDir(filepath.Join(r.root, rulesDir))
-	seen := map[string]bool{}
-	for _, p := range r.paths(s) {
+	paths := r.paths(s)
+	engines := map[string][]string{}
+	for _, p := range paths {
+		engines[p.Path] = append(engines[p.Path], p.Engine)
+	}
+	for _, p := range paths {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if seen[p.Path] {
+		es := engines[p.Path]
+		if es == nil { // was there before
 			continue
 		}
-		seen[p.Path] = true
+		delete(engines, p.Path)
 		o := &inventory.Object{
 			Ref:     inventory.Ref{Kind: inventory.Watch, Name: p.Path},
 			Source:  "stat " + p.Path,
@@ -73,6 +80,10 @@ func (r *Reader) Read(ctx context.Context, s *inventory.Snapshot) error {
 			Fields:  map[string]any{"Role": p.Role},
 			Sources: map[string]string{"Loaded": "netlink AUDIT_LIST_RULES", "Enabled": "netlink AUDIT_GET", "Persistent": rulesDir + "/*.rules"},
 			Unread:  map[string]string{},
+		}
+		slices.Sort(es)
+		if es[0] != "" { // nobody's but theirs
+			o.Fields["Engines"] = slices.Compact(es)
 		}
 		exists(o)
 		watched(o, "Loaded", loaded, kernelErr)

@@ -303,13 +303,16 @@ func TestReadSeesWhatTheHandDid(t *testing.T) {
 	path := filepath.Join(dir, "d/sub/g")
 	see := func() *inventory.Object {
 		s := inventory.Take(t.Context(), "h", time.Now(), New(root, func(*inventory.Snapshot) []Path {
-			return []Path{{path, "daemon-json"}, {filepath.Join(dir, "none"), "runc"}}
+			return []Path{{path, "daemon-json", ""}, {filepath.Join(dir, "none"), "runc", "/run/b.sock"}}
 		}))
 		if len(s.Gaps) > 0 {
 			t.Fatal(s.Gaps)
 		}
 		if there, _, ok := inventory.WatchExists.Of(s.Find(inventory.Ref{Kind: inventory.Watch, Name: dir + "/none"})); there || !ok {
 			t.Errorf("what is not there exists: %v, %v", there, ok)
+		}
+		if of, _, _ := inventory.WatchEngines.Of(s.Find(inventory.Ref{Kind: inventory.Watch, Name: dir + "/none"})); !slices.Equal(of, []string{"/run/b.sock"}) {
+			t.Errorf("what only one engine names belongs to %v", of)
 		}
 		return s.Find(inventory.Ref{Kind: inventory.Watch, Name: path})
 	}
@@ -428,6 +431,9 @@ func TestDockerPaths(t *testing.T) {
 	got := map[string]string{}
 	for _, p := range DockerPaths(s) {
 		got[p.Role] = p.Path
+		if named := p.Engine != ""; named == slices.Contains([]string{"etc-docker", "run-containerd", "containerd-config", "default-docker", "sysconfig-docker"}, p.Role) {
+			t.Errorf("%s: named by %q", p.Role, p.Engine)
+		}
 	}
 	for role, want := range map[string]string{
 		"docker-sock": "/run/d.sock", "data-root": "/srv/docker", "dockerd": dir + "/dockerd", "containerd": dir + "/containerd",

@@ -28,6 +28,9 @@ type config struct {
 func readConfig(p process, path string) (config, error) {
 	c := config{path: path}
 	name := p.inside(path)
+	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() {
+		return c, fmt.Errorf("%s: is no regular file", path) // reading a named pipe would wait for its writer
+	}
 	b, err := os.ReadFile(name)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 		return c, nil

@@ -29,11 +29,13 @@ import (
 )
 
 // A Source completes and adds Daemon objects. It runs after the source that
-// reads the engine's API. The zero value is ready for use.
-type Source struct{}
+// reads the engine's API.
+type Source struct{ asked string }
 
-// New returns a Source.
-func New() *Source { return &Source{} }
+// New returns a Source. Asked is the path of the socket of the engine in use,
+// "" if it has none: where that engine did not answer, its process is still
+// found by it, and is not taken for another engine.
+func New(asked string) *Source { return &Source{asked} }
 
 // Name implements inventory.Source.
 func (*Source) Name() string { return "daemon" }
@@ -43,7 +45,7 @@ var measured = []string{"Process", "Config", "Effective", "EffectiveFrom", "List
 
 // Read implements inventory.Source. What of one engine cannot be read stands
 // in its object's Unread; an error means that /proc could not be read at all.
-func (*Source) Read(ctx context.Context, s *inventory.Snapshot) error {
+func (src *Source) Read(ctx context.Context, s *inventory.Snapshot) error {
 	all, err := candidates()
 	if err != nil {
 		return err
@@ -60,7 +62,25 @@ func (*Source) Read(ctx context.Context, s *inventory.Snapshot) error {
 		known[p.pid] = true
 		complete(ctx, s, o, p, all)
 	}
+	src.unanswered(ctx, s, all, known)
 	return others(ctx, s, all, known)
+}
+
+// unanswered adds the engine in use where its API said nothing: what its
+// process shows is there all the same.
+func (src *Source) unanswered(ctx context.Context, s *inventory.Snapshot, all []process, known map[int]bool) {
+	if src.asked == "" || len(known) > 0 || s.Find(inventory.Ref{Kind: inventory.Daemon, Name: src.asked}) != nil {
+		return
+	}
+	p, err := behind(src.asked, all)
+	if err != nil { // no engine is there: the source that asked it says so
+		return
+	}
+	o := newObject(src.asked)
+	noAPI(o, "the engine did not answer over its API")
+	known[p.pid] = true
+	complete(ctx, s, o, p, all)
+	s.Add(o)
 }
 
 // Look reads the engine at a unix socket alone: what Read would say of it,
@@ -159,16 +179,16 @@ func (r *reader) process(rootless bool) {
 // file that cannot be read leaves Effective unknown, not at its defaults.
 func (r *reader) config(in *invocation) {
 	f, err := readConfig(r.p, in.configPath())
-	if err != nil {
-		for _, field := range []string{"Config", "Effective", "EffectiveFrom"} {
-			r.unread(field, err)
-		}
-		return
+	_, named := parseFlags(in.args)
+	fields := map[string]any{"File": f.path, "Named": named != ""}
+	r.put("Config", f.path, fields)
+	if err == nil {
+		fields["Digest"], fields["Exists"], fields["Newer"] = f.digest, f.exists, f.newer
+		err = f.broken
 	}
-	r.put("Config", f.path, map[string]any{"File": f.path, "Digest": f.digest, "Exists": f.exists, "Newer": f.newer})
-	if f.broken != nil {
+	if err != nil {
 		for _, field := range []string{"Effective", "EffectiveFrom"} {
-			r.unread(field, f.broken)
+			r.unread(field, err)
 		}
 		return
 	}

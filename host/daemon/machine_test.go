@@ -67,7 +67,7 @@ func TestBehindNamesAProxy(t *testing.T) {
 	o := newObject(path)
 	s := &inventory.Snapshot{}
 	s.Add(o)
-	if err := New().Read(t.Context(), s); err != nil {
+	if err := New("").Read(t.Context(), s); err != nil {
 		t.Fatal(err)
 	}
 	for _, field := range measured {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -23,8 +24,7 @@ func others(ctx context.Context, s *inventory.Snapshot, all []process, known map
 		switch {
 		case known[p.pid]:
 		case p.isDockerd():
-			o := newObject(nameOf(s, p))
-			noAPI(o)
+			o := another(s, p, true)
 			complete(ctx, s, o, p, all)
 			s.Add(o)
 		case p.named("podman") && slices.Contains(p.args, "system") && slices.Contains(p.args, "service"),
@@ -36,16 +36,28 @@ func others(ctx context.Context, s *inventory.Snapshot, all []process, known map
 }
 
 // noAPI says why what comes over the API is not there.
-func noAPI(o *inventory.Object) {
+func noAPI(o *inventory.Object, why string) {
 	for _, field := range []string{"Info", "Version"} {
-		unread(o, field, errors.New("this engine was found by its process; its API was not asked"))
+		unread(o, field, errors.New(why))
 	}
+}
+
+// another is the object of an engine that was not asked. Docker says that it
+// speaks Docker's API.
+func another(s *inventory.Snapshot, p process, docker bool) *inventory.Object {
+	name, socket := nameOf(s, p)
+	o := newObject(name)
+	noAPI(o, "this engine was found by its process; its API was not asked")
+	o.Fields["Other"] = ""
+	if docker && name == socket && filepath.IsAbs(socket) {
+		o.Fields["Other"] = "unix://" + socket
+	}
+	return o
 }
 
 // foreign is an engine that is not dockerd. It has no daemon.json.
 func foreign(ctx context.Context, s *inventory.Snapshot, p process) *inventory.Object {
-	o := newObject(nameOf(s, p))
-	noAPI(o)
+	o := another(s, p, p.named("podman")) // its service speaks it too
 	for _, field := range []string{"Config", "Effective", "EffectiveFrom"} {
 		unread(o, field, fmt.Errorf("%s reads no daemon.json", p.comm))
 	}
@@ -58,19 +70,19 @@ func foreign(ctx context.Context, s *inventory.Snapshot, p process) *inventory.O
 
 // nameOf names an engine by its first unix socket. One that sees other files
 // than we do may have a socket of the same path as ours, and is told apart by
-// its container, or else by its process.
-func nameOf(s *inventory.Snapshot, p process) string {
-	name := firstSocket(p)
-	if !p.sameNamespace("mnt") && !reachable(p, name) {
+// its container, or else by its process: then the name is not the socket.
+func nameOf(s *inventory.Snapshot, p process) (name, socket string) {
+	socket = firstSocket(p)
+	if !p.sameNamespace("mnt") && !reachable(p, socket) {
 		if c := containerOf(s, p); c != "" {
-			return c + ":" + name
+			return c + ":" + socket, socket
 		}
-		return fmt.Sprintf("%s:%s", p.path("root"), name)
+		return fmt.Sprintf("%s:%s", p.path("root"), socket), socket
 	}
-	if s.Find(inventory.Ref{Kind: inventory.Daemon, Name: name}) != nil { // its file was taken over
-		return fmt.Sprintf("process %d:%s", p.pid, name)
+	if s.Find(inventory.Ref{Kind: inventory.Daemon, Name: socket}) != nil { // its file was taken over
+		return fmt.Sprintf("process %d:%s", p.pid, socket), socket
 	}
-	return name
+	return socket, socket
 }
 
 // firstSocket prefers a socket that the settings name over those that an

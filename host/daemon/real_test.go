@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"casco/internal/realdocker"
@@ -26,7 +27,7 @@ func TestRealEngines(t *testing.T) {
 	s := &inventory.Snapshot{}
 	o := newObject(ours.Socket)
 	s.Add(o)
-	if err := New().Read(t.Context(), s); err != nil {
+	if err := New(ours.Socket).Read(t.Context(), s); err != nil {
 		t.Fatal(err)
 	}
 	if pid, fact, _ := inventory.DaemonPid.Of(o); pid != int64(ours.Pid()) {
@@ -64,6 +65,25 @@ func TestRealEngines(t *testing.T) {
 	}
 	if icc, fact, _ := inventory.DaemonICC.Of(second); !icc {
 		t.Errorf("the other engine: %v", fact)
+	}
+	if address, fact, _ := inventory.DaemonOther.Of(second); address != "unix://"+other.Socket {
+		t.Errorf("where to ask the other engine: %v", fact)
+	}
+	if s.Another(second) != second || s.Another(o) != nil {
+		t.Error("the engine in use and the other one are not told apart")
+	}
+
+	// The other one in use, and its API did not answer.
+	s = &inventory.Snapshot{}
+	if err := New(other.Socket).Read(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	second, o = s.Find(second.Ref), s.Find(o.Ref)
+	if second == nil || o == nil || s.Another(second) != nil || s.Another(o) != o {
+		t.Errorf("an engine in use that does not answer is not told from the other one: %v, %v", second, o)
+	}
+	if _, fact, ok := inventory.DaemonVersion.Of(second); ok || !strings.Contains(fact.Err, "did not answer") {
+		t.Errorf("its version: %v", fact)
 	}
 }
 

@@ -43,7 +43,8 @@ func Edit(src []byte, changes ...Change) ([]byte, error) {
 // parse reads src as dockerd reads it, with more care.
 func parse(src []byte) (*hujson.Value, error) {
 	if bytes.HasPrefix(src, []byte("\xef\xbb\xbf")) {
-		return nil, errors.New("1:1: a byte order mark, which not every dockerd reads over; save the file without it")
+		return nil, hinder("1:1: a byte order mark, which not every dockerd reads over; save the file without it",
+			"1:1: una marca de orden de bytes, que no todo dockerd pasa por alto; guarde el archivo sin ella")
 	}
 	if len(bytes.TrimSpace(src)) == 0 {
 		return &hujson.Value{Value: &hujson.Object{}, AfterExtra: hujson.Extra("\n")}, nil
@@ -53,12 +54,15 @@ func parse(src []byte) (*hujson.Value, error) {
 		return nil, positioned(err)
 	}
 	if _, ok := root.Value.(*hujson.Object); !ok {
-		return nil, fmt.Errorf("%s: is no object: { must come first", at(src, root.StartOffset))
+		return nil, behind(at(src, root.StartOffset)+": ", hinder("is no object: { must come first", "no es un objeto: primero debe venir {"))
 	}
 	for v := range root.All() {
 		if err := standard(src, v); err != nil {
 			return nil, err
 		}
+	}
+	if err := spelled(src, root.Value.(*hujson.Object)); err != nil {
+		return nil, err
 	}
 	root = root.Clone() // hujson aliases src
 	return &root, nil
@@ -73,7 +77,7 @@ func positioned(err error) error {
 	if cause := errors.Unwrap(err); cause != nil {
 		err = cause
 	}
-	return fmt.Errorf("%d:%d: %w", line, column, err)
+	return hinder("%d:%d: is no JSON: %v", "%d:%d: no es JSON: %v", line, column, err)
 }
 
 // at is line:column of an offset, both from 1, the column in bytes.
@@ -86,12 +90,12 @@ func at(src []byte, offset int) string {
 // twice: of them dockerd takes the last, whatever a person saw first.
 func standard(src []byte, v *hujson.Value) error {
 	if !v.BeforeExtra.IsStandard() || !v.AfterExtra.IsStandard() {
-		return fmt.Errorf("%s: a comment near here; daemon.json may have none", at(src, v.StartOffset))
+		return behind(at(src, v.StartOffset)+": ", hinder("a comment near here; daemon.json may have none", "un comentario cerca de aquí; daemon.json no puede tenerlos"))
 	}
 	switch o := v.Value.(type) {
 	case *hujson.Array:
 		if n := len(o.Elements); n > 0 && o.Elements[n-1].AfterExtra != nil {
-			return fmt.Errorf("%s: a comma after the last element", at(src, o.Elements[n-1].EndOffset))
+			return behind(at(src, o.Elements[n-1].EndOffset)+": ", hinder("a comma after the last element", "una coma tras el último elemento"))
 		}
 		return commentAtEnd(src, o.AfterExtra, v.EndOffset)
 	case *hujson.Object:
@@ -99,12 +103,13 @@ func standard(src []byte, v *hujson.Value) error {
 		for _, m := range o.Members {
 			name := m.Name.Value.(hujson.Literal).String()
 			if seen[name] {
-				return fmt.Errorf("%s: the key %q comes a second time; dockerd takes the last, remove one", at(src, m.Name.StartOffset), name)
+				return behind(at(src, m.Name.StartOffset)+": ", hinder("the key %q comes a second time; dockerd takes the last, remove one",
+					"la clave %q aparece por segunda vez; dockerd toma la última, quite una", name))
 			}
 			seen[name] = true
 		}
 		if n := len(o.Members); n > 0 && o.Members[n-1].Value.AfterExtra != nil {
-			return fmt.Errorf("%s: a comma after the last key", at(src, o.Members[n-1].Value.EndOffset))
+			return behind(at(src, o.Members[n-1].Value.EndOffset)+": ", hinder("a comma after the last key", "una coma tras la última clave"))
 		}
 		return commentAtEnd(src, o.AfterExtra, v.EndOffset)
 	}
@@ -113,7 +118,7 @@ func standard(src []byte, v *hujson.Value) error {
 
 func commentAtEnd(src []byte, extra hujson.Extra, end int) error {
 	if !extra.IsStandard() {
-		return fmt.Errorf("%s: a comment before here; daemon.json may have none", at(src, end))
+		return behind(at(src, end)+": ", hinder("a comment before here; daemon.json may have none", "un comentario antes de aquí; daemon.json no puede tenerlos"))
 	}
 	return nil
 }

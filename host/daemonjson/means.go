@@ -129,6 +129,9 @@ func refuseEngine(o *inventory.Object) lang.Text {
 			Es: "el motor es rootless: lo cambia su propio usuario",
 		}
 	}
+	if why := hindranceOf(o); !why.Empty() {
+		return why
+	}
 	if _, fact, ok := inventory.Lookup(o, "EffectiveFrom"); !ok {
 		return lang.Text{
 			En: "its settings could not be read: %s", Es: "no se pudieron leer sus ajustes: %s",

@@ -60,7 +60,7 @@ func (h *Hand) Prepare(ctx context.Context, st plan.Step) (json.RawMessage, erro
 		return nil, err
 	}
 	if u.New, err = Edit(u.File.Data, changes...); err != nil {
-		return nil, fmt.Errorf("%s:%w", u.File.Path, err)
+		return nil, behind(u.File.Path+":", err)
 	}
 	if u.Launch, err = launchOf(ctx, o); err != nil {
 		return nil, err
@@ -80,7 +80,7 @@ func (h *Hand) Prepare(ctx context.Context, st plan.Step) (json.RawMessage, erro
 		}
 	}
 	if err := prove(ctx, o, u); err != nil {
-		return nil, err
+		return nil, placed(err, u.File)
 	}
 	return json.Marshal(u)
 }
@@ -143,31 +143,6 @@ func (u *undo) note(o *inventory.Object, c Change) {
 	}
 }
 
-// fileOf reads the configuration file of engine o and makes sure that it can
-// be written, and that it is for us the file that it is for the engine.
-func fileOf(o *inventory.Object) (atomicfile.Saved, error) {
-	path, fact, ok := inventory.DaemonConfigFile.Of(o)
-	if !ok {
-		return atomicfile.Saved{}, errors.New(fact.Err)
-	}
-	pid, _, _ := inventory.DaemonPid.Of(o)
-	if !filepath.IsAbs(path) {
-		cwd, err := os.Readlink(procPath(int(pid), "cwd"))
-		if err != nil {
-			return atomicfile.Saved{}, err
-		}
-		path = filepath.Join(cwd, path)
-	}
-	if !sameInside(int(pid), path) {
-		return atomicfile.Saved{}, fmt.Errorf("%s is another file for the engine, which lives in another mount namespace; run casco inside it", path)
-	}
-	saved, err := atomicfile.Save(path)
-	if err != nil {
-		return saved, err
-	}
-	return saved, writable(path)
-}
-
 // sameInside compares what is at path for us and for the process. Where there
 // is no file yet, the nearest directory above must be the same.
 func sameInside(pid int, path string) bool {
@@ -203,11 +178,12 @@ func writable(path string) error {
 		flags, err := unix.IoctlGetInt(int(f.Fd()), unix.FS_IOC_GETFLAGS)
 		f.Close()
 		if err == nil && flags&(fsImmutable|fsAppend) != 0 {
-			return fmt.Errorf("%s is immutable or append-only: somebody protected it (lsattr %s); take that off with: chattr -ia %s", p, p, p)
+			return hinder("%s is immutable or append-only: somebody protected it (lsattr %[1]s); take that off with: chattr -ia %[1]s",
+				"%s es inmutable o de solo anexar: alguien lo protegió (lsattr %[1]s); quítelo con: chattr -ia %[1]s", p)
 		}
 	}
 	if err := unix.Access(filepath.Dir(path), unix.W_OK); err != nil && !errors.Is(err, unix.ENOENT) {
-		return fmt.Errorf("%s: its directory cannot be written: %w", path, err)
+		return hinder("%s: its directory cannot be written: %v", "%s: no se puede escribir en su directorio: %v", path, err)
 	}
 	return nil
 }

@@ -33,8 +33,9 @@ import (
 
 // A Path is a file to look at, and why: see inventory.FileRoles.
 type Path struct {
-	Path  string
-	Roles []string
+	Path   string
+	Roles  []string
+	Engine string // name of the daemon that names it, "" if it is the host's: see inventory.FileEngines
 }
 
 // A Reader is the source of the file objects.
@@ -52,22 +53,28 @@ func (r *Reader) Name() string { return "file" }
 
 // Read implements inventory.Source. It fails only if ctx ends.
 func (r *Reader) Read(ctx context.Context, s *inventory.Snapshot) error {
-	roles := map[string][]string{}
+	roles, engines := map[string][]string{}, map[string][]string{}
 	var order []string
 	for _, p := range r.paths(s) {
 		if _, seen := roles[p.Path]; !seen {
 			order = append(order, p.Path)
 		}
 		roles[p.Path] = append(roles[p.Path], p.Roles...)
+		engines[p.Path] = append(engines[p.Path], p.Engine)
 	}
 	names := names{users: map[uint32]string{}, groups: map[uint32]string{}}
 	for _, path := range order {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		rs := roles[path]
+		rs, es := roles[path], engines[path]
 		slices.Sort(rs)
-		s.Add(read(path, slices.Compact(rs), names))
+		slices.Sort(es)
+		o := read(path, slices.Compact(rs), names)
+		if es[0] != "" { // nobody's but theirs
+			o.Fields["Engines"] = slices.Compact(es)
+		}
+		s.Add(o)
 	}
 	return nil
 }

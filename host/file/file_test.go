@@ -32,15 +32,18 @@ func TestRead(t *testing.T) {
 
 	s := inventory.Take(t.Context(), "h", time.Now(), New(func(*inventory.Snapshot) []Path {
 		return []Path{
-			{at("plain"), []string{"tls-key"}},
-			{at("sub"), nil},
-			{at("link"), []string{"b"}},
-			{at("link"), []string{"a", "b"}},
-			{at("dangling"), nil},
-			{at("fifo"), nil},
-			{at("none"), nil},
-			{at("plain/below"), nil},
-			{"relative", nil},
+			{at("plain"), []string{"tls-key"}, ""},
+			{at("plain"), nil, "/run/a.sock"},
+			{at("sub"), nil, "/run/b.sock"},
+			{at("sub"), nil, "/run/a.sock"},
+			{at("sub"), nil, "/run/b.sock"},
+			{at("link"), []string{"b"}, ""},
+			{at("link"), []string{"a", "b"}, ""},
+			{at("dangling"), nil, ""},
+			{at("fifo"), nil, ""},
+			{at("none"), nil, ""},
+			{at("plain/below"), nil, ""},
+			{"relative", nil, ""},
 		}
 	}))
 	if len(s.Gaps) > 0 {
@@ -60,7 +63,7 @@ func TestRead(t *testing.T) {
 	}
 	want := map[string]map[string]any{
 		"plain":       real("file", 0o4755, 54321, "", map[string]any{"Roles": []string{"tls-key"}}),
-		"sub":         real("dir", 0o1777, 0, "root", nil),
+		"sub":         real("dir", 0o1777, 0, "root", map[string]any{"Engines": []string{"/run/a.sock", "/run/b.sock"}}),
 		"link":        real("symlink", 0o4755, 54321, "", map[string]any{"Target": at("plain"), "Roles": []string{"a", "b"}}),
 		"dangling":    {"Exists": false, "Type": "symlink", "Target": "nowhere", "Roles": []string(nil)},
 		"fifo":        real("fifo", 0o600, 0, "root", nil),
@@ -85,7 +88,7 @@ func TestUnreadableIsNotAbsent(t *testing.T) {
 	dir := t.TempDir()
 	loop := filepath.Join(dir, "loop")
 	must(t, os.Symlink("loop", loop))
-	s := inventory.Take(t.Context(), "h", time.Now(), New(func(*inventory.Snapshot) []Path { return []Path{{loop + "/x", nil}} }))
+	s := inventory.Take(t.Context(), "h", time.Now(), New(func(*inventory.Snapshot) []Path { return []Path{{loop + "/x", nil, ""}} }))
 	o := s.Objects[0]
 	if v, fact, ok := inventory.FileExists.Of(o); ok || fact.Err == inventory.Absent {
 		t.Errorf("Exists is %v, %v", v, fact)
@@ -95,56 +98,38 @@ func TestUnreadableIsNotAbsent(t *testing.T) {
 func TestReadEndsWithItsContext(t *testing.T) {
 	over, cancel := context.WithCancel(t.Context())
 	cancel()
-	r := New(func(*inventory.Snapshot) []Path { return []Path{{"/etc/passwd", nil}} })
+	r := New(func(*inventory.Snapshot) []Path { return []Path{{"/etc/passwd", nil, ""}} })
 	if err := r.Read(over, &inventory.Snapshot{}); err == nil {
 		t.Error("no error")
 	}
 }
 
-func TestDockerPathsOfADaemon(t *testing.T) {
-	d := &inventory.Object{Ref: inventory.Ref{Kind: inventory.Daemon, Name: "/run/user/1000/docker.sock"}, Fields: map[string]any{
-		"Unit":   map[string]any{"FragmentPath": "/u/docker.service", "SocketPath": "/u/docker.socket", "DropIns": []any{"/u/d/a.conf"}},
-		"Config": map[string]any{"File": "/c/daemon.json"},
-		"Effective": map[string]any{
-			"tlscacert": "/t/ca.pem", "tlscert": "/t/cert.pem", "tlskey": "/t/key.pem",
-			"hosts": []any{"unix:///run/docker.sock", "fd://", "tcp://0.0.0.0:2376"},
-		},
-		"Containerd": map[string]any{"Socket": "/c/containerd.sock"},
-	}}
-	elsewhere := &inventory.Object{
-		Ref:    inventory.Ref{Kind: inventory.Daemon, Name: "/hidden/docker.sock"},
-		Fields: map[string]any{"OwnNamespaces": []any{"mnt", "net"}},
-	}
+// TestDockerPaths: what an engine names goes by its own, what the host has by
+// the role that the checks know it by, whichever exists.
+func TestDockerPaths(t *testing.T) {
+	dir := t.TempDir()
+	put(t, dir+"/docker.service", 0o644)
 	s := &inventory.Snapshot{}
-	s.Add(d)
-	s.Add(elsewhere)
+	s.Add(&inventory.Object{Ref: inventory.Ref{Kind: inventory.Daemon, Name: "/run/d.sock"}, Fields: map[string]any{
+		"Unit": map[string]any{"FragmentPath": dir + "/docker.service", "DropIns": []any{dir + "/a.conf"}},
+	}})
 	var got []string
 	for _, p := range DockerPaths(s) {
-		if !slices.Contains(p.Roles, "registry-cert") && !slices.Contains(p.Roles, "registry-key") { // of the machine itself
-			got = append(got, strings.Join(p.Roles, ",")+" "+p.Path)
-		}
+		got = append(got, fmt.Sprint(p))
 	}
-	slices.Sort(got)
-	want := []string{
-		"config-dir /etc/docker", "containerd-socket /c/containerd.sock", "daemon-json /c/daemon.json", "default-docker /etc/default/docker",
-		"docker-socket /run/docker.sock", "docker-socket /run/user/1000/docker.sock", "socket-unit /u/docker.socket",
-		"sysconfig-docker /etc/sysconfig/docker", "tls-ca /t/ca.pem", "tls-cert /t/cert.pem", "tls-key /t/key.pem",
-		"unit /u/d/a.conf", "unit /u/docker.service",
-	}
-	if d := cmp.Diff(want, got); d != "" {
-		t.Error(d)
-	}
-}
-
-func TestDockerPathsWithoutADaemon(t *testing.T) {
-	var got []string
-	for _, p := range DockerPaths(&inventory.Snapshot{}) {
-		got = append(got, fmt.Sprint(p.Roles, p.Path))
-	}
-	for _, want := range []string{"[docker-socket]/run/docker.sock", "[daemon-json]/etc/docker/daemon.json", "[containerd-socket]/run/containerd/containerd.sock"} {
+	for _, want := range []string{
+		"{/run/d.sock [docker-socket] /run/d.sock}", "{" + dir + "/docker.service [unit] /run/d.sock}", "{" + dir + "/a.conf [unit] /run/d.sock}",
+		"{/etc/docker [config-dir] }", "{/run/containerd/containerd.sock [containerd-socket] }",
+	} {
 		if !slices.Contains(got, want) {
 			t.Errorf("%s is not among %s", want, got)
 		}
+	}
+	if slices.ContainsFunc(got, func(s string) bool { return strings.Contains(s, "runc") }) {
+		t.Errorf("there is no check for the mode of a program: %s", got)
+	}
+	if p := first([]string{dir + "/none", dir + "/docker.service"}); p != dir+"/docker.service" {
+		t.Errorf("of two paths the one that exists counts, got %s", p)
 	}
 }
 
@@ -155,9 +140,9 @@ func TestCertificates(t *testing.T) {
 		put(t, filepath.Join(dir, "reg:5000", name), 0o644)
 	}
 	want := []Path{
-		{dir + "/reg:5000/ca.crt", []string{"registry-cert"}},
-		{dir + "/reg:5000/client.cert", []string{"registry-cert"}},
-		{dir + "/reg:5000/client.key", []string{"registry-key"}},
+		{dir + "/reg:5000/ca.crt", []string{"registry-cert"}, ""},
+		{dir + "/reg:5000/client.cert", []string{"registry-cert"}, ""},
+		{dir + "/reg:5000/client.key", []string{"registry-key"}, ""},
 	}
 	if d := cmp.Diff(want, certificates(dir)); d != "" {
 		t.Error(d)

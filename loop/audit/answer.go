@@ -58,6 +58,12 @@ func (a Answer) Because(reason lang.Text) Answer {
 	return a
 }
 
+// At returns a with the parts that it is about.
+func (a Answer) At(loci ...string) Answer {
+	a.Loci = append(a.Loci[:len(a.Loci):len(a.Loci)], loci...)
+	return a
+}
+
 // Apply returns what value becomes when w is fulfilled. A value that is not a
 // list counts as an empty one for Add and Remove.
 func (w Want) Apply(value any) any {
@@ -95,9 +101,16 @@ func (w Want) Apply(value any) any {
 func Fulfil(s *inventory.Snapshot, ws []Want) *inventory.Snapshot {
 	out := &inventory.Snapshot{Host: s.Host, Taken: s.Taken, Gaps: s.Gaps}
 	touched := map[inventory.Ref]*inventory.Object{}
+	touch := func(ref inventory.Ref) {
+		if o := s.Find(ref); o != nil && touched[ref] == nil {
+			touched[ref] = o.Clone()
+		}
+	}
+	bridge := inventory.Ref{Kind: inventory.Network, Name: "bridge"}
 	for _, w := range ws {
-		if o := s.Find(w.Ref); o != nil && touched[w.Ref] == nil {
-			touched[w.Ref] = o.Clone()
+		touch(w.Ref)
+		if w.Field == inventory.DaemonICC.Path {
+			touch(bridge)
 		}
 	}
 	for _, w := range ws {
@@ -105,6 +118,9 @@ func Fulfil(s *inventory.Snapshot, ws []Want) *inventory.Snapshot {
 			was, _, _ := inventory.Lookup(o, w.Field)
 			inventory.Put(o.Fields, w.Field, w.Apply(was))
 			forget(o, w.Field)
+		}
+		if o := touched[bridge]; o != nil && w.Field == inventory.DaemonICC.Path {
+			inventory.Put(o.Fields, inventory.NetworkOptions.Path, nil) // the engine makes its bridge anew
 		}
 	}
 	for _, o := range s.Objects {

@@ -110,6 +110,11 @@ type Answer struct {
 	Evidence []inventory.Fact // never empty
 	Wants    []Want           // of a Fail: what would turn it into a Pass
 	Reason   lang.Text        // why Unknown, NotApplicable or Manual; may be empty for the others
+	// Loci are the parts of the object that are wrong, all of them, where a
+	// Fail is about parts that have names: published ports (0.0.0.0:443/tcp),
+	// paths that are mounted, capabilities. Empty: the object as a whole. An
+	// exception may name one.
+	Loci []string
 }
 
 // An Op is how a Want changes a field.
@@ -142,6 +147,11 @@ type Finding struct {
 	Check *Check
 	Ref   inventory.Ref
 	Answer
+	// Other is the engine that Ref belongs to if that is not the one in use:
+	// see Snapshot.Another. Such findings are shown and counted apart: what is
+	// said of a host must not depend on which other engines run just then, and
+	// most of their questions are open because nobody asked them.
+	Other inventory.Ref
 }
 
 // Fingerprint names a finding for ever: 16 hex digits of a SHA-256 over the
@@ -176,18 +186,22 @@ func judge(c *Check, s *inventory.Snapshot, objects []*inventory.Object) []Findi
 	fs := make([]Finding, 0, len(objects))
 	for _, o := range objects {
 		if c.About == nil || c.About(o) {
-			fs = append(fs, Finding{c, o.Ref, c.Eval(s, o)})
+			f := Finding{Check: c, Ref: o.Ref, Answer: c.Eval(s, o)}
+			if d := s.Another(o); d != nil {
+				f.Other = d.Ref
+			}
+			fs = append(fs, f)
 		}
 	}
 	return fs
 }
 
-// Failed returns the findings that failed with at least severity min, worst
-// first; equals keep their order.
+// Failed returns the findings about the engine in use and its host that failed
+// with at least severity min, worst first; equals keep their order.
 func Failed(fs []Finding, min Severity) []Finding {
 	var out []Finding
 	for _, f := range fs {
-		if f.Verdict == Fail && f.Check.Severity >= min {
+		if f.Verdict == Fail && f.Check.Severity >= min && f.Other == (inventory.Ref{}) {
 			out = append(out, f)
 		}
 	}

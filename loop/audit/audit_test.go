@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"slices"
 	"testing"
 
 	"casco/loop/inventory"
@@ -31,5 +32,56 @@ func TestRunOrder(t *testing.T) {
 		if got != want {
 			t.Fatalf("got %s\nwant %s", got, want)
 		}
+	}
+}
+
+// TestOtherEngines: a second engine on the host, and a file that is nobody's
+// but its, are judged and told apart; they move no number of the first.
+func TestOtherEngines(t *testing.T) {
+	object := func(kind inventory.Kind, name string, fields map[string]any) *inventory.Object {
+		return &inventory.Object{Ref: inventory.Ref{Kind: kind, Name: name}, Fields: fields}
+	}
+	alone := []*inventory.Object{
+		object(inventory.Daemon, "/run/docker.sock", map[string]any{}),
+		object(inventory.File, "/etc/docker", map[string]any{}),
+		object(inventory.File, "/both.sock", map[string]any{"Engines": []string{"/run/b.sock", "/run/docker.sock"}}),
+		object(inventory.Watch, "/usr/bin/dockerd", map[string]any{}),
+	}
+	beside := []*inventory.Object{
+		object(inventory.Daemon, "/run/b.sock", map[string]any{"Other": "unix:///run/b.sock"}),
+		object(inventory.File, "/b.json", map[string]any{"Engines": []any{"/run/b.sock"}}), // as a snapshot file has it
+		object(inventory.Watch, "/b/dockerd", map[string]any{"Engines": []string{"/run/b.sock"}}),
+	}
+	bad := func(_ *inventory.Snapshot, o *inventory.Object) Answer { return Bad(inventory.Fact{Ref: o.Ref}) }
+	var checks []*Check
+	for _, kind := range []inventory.Kind{inventory.Daemon, inventory.File, inventory.Watch} {
+		checks = append(checks, &Check{ID: string(kind), Kind: kind, Severity: High, Eval: bad})
+	}
+	run := func(objects []*inventory.Object) []Finding {
+		s := &inventory.Snapshot{}
+		for _, o := range objects {
+			s.Add(o)
+		}
+		s.Sort()
+		return Run(checks, s)
+	}
+	one, two := run(alone), run(slices.Concat(alone, beside))
+	if len(one) != 4 || len(two) != 7 {
+		t.Fatalf("%d and %d findings, want 4 and 7", len(one), len(two))
+	}
+	if a, b := Conform(one), Conform(two); a != b || a.Fail != 4 {
+		t.Errorf("conformance is %+v alone and %+v with another engine", a, b)
+	}
+	if a, b := Failed(one, Low), Failed(two, Low); len(a) != 4 || len(b) != 4 {
+		t.Errorf("%d failures alone, %d with another engine", len(a), len(b))
+	}
+	var apart []string
+	for _, f := range two {
+		if f.Other.Name == "/run/b.sock" {
+			apart = append(apart, f.Ref.String())
+		}
+	}
+	if want := []string{"daemon//run/b.sock", "file//b.json", "watch//b/dockerd"}; !slices.Equal(apart, want) {
+		t.Errorf("told apart: %v, want %v", apart, want)
 	}
 }

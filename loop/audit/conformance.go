@@ -1,5 +1,7 @@
 package audit
 
+import "casco/loop/inventory"
+
 // Conformance is the share of answered questions that passed, as the interval
 // in which the truth lies: what could not be told might be either. It is never
 // one grade, and what a risk decision accepts stays a fail in it.
@@ -7,10 +9,13 @@ type Conformance struct {
 	Pass, Fail, Unknown, NotApplicable, Manual int
 }
 
-// Conform counts findings. NotApplicable ones are no questions; a Manual one
-// without an answer is as open as an Unknown.
+// Conform counts the findings about the engine in use and its host. NotApplicable
+// ones are no questions; a Manual one without an answer is as open as an Unknown.
 func Conform(fs []Finding) (c Conformance) {
 	for _, f := range fs {
+		if f.Other != (inventory.Ref{}) {
+			continue
+		}
 		switch f.Verdict {
 		case Pass:
 			c.Pass++

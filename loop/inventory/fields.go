@@ -155,6 +155,10 @@ var (
 	DaemonRootDir           = Field[string]{Daemon, "Info.DockerRootDir"}
 	DaemonWarnings          = Field[[]string]{Daemon, "Info.Warnings"}
 
+	// Only of an engine that was found on this host beside the one that was
+	// asked: the address at which to ask it ("unix:///run/other.sock"), ""
+	// if there is none that can be reached from here.
+	DaemonOther = Field[string]{Daemon, "Other"}
 	// The process behind the socket, by the socket's peer credentials.
 	DaemonPid      = Field[int64]{Daemon, "Process.Pid"}
 	DaemonUID      = Field[int64]{Daemon, "Process.Uid"}
@@ -168,7 +172,8 @@ var (
 	DaemonOwnNamespaces = Field[[]string]{Daemon, "OwnNamespaces"}
 	// Its configuration file: File is the path ("/etc/docker/daemon.json" or
 	// --config-file), Digest its sha256 in hex ("" if there is no file). Beside
-	// them Exists, and Newer: it changed after the engine started.
+	// them Exists; Newer: it changed after the engine started; Named: the path
+	// is from the command line, and dockerd does not start without the file.
 	DaemonConfigFile   = Field[string]{Daemon, "Config.File"}
 	DaemonConfigDigest = Field[string]{Daemon, "Config.Digest"}
 	// The unit that starts it: {Name, FragmentPath, DropIns: [], SocketPath}.
@@ -270,6 +275,8 @@ var (
 	FileType   = Field[string]{File, "Type"}   // "file", "dir", "socket", "symlink"
 	FileTarget = Field[string]{File, "Target"} // of a symlink, resolved; Mode … are the target's
 	FileRoles  = Field[[]string]{File, "Roles"}
+	// Names of the daemons that name it; absent if it is in its usual place.
+	FileEngines = Field[[]string]{File, "Engines"}
 )
 
 // Fields of an audit watch. Role is the CIS 1.1 item it serves: "dockerd",
@@ -282,7 +289,8 @@ var (
 	WatchLoaded     = Field[string]{Watch, "Loaded"}     // permissions the kernel watches it with: "rwxa", "wa", "" none
 	WatchPersistent = Field[string]{Watch, "Persistent"} // the same, by the files of /etc/audit/rules.d
 	WatchRole       = Field[string]{Watch, "Role"}
-	WatchEnabled    = Field[int64]{Watch, "Enabled"} // the kernel's audit: 0 off, 1 on, 2 locked until reboot
+	WatchEnabled    = Field[int64]{Watch, "Enabled"}    // the kernel's audit: 0 off, 1 on, 2 locked until reboot
+	WatchEngines    = Field[[]string]{Watch, "Engines"} // as FileEngines
 )
 
 // Fields of accounts, listeners, registries, credentials, packages, units and

@@ -12,7 +12,7 @@ import (
 // Options narrow a plan and answer its questions. The zero value plans for
 // everything and answers nothing.
 type Options struct {
-	Refs      []inventory.Ref  // only findings about these objects
+	Refs      []inventory.Ref  // only findings about these objects; none is all of the engine in use and its host
 	Kinds     []inventory.Kind // only findings about objects of these kinds
 	Checks    []string         // only findings of these checks
 	MaxCost   Disruption       // with Limited: no step that costs more
@@ -29,6 +29,7 @@ type Key struct {
 
 func (o Options) covers(f audit.Finding) bool {
 	return f.Verdict == audit.Fail &&
+		(f.Other == (inventory.Ref{}) || len(o.Refs) > 0) && // of another engine: not unless it is named
 		(len(o.Refs) == 0 || slices.Contains(o.Refs, f.Ref)) &&
 		(len(o.Kinds) == 0 || slices.Contains(o.Kinds, f.Ref.Kind)) &&
 		(len(o.Checks) == 0 || slices.Contains(o.Checks, f.Check.ID))
@@ -90,6 +91,13 @@ func (d *draft) step() Step {
 // finding adds all that f wants, or nothing and says why.
 func (m *maker) finding(f audit.Finding) *Left {
 	left := &Left{Check: f.Check.ID, Ref: f.Ref, Remedy: f.Check.Remedy}
+	if f.Other != (inventory.Ref{}) {
+		left.Reason = lang.Text{
+			En: "it belongs to another engine than the one that was asked, %s: a plan is for one engine",
+			Es: "pertenece a otro motor que el consultado, %s: un plan es para un solo motor",
+		}.F(f.Other.Name)
+		return left
+	}
 	if len(f.Wants) == 0 {
 		left.Reason = lang.Text{
 			En: "no setting of this host cures it; see the remedy",

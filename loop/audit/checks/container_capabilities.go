@@ -115,7 +115,7 @@ var containerDangerousCapabilities = &audit.Check{
 		if len(held) == 0 {
 			return measured(o, set, audit.Good(set.facts...))
 		}
-		a := audit.Bad(set.facts...).Because(lang.Text{En: "holds %s", Es: "tiene %s"}.F(strings.Join(held, ", "))).Wanting(unprivileged(o)...)
+		a := audit.Bad(set.facts...).Because(lang.Text{En: "holds %s", Es: "tiene %s"}.F(strings.Join(held, ", "))).At(held...).Wanting(unprivileged(o)...)
 		if add, _, _ := inventory.CapAdd.Of(o); len(add) > 0 {
 			a = a.Wanting(ask(o, inventory.CapAdd.Path, whichCaps))
 		}

@@ -244,7 +244,7 @@ func evalUlimits(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
 		return declared(o, audit.Bad(asked).Wanting(want))
 	}
 	// Nothing of its own: a new container takes the engine's default.
-	def, engine, ok := inventory.DaemonUlimits.Of(engineOf(s))
+	def, engine, ok := inventory.DaemonUlimits.Of(inventory.EngineOf(s))
 	if !ok {
 		return audit.Untold(engine, asked)
 	}
@@ -276,7 +276,7 @@ var containerCgroupParent = &audit.Check{
 		if !ok {
 			return audit.Untold(fact)
 		}
-		def, engine, _ := inventory.DaemonCgroupParent.Of(engineOf(s))
+		def, engine, _ := inventory.DaemonCgroupParent.Of(inventory.EngineOf(s))
 		if parent == "" || parent == def {
 			return audit.Good(append([]inventory.Fact{fact}, known(engine)...)...)
 		}

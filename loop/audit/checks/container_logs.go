@@ -45,11 +45,11 @@ func evalContainerLog(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
 	}
 	evidence := known(fact, optFact)
 	if driver == "" { // a request without a driver takes the engine's, and its options
-		def, engine, told := inventory.DaemonLogDriver.Of(engineOf(s))
+		def, engine, told := inventory.DaemonLogDriver.Of(inventory.EngineOf(s))
 		if !told {
 			return audit.Untold(engine, fact)
 		}
-		inherited, engineOpts, told := inventory.DaemonLogOpts.Of(engineOf(s))
+		inherited, engineOpts, told := inventory.DaemonLogOpts.Of(inventory.EngineOf(s))
 		driver, evidence = def, append(evidence, known(engine, engineOpts)...)
 		if told && len(opts) == 0 {
 			opts, okOpts = inherited, true

@@ -62,10 +62,10 @@ func evalAppArmor(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
 
 // activeAppArmor asks the kernel, or else the engine that runs on it.
 func activeAppArmor(s *inventory.Snapshot) (active bool, fact inventory.Fact, ok bool) {
-	if active, fact, ok = inventory.KernelAppArmor.Of(only(s, inventory.Kernel)); ok {
+	if active, fact, ok = inventory.KernelAppArmor.Of(inventory.Only(s, inventory.Kernel)); ok {
 		return active, fact, true
 	}
-	opts, engine, ok := inventory.DaemonSecurityOptions.Of(engineOf(s))
+	opts, engine, ok := inventory.DaemonSecurityOptions.Of(inventory.EngineOf(s))
 	if !ok {
 		return false, fact, false
 	}
@@ -140,7 +140,7 @@ var containerSELinux = &audit.Check{
 }
 
 func evalSELinux(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
-	mode, kernel, okKernel := inventory.KernelSELinux.Of(only(s, inventory.Kernel))
+	mode, kernel, okKernel := inventory.KernelSELinux.Of(inventory.Only(s, inventory.Kernel))
 	if okKernel && mode == "" {
 		return audit.Beside(lang.Text{En: "SELinux is not active in this kernel", Es: "SELinux no está activo en este núcleo"}, kernel)
 	}
@@ -168,7 +168,7 @@ func evalSELinux(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
 	case disabled, priv:
 		return declared(o, audit.Bad(evidence...).Wanting(wants...))
 	}
-	enabled, engine, ok := inventory.DaemonSELinux.Of(engineOf(s))
+	enabled, engine, ok := inventory.DaemonSELinux.Of(inventory.EngineOf(s))
 	evidence = append(evidence, known(engine)...)
 	switch {
 	case !ok:

@@ -67,7 +67,7 @@ func mountsOf(s *inventory.Snapshot, o *inventory.Object) (ms []mount, facts []i
 	if !okLive && len(from) > 0 {
 		for _, name := range from {
 			name, _, _ = strings.Cut(name, ":")
-			other := containerNamed(s, name)
+			other := inventory.ContainerNamed(s, name)
 			if other == nil || other.Ref == o.Ref {
 				fromFact.Err = "takes the volumes of a container that was not read"
 				return nil, append(facts, fromFact), false
@@ -203,14 +203,14 @@ func judgeMounts(s *inventory.Snapshot, o *inventory.Object, bad func(mount) boo
 		return audit.Untold(facts...)
 	}
 	var wrong []mount
-	var names []string
+	var names, loci []string
 	for _, m := range ms {
 		if bad(m) {
-			wrong, names = append(wrong, m), append(names, m.String())
+			wrong, names, loci = append(wrong, m), append(names, m.String()), append(loci, m.source)
 		}
 	}
 	if wrong == nil {
 		return audit.Good(facts...)
 	}
-	return audit.Bad(facts...).Because(plain(quoted(names))).Wanting(unmount(o, wrong)...)
+	return audit.Bad(facts...).At(loci...).Because(plain(quoted(names))).Wanting(unmount(o, wrong)...)
 }

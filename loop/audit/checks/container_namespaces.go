@@ -116,7 +116,7 @@ func (ns namespace) declares(s *inventory.Snapshot, o *inventory.Object, seen []
 	if !ok || mode == "host" {
 		return mode == "host", fact, ok
 	}
-	name, other := joined(s, mode)
+	name, other := inventory.Joined(s, mode)
 	switch {
 	case name == "" || slices.Contains(seen, o.Ref):
 		return false, fact, true
@@ -134,7 +134,7 @@ func (ns namespace) declares(s *inventory.Snapshot, o *inventory.Object, seen []
 // wants is empty where the container's own mode is not what shares it.
 func (ns namespace) wants(o *inventory.Object) []audit.Want {
 	mode, _, ok := ns.mode.Of(o)
-	name, _ := joined(nil, mode)
+	name, _ := inventory.Joined(nil, mode)
 	switch {
 	case !ok || mode != "host" && name == "":
 		return nil
@@ -228,7 +228,7 @@ var containerHostCgroup = &audit.Check{
 		case mode != "host":
 			return audit.Good(fact)
 		}
-		version, kernel, ok := inventory.KernelCgroup.Of(only(s, inventory.Kernel))
+		version, kernel, ok := inventory.KernelCgroup.Of(inventory.Only(s, inventory.Kernel))
 		switch {
 		case !ok:
 			return audit.Untold(kernel, fact)

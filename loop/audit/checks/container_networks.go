@@ -10,36 +10,6 @@ import (
 	"casco/loop/inventory"
 )
 
-// networksOf returns the names of the networks that o is or would be attached
-// to, sorted: "host" for the host's own, "container:…" never. A container
-// that shares another's network is where that one is.
-func networksOf(s *inventory.Snapshot, o *inventory.Object) (names []string, fact inventory.Fact, ok bool) {
-	return networksVia(s, o, nil)
-}
-
-func networksVia(s *inventory.Snapshot, o *inventory.Object, seen []inventory.Ref) ([]string, inventory.Fact, bool) {
-	mode, fact, hasMode := inventory.NetworkMode.Of(o)
-	if name, other := joined(s, mode); name != "" {
-		if other == nil || slices.Contains(seen, other.Ref) {
-			fact.Err = "shares the network of a container that was not read"
-			return nil, fact, false
-		}
-		return networksVia(s, other, append(seen, o.Ref))
-	}
-	attached, nets, ok := inventory.Networks.Of(o)
-	switch {
-	case ok && len(attached) > 0:
-		return slices.DeleteFunc(sortedKeys(attached), func(n string) bool { return n == "none" }), nets, true
-	case !hasMode:
-		return nil, fact, false
-	case mode == "none":
-		return nil, fact, true
-	case mode == "" || mode == "default":
-		mode = "bridge"
-	}
-	return []string{mode}, fact, true
-}
-
 var containerDefaultBridge = &audit.Check{
 	ID:    "container-default-bridge",
 	Title: lang.Text{En: "Container is on the default network", Es: "El contenedor está en la red por defecto"},
@@ -56,7 +26,7 @@ var containerDefaultBridge = &audit.Check{
 	Controls: forSegmentation.cis("5.30"),
 	Kind:     inventory.Container,
 	Eval: func(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
-		names, fact, ok := networksOf(s, o)
+		names, fact, ok := inventory.NetworksOf(s, o)
 		if !ok {
 			return audit.Untold(fact)
 		}
@@ -135,7 +105,7 @@ func mayMeet(c *inventory.Object, tier string, networks []string) bool {
 }
 
 func evalMixedTiers(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
-	mine, fact, ok := networksOf(s, o)
+	mine, fact, ok := inventory.NetworksOf(s, o)
 	if !ok {
 		return audit.Untold(fact)
 	}
@@ -158,7 +128,7 @@ func evalMixedTiers(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
 		if c.Ref == o.Ref || !mayMeet(c, tier, mine) {
 			continue
 		}
-		theirs, _, ok := networksOf(s, c)
+		theirs, _, ok := inventory.NetworksOf(s, c)
 		if !ok {
 			continue
 		}

@@ -11,158 +11,13 @@ import (
 	"casco/loop/inventory"
 )
 
-// A port is a door of the host that leads into a container.
-type port struct {
-	inner string // "80/tcp" as the engine writes it; "" for a socket on the host's own network
-	addr  string // the host's address; "" if nobody said
-	host  int64  // the host's port; 0 if the engine picks one
-}
-
-func (p port) String() string {
-	s := strings.Trim(p.addr, "[]")
-	if strings.Contains(s, ":") {
-		s = "[" + s + "]"
-	}
-	s += ":" + strconv.FormatInt(p.host, 10)
-	if p.inner != "" {
-		s += "->" + p.inner
-	}
-	return s
-}
-
-// published returns the doors of o: what it publishes or, on the host's own
-// network, what it listens on. It is built on what is declared; what the
-// engine filled in by itself is taken from NetworkSettings.Ports where o runs.
-// ok is false if it could not be read; the last fact says why.
-func published(s *inventory.Snapshot, o *inventory.Object) (ports []port, facts []inventory.Fact, ok bool) {
-	mode, fact, hasMode := inventory.NetworkMode.Of(o)
-	if name, _ := joined(nil, mode); mode == "none" || name != "" {
-		return nil, []inventory.Fact{fact}, true // the engine ignores what it publishes
-	}
-	if hasMode && mode == "host" {
-		return onHost(s, o, fact)
-	}
-	bindings, bound, ok := inventory.PortBindings.Of(o)
-	if !ok {
-		return nil, []inventory.Fact{bound}, false
-	}
-	all, allFact, ok := inventory.PublishAllPorts.Of(o)
-	if !ok {
-		return nil, []inventory.Fact{allFact}, false
-	}
-	live, liveFact, _ := inventory.LivePorts.Of(o)
-	facts = append(facts, bound, allFact)
-	if len(live) > 0 {
-		facts = append(facts, liveFact)
-	}
-	for _, inner := range sortedKeys(bindings) {
-		for _, b := range asList(bindings[inner]) {
-			ports = append(ports, filledIn(portOf(inner, b), asList(live[inner]), defaultAddr(s, o))...)
-		}
-	}
-	if all {
-		exposed, _, _ := inventory.ExposedPorts.Of(o)
-		for _, inner := range sortedKeys(exposed) {
-			if bindings[inner] == nil {
-				ports = append(ports, filledIn(port{inner: inner}, asList(live[inner]), defaultAddr(s, o))...)
-			}
-		}
-	}
-	return ports, facts, true
-}
-
-// portOf reads {"HostIp": "", "HostPort": "8080"}. Of a range it is the lowest.
-func portOf(inner string, binding any) port {
-	b := asMap(binding)
-	first, _, _ := strings.Cut(asString(b["HostPort"]), "-")
-	n, _ := strconv.ParseInt(first, 10, 64)
-	return port{inner, asString(b["HostIp"]), n}
-}
-
-// filledIn replaces what p leaves to the engine by what the engine did.
-func filledIn(p port, live []any, def string) []port {
-	if p.addr != "" && p.host != 0 {
-		return []port{p}
-	}
-	var out []port
-	for _, l := range live {
-		is := portOf(p.inner, l)
-		if (p.host == 0 || p.host == is.host) && (p.addr == "" || p.addr == is.addr) {
-			out = append(out, is)
-		}
-	}
-	if out == nil {
-		if p.addr == "" {
-			p.addr = def
-		}
-		out = []port{p}
-	}
-	return out
-}
-
-// defaultAddr is where the engine binds a port that names no address: as an
-// option of the bridge network says, or else key "ip" of its configuration.
-func defaultAddr(s *inventory.Snapshot, o *inventory.Object) string {
-	mode, _, _ := inventory.NetworkMode.Of(o)
-	if mode == "" || mode == "default" {
-		mode = "bridge"
-	}
-	opts, _, _ := inventory.NetworkOptions.Of(s.Find(inventory.Ref{Kind: inventory.Network, Name: mode}))
-	if addr := asString(opts["com.docker.network.bridge.host_binding_ipv4"]); addr != "" {
-		return addr
-	}
-	addr, _, _ := inventory.DaemonDefaultIP.Of(engineOf(s))
-	return addr
-}
-
-// onHost returns the sockets of o that listen on the host's own network.
-func onHost(s *inventory.Snapshot, o *inventory.Object, mode inventory.Fact) ([]port, []inventory.Fact, bool) {
-	missing := func(why string) ([]port, []inventory.Fact, bool) {
-		return nil, []inventory.Fact{mode, {Ref: o.Ref, Field: "Listeners", Err: why, Source: o.Source, Read: o.Read}}, false
-	}
-	if on, _, ok := inventory.Running.Of(o); !ok || !on {
-		return missing("on the host's network, and does not run: what it will listen on cannot be told")
-	}
-	if list, heard, ok := inventory.Listeners.Of(o); ok { // its own sockets, told from the host's
-		var ports []port
-		for _, l := range list {
-			n, _ := asInt(asMap(l)["Port"])
-			ports = append(ports, port{addr: asString(asMap(l)["Addr"]), host: n})
-		}
-		return ports, []inventory.Fact{mode, heard}, true
-	}
-	all := s.Of(inventory.Listener)
-	if len(all) == 0 {
-		return missing("on the host's network, and the host's listening sockets were not read")
-	}
-	facts := []inventory.Fact{mode}
-	var ports []port
-	for _, l := range all {
-		owner, fact, _ := inventory.ListenerOwner.Of(l)
-		if owner != o.Ref.Name {
-			continue
-		}
-		addr, _, _ := inventory.ListenerAddr.Of(l)
-		n, _, _ := inventory.ListenerPort.Of(l)
-		ports, facts = append(ports, port{addr: addr, host: n}), append(facts, fact)
-	}
-	return ports, facts, true
-}
-
-// everywhere reports whether the host listens on all its addresses, of IPv4 or
-// of IPv6, however that is written.
-func (p port) everywhere() bool {
-	addr, err := netip.ParseAddr(strings.Trim(p.addr, "[]"))
-	return p.addr == "" || p.addr == "*" || err == nil && addr.IsUnspecified()
-}
-
 // forbid judges each door of o.
-func forbid(s *inventory.Snapshot, o *inventory.Object, bad func(port) bool, question lang.Text) audit.Answer {
-	ports, facts, ok := published(s, o)
+func forbid(s *inventory.Snapshot, o *inventory.Object, bad func(inventory.Port) bool, question lang.Text) audit.Answer {
+	ports, facts, ok := inventory.Published(s, o)
 	if !ok {
 		return audit.Untold(facts...)
 	}
-	var wrong []port
+	var wrong []inventory.Port
 	for _, p := range ports {
 		if bad(p) {
 			wrong = append(wrong, p)
@@ -176,16 +31,16 @@ func forbid(s *inventory.Snapshot, o *inventory.Object, bad func(port) bool, que
 
 // shut names the wrong doors and asks about each port behind them; who owns o
 // may keep each port in a place of its own, so each is a field of its own.
-func shut(o *inventory.Object, a audit.Answer, wrong []port, question lang.Text) audit.Answer {
+func shut(o *inventory.Object, a audit.Answer, wrong []inventory.Port, question lang.Text) audit.Answer {
 	bindings, _, _ := inventory.PortBindings.Of(o)
 	var names, asked []string
 	byAll := false
 	for _, p := range wrong {
-		names = append(names, p.String())
-		if p.inner != "" && !slices.Contains(asked, p.inner) {
-			asked = append(asked, p.inner)
-			byAll = byAll || bindings[p.inner] == nil
-			a = a.Wanting(ask(o, inventory.PortBindings.Path+"."+p.inner, question))
+		names, a = append(names, p.String()), a.At(p.Locus())
+		if p.Inner != "" && !slices.Contains(asked, p.Inner) {
+			asked = append(asked, p.Inner)
+			byAll = byAll || bindings[p.Inner] == nil
+			a = a.Wanting(ask(o, inventory.PortBindings.Path+"."+p.Inner, question))
 		}
 	}
 	if byAll {
@@ -215,7 +70,7 @@ var containerPrivilegedPort = &audit.Check{
 	Controls: forPorts.cis("5.8"),
 	Kind:     inventory.Container,
 	Eval: func(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
-		return forbid(s, o, func(p port) bool { return 0 < p.host && p.host < 1024 }, lang.Text{
+		return forbid(s, o, func(p inventory.Port) bool { return 0 < p.Host && p.Host < 1024 }, lang.Text{
 			En: "On which port from 1024 up should it be published?",
 			Es: "¿En qué puerto desde 1024 debe publicarse?",
 		})
@@ -238,7 +93,7 @@ var containerPublishedEverywhere = &audit.Check{
 	Controls: forPorts.cis("5.14"),
 	Kind:     inventory.Container,
 	Eval: func(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
-		return forbid(s, o, port.everywhere, lang.Text{
+		return forbid(s, o, inventory.Port.Everywhere, lang.Text{
 			En: "On which address of the host must it be reached?",
 			Es: "¿En qué dirección del anfitrión hay que alcanzarlo?",
 		})
@@ -270,12 +125,12 @@ func evalRandomPort(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
 		return audit.Untold(bound, allFact)
 	}
 	_, live, _ := inventory.LivePorts.Of(o)
-	_, span, _ := inventory.HostPortRange.Of(only(s, inventory.Host))
+	_, span, _ := inventory.HostPortRange.Of(inventory.Only(s, inventory.Host))
 	facts := append([]inventory.Fact{bound, allFact}, known(live, span)...)
-	var random []port
+	var random []inventory.Port
 	for _, inner := range sortedKeys(bindings) {
 		for _, b := range asList(bindings[inner]) {
-			if p := portOf(inner, b); p.host == 0 {
+			if p := inventory.PortOf(inner, b); p.Host == 0 {
 				random = append(random, p)
 			}
 		}
@@ -287,6 +142,7 @@ func evalRandomPort(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
 		En: "On which address and port of the host must it be reached?",
 		Es: "¿En qué dirección y puerto del anfitrión hay que alcanzarlo?",
 	})
+	a.Loci = nil // a port that nobody chose has no name
 	if all {
 		a = a.Wanting(ask(o, inventory.PublishAllPorts.Path, publishAll))
 	}
@@ -315,7 +171,7 @@ func evalUnusedPort(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
 	if mode, fact, _ := inventory.NetworkMode.Of(o); mode == "host" {
 		return audit.Beside(lang.Text{En: "on the host's network nothing is published", Es: "en la red del anfitrión nada se publica"}, fact)
 	}
-	ports, facts, ok := published(s, o)
+	ports, facts, ok := inventory.Published(s, o)
 	if !ok {
 		return audit.Untold(facts...)
 	}
@@ -327,10 +183,10 @@ func evalUnusedPort(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
 	if !ok {
 		return audit.Untold(facts...)
 	}
-	var idle []port
+	var idle []inventory.Port
 	for _, p := range ports {
 		// Only TCP has sockets that listen; a UDP service may open its own at any time.
-		if strings.HasSuffix(p.inner, "/tcp") && !open[p.inner] {
+		if strings.HasSuffix(p.Inner, "/tcp") && !open[p.Inner] {
 			idle = append(idle, p)
 		}
 	}

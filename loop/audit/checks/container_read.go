@@ -53,42 +53,6 @@ func known(facts ...inventory.Fact) []inventory.Fact {
 	return slices.DeleteFunc(facts, func(f inventory.Fact) bool { return f.Err != "" })
 }
 
-// engineOf returns the daemon that runs the containers of s: the one that was
-// asked over its API, for others of the host are known by their process alone.
-// Without a reply it is the only one there is. It is nil if that cannot be
-// told: then it is unknown whose defaults apply.
-func engineOf(s *inventory.Snapshot) *inventory.Object {
-	var asked *inventory.Object
-	for _, o := range s.Of(inventory.Daemon) {
-		if _, _, ok := inventory.DaemonInfo.Of(o); ok {
-			if asked != nil {
-				return nil
-			}
-			asked = o
-		}
-	}
-	if asked != nil {
-		return asked
-	}
-	return only(s, inventory.Daemon)
-}
-
-func only(s *inventory.Snapshot, k inventory.Kind) *inventory.Object {
-	if s == nil {
-		return nil
-	}
-	var found *inventory.Object
-	for _, o := range s.Objects {
-		if o.Ref.Kind == k {
-			if found != nil {
-				return nil
-			}
-			found = o
-		}
-	}
-	return found
-}
-
 // remapped tells whether root inside a container is an ordinary user of the
 // host: the engine runs rootless or with userns-remap (GET /info
 // SecurityOptions, "name=userns", "name=rootless").
@@ -96,7 +60,7 @@ func remapped(s *inventory.Snapshot, o *inventory.Object) (yes bool, fact invent
 	if root, fact, ok := inventory.EffectiveRootUID.Of(o); ok {
 		return root != 0, fact, true
 	}
-	opts, fact, ok := inventory.DaemonSecurityOptions.Of(engineOf(s))
+	opts, fact, ok := inventory.DaemonSecurityOptions.Of(inventory.EngineOf(s))
 	if !ok {
 		return false, fact, false
 	}
@@ -154,30 +118,6 @@ var losesPrivileges = lang.Text{
 // ask wants a value of field that only a person can give.
 func ask(o *inventory.Object, field string, question lang.Text) audit.Want {
 	return audit.Want{Ref: o.Ref, Field: field, Ask: question}
-}
-
-// joined returns the container whose namespace o shares by a mode of
-// "container:NAME". The name is "" if the mode is another; the object is nil
-// if no such container was read.
-func joined(s *inventory.Snapshot, mode string) (name string, other *inventory.Object) {
-	name, ok := strings.CutPrefix(mode, "container:")
-	if !ok {
-		return "", nil
-	}
-	return name, containerNamed(s, name)
-}
-
-// containerNamed finds a container by name, ID or the beginning of its ID.
-func containerNamed(s *inventory.Snapshot, name string) *inventory.Object {
-	if c := s.Find(inventory.Ref{Kind: inventory.Container, Name: strings.TrimPrefix(name, "/")}); c != nil {
-		return c
-	}
-	for _, c := range s.Of(inventory.Container) {
-		if id, _, _ := inventory.ContainerID.Of(c); len(name) >= 12 && strings.HasPrefix(id, name) {
-			return c
-		}
-	}
-	return nil
 }
 
 // Helpers to read decoded JSON that has no type of its own.

@@ -33,7 +33,7 @@ func TestEngineOf(t *testing.T) {
 			s.Add(o)
 		}
 		got := ""
-		if o := engineOf(s); o != nil {
+		if o := inventory.EngineOf(s); o != nil {
 			got = o.Ref.Name
 		}
 		if got != c.want {

@@ -50,7 +50,7 @@ var containerSensitiveMount = &audit.Check{
 	Kind:     inventory.Container,
 	Eval: func(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
 		secret := secretDirs
-		if root, _, ok := inventory.DaemonRootDir.Of(engineOf(s)); ok {
+		if root, _, ok := inventory.DaemonRootDir.Of(inventory.EngineOf(s)); ok {
 			secret = append(slices.Clip(secret), path.Clean(root))
 		}
 		return judgeMounts(s, o, func(m mount) bool {

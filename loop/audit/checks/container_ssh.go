@@ -33,11 +33,11 @@ func evalSSH(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
 	list, fact, ok := inventory.Listeners.Of(o)
 	if !ok {
 		if mode, shares, _ := inventory.NetworkMode.Of(o); mode != "" {
-			if name, other := joined(s, mode); name != "" {
+			if name, other := inventory.Joined(s, mode); name != "" {
 				return sshOfOther(other, fact, shares)
 			}
 		}
-		if ports, facts, told := published(s, o); told && len(ports) == 0 && onHostNetwork(o) {
+		if ports, facts, told := inventory.Published(s, o); told && len(ports) == 0 && onHostNetwork(o) {
 			return audit.Good(facts...)
 		}
 		if on, running, _ := inventory.Running.Of(o); running.Err == "" && !on {
@@ -52,7 +52,7 @@ func evalSSH(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
 	for _, l := range list {
 		m := asMap(l)
 		n, _ := asInt(m["Port"])
-		at := port{addr: asString(m["Addr"]), host: n}.String()
+		at := inventory.Port{Addr: asString(m["Addr"]), Host: n}.String()
 		banner, asked := m["Banner"].(string)
 		switch {
 		case strings.HasPrefix(banner, "SSH-"):

@@ -65,7 +65,7 @@ func evalSeccomp(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
 
 // byDefaultSeccomp judges a container that takes the engine's default profile.
 func byDefaultSeccomp(s *inventory.Snapshot, evidence []inventory.Fact) audit.Answer {
-	profile, fact, ok := inventory.DaemonSeccompProfile.Of(engineOf(s))
+	profile, fact, ok := inventory.DaemonSeccompProfile.Of(inventory.EngineOf(s))
 	if ok && isUnconfined(profile) {
 		return audit.Bad(append(evidence, fact)...).Because(lang.Text{
 			En: "the engine's default profile is unconfined",
@@ -109,7 +109,7 @@ func evalNoNewPrivileges(s *inventory.Snapshot, o *inventory.Object) audit.Answe
 	asked, said := noNewPrivileges(nnp)
 	evidence := known(opts)
 	if !said {
-		def, fact, okDef := inventory.DaemonNoNewPrivileges.Of(engineOf(s))
+		def, fact, okDef := inventory.DaemonNoNewPrivileges.Of(inventory.EngineOf(s))
 		asked, evidence = def, append(evidence, known(fact)...)
 		// A container keeps what was the default when it was made, and inspect
 		// does not show it: an existing one is not known to have it now.

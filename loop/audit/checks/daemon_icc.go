@@ -44,7 +44,7 @@ func evalICC(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
 	switch {
 	case !ok && !seen:
 		return audit.Untold(evidence...)
-	case ok && set:
+	case ok && set, !ok && live != "false": // unread, as it is after somebody broke the file: still to be set there
 		return audit.Bad(evidence...).Wanting(audit.Want{
 			Ref: o.Ref, Field: inventory.DaemonICC.Path, Value: false,
 			Breaks: lang.Text{
@@ -52,8 +52,6 @@ func evalICC(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
 				Es: "Los contenedores del puente por defecto que se hablan por dirección dejan de hacerlo; las redes creadas por usuarios no se tocan.",
 			},
 		})
-	case !ok && live != "false":
-		return audit.Bad(evidence...)
 	case seen && live != "false":
 		return audit.Bad(evidence...).Because(lang.Text{
 			En: "the key is set, but the bridge is still open: restart the engine once while no container runs",

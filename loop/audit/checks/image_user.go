@@ -34,7 +34,7 @@ func evalImageUser(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
 	case !isRoot(user):
 		return audit.Good(fact)
 	}
-	opts, engine, told := inventory.DaemonSecurityOptions.Of(engineOf(s))
+	opts, engine, told := inventory.DaemonSecurityOptions.Of(inventory.EngineOf(s))
 	if told && (slices.Contains(opts, "name=rootless") || slices.Contains(opts, "name=userns")) {
 		return audit.Good(fact, engine).Because(lang.Text{
 			En: "root inside is an ordinary user of the host",

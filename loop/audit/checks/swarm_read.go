@@ -62,5 +62,5 @@ func swarmOf(s *inventory.Snapshot, o *inventory.Object) *inventory.Object {
 			return swarm
 		}
 	}
-	return only(s, inventory.Swarm)
+	return inventory.Only(s, inventory.Swarm)
 }
