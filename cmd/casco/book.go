@@ -180,7 +180,7 @@ type turn struct {
 // each finding that has another answer than before.
 func (a *app) noteLook(ctx context.Context, t turn, l *look) error {
 	run := store.Run{
-		ID: t.begun.UTC().Format("20060102T150405.000Z") + "-" + t.of, Of: t.of, Begun: t.begun.UTC(), Ended: time.Now().UTC(),
+		ID: runID(t.begun, t.of), Of: t.of, Begun: t.begun.UTC(), Ended: time.Now().UTC(),
 		Outcome: "ok", Why: t.why, Program: version, Host: l.snapshot.Host, Engine: l.engine,
 	}
 	p, err := a.policy()

@@ -1,0 +1,354 @@
+package main
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"casco/internal/atomicfile"
+	"casco/lang"
+	"casco/ledger"
+	"casco/loop/apply"
+	"casco/loop/inventory"
+	"casco/store"
+)
+
+func runCmd(a *app) *cobra.Command {
+	var every time.Duration
+	var forever bool
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Turn the loop once, or for ever: audit, drift, expiry, all written into the ledger",
+		Long: "Turn the loop once: bring to an end what a dead run left, take back what nobody confirmed, read and judge the host,\n" +
+			"compare it with the last reading, judge exceptions, publish the ledger's checkpoint, purge evidence whose time is\n" +
+			"over. All of it is written into the ledger. What should have run and did not is written down too, with its reason.\n\n" +
+			"With --forever it goes on, at the interval of the policy (operations.every) or of --every. With systemd, a timer\n" +
+			"calls it instead: see casco run units.\n\n" +
+			"Exit codes: 0 it ran, 1 trouble. What it found is in the ledger: casco audit, casco risk list.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			p, err := a.policy()
+			if err != nil {
+				return err
+			}
+			if every == 0 {
+				every = time.Duration(p.Operations.Every)
+			}
+			if !forever {
+				return a.turnOnce(cmd.Context(), every)
+			}
+			return a.turnForever(cmd.Context(), every)
+		},
+	}
+	cmd.Flags().DurationVar(&every, "every", 0, "interval between two runs (default: the policy's)")
+	cmd.Flags().BoolVar(&forever, "forever", false, "go on until told to end")
+	cmd.AddCommand(unitsCmd(a))
+	return cmd
+}
+
+// turnForever turns the loop at fixed times, so that a slow run does not move
+// those after it. One that fails is written down and does not end the others.
+func (a *app) turnForever(ctx context.Context, every time.Duration) error {
+	if every < time.Second {
+		return usage(fmt.Errorf("--every %s is too often", every))
+	}
+	next := time.Now()
+	for {
+		if err := a.turnOnce(ctx, every); err != nil && ctx.Err() == nil {
+			fmt.Fprintln(a.err, "casco:", clean(err.Error()))
+		}
+		for !next.After(time.Now()) {
+			next = next.Add(every)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(time.Until(next)):
+		}
+	}
+}
+
+// turnOnce is one turn. Every part of it is tried, whatever became of the others.
+func (a *app) turnOnce(ctx context.Context, every time.Duration) error {
+	begun := time.Now().UTC()
+	b, err := a.book(ctx)
+	if err != nil {
+		return err
+	}
+	last, had, err := store.Last[store.Run](ctx, b.store, "")
+	if err != nil {
+		return err
+	}
+	errs := []error{a.noteMissed(ctx, every, begun), a.recover(ctx), a.noteUnratified(ctx, begun)}
+	l, err := a.look(ctx)
+	if err != nil {
+		return errors.Join(append(errs, err)...)
+	}
+	if had && l.trouble == nil {
+		errs = append(errs, a.noteDrift(ctx, last.Event, l, begun))
+	}
+	errs = append(errs, l.trouble, a.noteLook(ctx, turn{of: "audit", begun: begun}, l), a.publish(b), a.purge(ctx, b, begun))
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	return a.beat(begun, every)
+}
+
+// noteMissed writes down each scheduled run that should have begun since the
+// last one and did not, with the reason as far as the machine knows it.
+func (a *app) noteMissed(ctx context.Context, every time.Duration, now time.Time) error {
+	runs, err := store.All[store.Run](ctx, a.opened.store, store.Period{}, "")
+	if err != nil || every <= 0 {
+		return err
+	}
+	var last time.Time
+	for _, r := range runs {
+		if r.Event.Of == "audit" {
+			last = r.Event.Begun
+			if r.Event.Outcome == missed {
+				last = r.Event.Due
+			}
+		}
+	}
+	if last.IsZero() {
+		return nil
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return err
+	}
+	var events []store.Event
+	// A run may be late by half an interval before the next one is missed.
+	for due := last.Add(every); now.Sub(due) > every/2 && len(events) < mostMissed; due = due.Add(every) {
+		events = append(events, store.Run{
+			ID: runID(due, "audit"), Of: "audit", Begun: due, Ended: due, Outcome: missed, Due: due, Why: whyMissed(due), Program: version, Host: host,
+		})
+	}
+	if len(events) == 0 {
+		return nil
+	}
+	return a.note(ctx, events...)
+}
+
+const (
+	missed     = "missed"
+	mostMissed = 1000 // of one silence: that there are more shows by itself
+)
+
+// runID names a run by when it began and what it was.
+func runID(begun time.Time, of string) string {
+	return begun.UTC().Format("20060102T150405.000Z") + "-" + of
+}
+
+// whyMissed says why nothing ran at that time: the machine was off, or nobody
+// started casco.
+func whyMissed(due time.Time) string {
+	b, err := os.ReadFile("/proc/stat")
+	if err == nil {
+		for line := range strings.Lines(string(b)) {
+			var boot int64
+			if n, _ := fmt.Sscanf(line, "btime %d", &boot); n == 1 && due.Before(time.Unix(boot, 0)) {
+				return "the machine was started after it, at " + time.Unix(boot, 0).UTC().Format(time.RFC3339)
+			}
+		}
+	}
+	return "the machine was running and nothing started casco"
+}
+
+// noteUnratified writes down, once each, the emergencies that stand and were
+// not ratified in time.
+func (a *app) noteUnratified(ctx context.Context, now time.Time) error {
+	recs, err := a.state().Records()
+	if err != nil {
+		return err
+	}
+	for _, rec := range recs {
+		if !rec.Unratified(now) {
+			continue
+		}
+		known, err := store.All[store.Change](ctx, a.opened.store, store.Period{}, rec.ID)
+		if err != nil {
+			return err
+		}
+		if len(known) > 0 && known[len(known)-1].Event.State == unratified {
+			continue
+		}
+		e := a.changed(rec, "not ratified until "+rec.RatifyBy.Format(time.RFC3339)+": taking it back is proposed")
+		e.State = unratified
+		if err := a.note(ctx, e); err != nil {
+			return err
+		}
+		a.tell(lang.Text{
+			En: "emergency change %s was not ratified until %s; proposed: casco rollback %[1]s",
+			Es: "el cambio de emergencia %s no se ratificó hasta %s; se propone: casco rollback %[1]s",
+		}, rec.ID, rec.RatifyBy.Format(time.RFC3339))
+	}
+	return nil
+}
+
+const unratified = "unratified"
+
+// noteDrift writes down what differs from the reading of the last run and no
+// change of casco explains. The evidence of that reading may have been purged,
+// or altered: then nothing can be compared, and that is trouble.
+func (a *app) noteDrift(ctx context.Context, last store.Run, l *look, begun time.Time) error {
+	if last.Snapshot == "" || last.Engine != l.engine {
+		return nil
+	}
+	was, err := a.readSnapshot(last.Snapshot)
+	if err != nil {
+		return fmt.Errorf("the last reading: %w", err)
+	}
+	recs, err := a.state().Records()
+	if err != nil {
+		return err
+	}
+	var events []store.Event
+	for _, d := range inventory.Diff(was, l.snapshot) {
+		if explained(recs, d, last.Begun) {
+			continue
+		}
+		events = append(events, store.Drift{Ref: d.Ref.String(), Field: d.Field, Was: d.Was, Now: d.Now, Run: runID(begun, "audit")})
+	}
+	if len(events) == 0 {
+		return nil
+	}
+	return a.note(ctx, events...)
+}
+
+// explained reports whether a change that was made, or taken back, since then
+// touched what differs.
+func explained(recs []*apply.Record, d inventory.Difference, since time.Time) bool {
+	if madeBy(recs, d) != "" {
+		return true
+	}
+	for _, rec := range recs {
+		if rec.Ended.Before(since) {
+			continue
+		}
+		for _, done := range rec.Done {
+			st := rec.Plan.Steps[done.Step]
+			for _, ref := range append(st.With, st.Ref) {
+				if ref == d.Ref {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+func (a *app) readSnapshot(digest string) (*inventory.Snapshot, error) {
+	b, err := a.opened.evidence.Get(ledger.Digest(digest))
+	if err != nil {
+		return nil, err
+	}
+	z, err := gzip.NewReader(bytes.NewReader(b))
+	if err != nil {
+		return nil, err
+	}
+	return inventory.ReadSnapshot(z)
+}
+
+// publish writes the ledger's checkpoint and gives a copy to each witness that
+// is a file.
+func (a *app) publish(b *book) error {
+	cp, err := b.log.Publish()
+	if err != nil {
+		return err
+	}
+	p, err := a.policy()
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, w := range p.Log.Witnesses {
+		path, is := strings.CutPrefix(w, "file:")
+		if !is {
+			continue
+		}
+		errs = append(errs, giveCheckpoint(path, cp))
+	}
+	return errors.Join(errs...)
+}
+
+// giveCheckpoint puts cp beside those that a witness's folder holds already.
+// None is replaced: an older one is what proves that nothing was cut off.
+func giveCheckpoint(dir string, cp ledger.Checkpoint) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("witness: %w", err)
+	}
+	path := filepath.Join(dir, fmt.Sprintf("checkpoint-%012d", cp.Size))
+	if _, err := os.Lstat(path); err == nil {
+		return nil
+	}
+	if err := atomicfile.Write(path, cp.Note, 0o600); err != nil {
+		return fmt.Errorf("witness: %w", err)
+	}
+	return nil
+}
+
+// purge deletes the evidence whose time is over, but for what is under a legal
+// hold. The ledger says what was deleted.
+func (a *app) purge(ctx context.Context, b *book, now time.Time) error {
+	kept, err := store.All[store.Evidence](ctx, b.store, store.Period{}, "")
+	if err != nil {
+		return err
+	}
+	gone := map[ledger.Digest]bool{}
+	var errs []error
+	for _, e := range kept {
+		d := e.Event.Digest
+		if gone[d] || e.Event.Until.IsZero() || now.Before(e.Event.Until) {
+			continue
+		}
+		gone[d] = true
+		err := b.evidence.Purge(d, "casco", "its retention ended at "+e.Event.Until.Format(time.RFC3339))
+		if err != nil && !errors.Is(err, ledger.ErrHeld) && !errors.Is(err, ledger.ErrRetained) && !errors.Is(err, ledger.ErrNoEvidence) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(append(errs, b.store.CatchUp(ctx))...)
+}
+
+// A heartbeat says when the loop last turned wholly, and when it should again.
+// Others look at it: a watcher that died does not say so itself.
+type heartbeat struct {
+	At   time.Time `json:"at"`
+	Next time.Time `json:"next"`
+}
+
+func (a *app) beat(at time.Time, every time.Duration) error {
+	b, err := json.Marshal(heartbeat{at, at.Add(every)})
+	if err != nil {
+		return err
+	}
+	return atomicfile.Write(filepath.Join(a.statePath, "heartbeat"), append(b, '\n'), 0o600)
+}
+
+// silence is for how long the loop has not turned though it should have; zero
+// if it has, or was never started on this host.
+func (a *app) silence(now time.Time) time.Duration {
+	raw, err := os.ReadFile(filepath.Join(a.statePath, "heartbeat"))
+	var h heartbeat
+	if errors.Is(err, fs.ErrNotExist) || err == nil && json.Unmarshal(raw, &h) != nil {
+		return 0
+	}
+	p, err := a.policy()
+	if err != nil || h.Next.IsZero() {
+		return 0
+	}
+	// The policy says how many intervals without a run are silence.
+	limit := h.Next.Add(time.Duration(max(p.Operations.SilentAfter-1, 0)) * h.Next.Sub(h.At))
+	return max(0, now.Sub(limit))
+}

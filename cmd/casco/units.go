@@ -1,0 +1,70 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"casco/lang"
+)
+
+func unitsCmd(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "units",
+		Short: "Print the systemd service and timer that turn the loop",
+		Long: "Print the systemd service and timer that turn the loop, as one shell script that installs them:\n\n" +
+			"    casco run units | sh\n\nThe timer makes up for a run that was missed while the machine was off.",
+		Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			p, err := a.policy()
+			if err != nil {
+				return err
+			}
+			self, err := os.Executable()
+			if err != nil {
+				return err
+			}
+			every := time.Duration(p.Operations.Every)
+			fmt.Fprintf(a.out, unitScript, self, a.statePath, int(every.Seconds()), int(every.Seconds())/20)
+			a.tell(lang.Text{En: "to install: casco run units | sh", Es: "para instalar: casco run units | sh"})
+			return nil
+		},
+	}
+}
+
+// unitScript installs the units. The service may write where casco keeps its
+// record and what its hands change; it takes back unconfirmed changes, so it
+// needs the same rights as a person who applies one. A timer with OnUnitActiveSec
+// keeps the interval, Persistent= would want calendar times.
+const unitScript = `# Files of casco: "casco run units" wrote them.
+cat >/etc/systemd/system/casco.service <<'END'
+[Unit]
+Description=casco: read, judge and record this Docker host
+Documentation=man:casco(1)
+After=docker.service
+[Service]
+Type=oneshot
+ExecStart=%s --state %s run
+Nice=10
+TimeoutStartSec=15min
+NoNewPrivileges=yes
+ProtectClock=yes
+ProtectHostname=yes
+LockPersonality=yes
+RestrictRealtime=yes
+MemoryDenyWriteExecute=yes
+END
+cat >/etc/systemd/system/casco.timer <<'END'
+[Unit]
+Description=casco turns its loop
+[Timer]
+OnBootSec=5min
+OnUnitActiveSec=%ds
+RandomizedDelaySec=%ds
+[Install]
+WantedBy=timers.target
+END
+systemctl daemon-reload && systemctl enable --now casco.timer
+`
