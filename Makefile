@@ -14,6 +14,7 @@ BENCH_FLAGS   ?=
 
 build:
 	$(GO) build -trimpath -ldflags '-s -w' -o bin/casco ./cmd/casco
+	$(GO) build -trimpath -ldflags '-s -w' -o bin/casco-verify ./cmd/casco-verify
 
 setup:
 	scripts/setup

@@ -11,7 +11,7 @@
 //	checkpoint                 the last published signed root      c2sp.org/tlog-checkpoint
 //	tile/L/N[.p/W]             hashes of the tree, 256 to a tile   c2sp.org/tlog-tiles
 //	tile/entries/N[.p/W]       the entries, 256 to a bundle
-//	journal                    entries since the last full bundle, each append with its checkpoint
+//	journal                    entries that are in no full bundle yet, each append with its checkpoint
 //	witness/NAME               the last checkpoint that each witness has cosigned
 //	lock                       flock(2): one writer at a time, also among processes
 //

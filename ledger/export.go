@@ -99,7 +99,7 @@ func (v *View) export(into string, o ExportOptions, key string, now time.Time) (
 		Format: exportFormat, Origin: v.cp.Origin, Size: v.Size(), Made: now, Evidence: o.Evidence != nil,
 		From: o.From &^ (tileWidth - 1), To: min((o.To+tileWidth-1)&^(tileWidth-1), v.Size()),
 	}}
-	x := &exporter{v: v, files: batch{root: into}, sums: map[string]Digest{}}
+	x := &exporter{v: v, files: batch{root: into, late: true}, sums: map[string]Digest{}}
 	if err := x.files.mkdir(into); err != nil {
 		return m, err
 	}

@@ -22,20 +22,20 @@ const (
 // storage. Only who holds the lock may write, so the name of the temporary
 // file is fixed and a dead writer's is taken over.
 func writeFile(path string, data []byte) error {
-	if err := replaceFile(path, data); err != nil {
+	if err := replaceFile(path, data, true); err != nil {
 		return err
 	}
 	return syncDir(filepath.Dir(path))
 }
 
-func replaceFile(path string, data []byte) error {
+func replaceFile(path string, data []byte, sync bool) error {
 	tmp := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".new")
 	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW, fileMode)
 	if err != nil {
 		return err
 	}
 	_, err = f.Write(data)
-	if err == nil {
+	if err == nil && sync {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err == nil {
@@ -55,9 +55,11 @@ func syncDir(path string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// A batch writes many files and flushes each directory once, at the end.
+// A batch writes many files. Each is flushed by itself, and each directory once
+// at the end; or, if late, all together at the end.
 type batch struct {
 	root string
+	late bool
 	dirs map[string]bool
 }
 
@@ -76,7 +78,7 @@ func (b *batch) put(name string, data []byte, never bool) error {
 	if err := b.mkdir(filepath.Dir(path)); err != nil {
 		return err
 	}
-	return replaceFile(path, data)
+	return replaceFile(path, data, !b.late)
 }
 
 // mkdir makes a directory and those above it, and has the new names flushed.
@@ -105,6 +107,13 @@ func (b *batch) mkdir(dir string) error {
 }
 
 func (b *batch) flush() error {
+	if b.late {
+		d, err := os.Open(b.root)
+		if err != nil {
+			return err
+		}
+		return errors.Join(unix.Syncfs(int(d.Fd())), d.Close())
+	}
 	var errs []error
 	for dir := range b.dirs {
 		errs = append(errs, syncDir(dir))

@@ -8,7 +8,7 @@ import (
 	"hash/crc32"
 )
 
-// The journal holds the entries since the last full bundle, and is the only
+// The journal holds the entries that are in no full bundle yet, and is the only
 // file that an append writes to. It begins with a line,
 //
 //	casco-journal 1 BASE

@@ -291,7 +291,7 @@ func (l *Log) write(batch []*request) error {
 	}
 	s.tree, s.last, s.lastTime, s.torn = next, cp, now, nil
 	s.tail = append(s.tail, raw...)
-	if len(s.tail) >= tileWidth {
+	if len(s.tail) >= publishAt {
 		// The entries are safe in the journal: if this fails, say for a full
 		// disk, it is tried again with the next, and Publish and Close say so.
 		_ = l.publish()
@@ -341,6 +341,10 @@ func (l *Log) store(frame []byte) error {
 	l.state.journal.size += int64(len(frame))
 	return nil
 }
+
+// publishAt is how many entries the journal may hold before they go to bundles:
+// publishing costs about ten flushes, which this spreads.
+const publishAt = 4 * tileWidth
 
 // level is by how much times may run backwards without being worth an entry:
 // what a time daemon does when it corrects the clock. The time is then held.
@@ -409,9 +413,8 @@ func (l *Log) View() (*View, error) {
 
 // Publish writes the checkpoint of all entries and the partial tiles that go
 // with it, so that the directory is a whole tiled log for others to read, and
-// returns it. It happens by itself with each full bundle and at Close; a
-// service does it as often as it wants others to see, and before it asks
-// witnesses.
+// returns it. It happens by itself every 1,024 entries and at Close; a service
+// does it as often as it wants others to see, and before it asks witnesses.
 func (l *Log) Publish() (Checkpoint, error) {
 	l.writing.Lock()
 	defer l.writing.Unlock()

@@ -119,6 +119,27 @@ func TestMachineModules(t *testing.T) {
 	}
 }
 
+// TestSecondOpinion keeps casco-verify apart from what it checks: it may share
+// formats with the ledger and no code, or one error would hide in both.
+func TestSecondOpinion(t *testing.T) {
+	files := 0
+	eachFile(t, parser.ImportsOnly, func(dir, path string, f *ast.File) {
+		if dir != "cmd/casco-verify" {
+			return
+		}
+		files++
+		for _, im := range f.Imports {
+			name := strings.Trim(im.Path.Value, `"`)
+			if head, _, _ := strings.Cut(name, "/"); strings.Contains(head, ".") && !strings.HasPrefix(name, "golang.org/x/mod/sumdb/") || head == "casco" {
+				t.Errorf("%s must not import %s", path, name)
+			}
+		}
+	})
+	if files == 0 {
+		t.Error("casco-verify is not where this test looks for it")
+	}
+}
+
 func eachFile(t *testing.T, mode parser.Mode, do func(dir, path string, f *ast.File)) {
 	t.Helper()
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
