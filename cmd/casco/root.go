@@ -36,7 +36,7 @@ func newRoot(a *app) *cobra.Command {
 	f.StringVar(&a.snapshot, "snapshot", "", "judge this snapshot file in place of a host")
 	root.AddCommand(
 		auditCmd(a), snapshotCmd(a), planCmd(a), submitCmd(a), approveCmd(a), applyCmd(a), confirmCmd(a), ratifyCmd(a), rollbackCmd(a), awaitCmd(a),
-		driftCmd(a), changesCmd(a), runCmd(a), labCmd(a), doctorCmd(a),
+		driftCmd(a), changesCmd(a), runCmd(a), logCmd(a), labCmd(a), doctorCmd(a),
 	)
 	for _, c := range root.Commands() {
 		args := c.Args
