@@ -47,7 +47,7 @@ func approveCmd(a *app) *cobra.Command {
 				return a.json(c.Approvals[len(c.Approvals)-1])
 			}
 			fmt.Fprintln(a.out, lang.Text{En: "plan %.12s approved by %s", Es: "plan %.12s aprobado por %s"}.F(c.PlanID, by).In(a.lang))
-			fmt.Fprintln(a.out, lang.Text{En: "next:", Es: "sigue:"}.In(a.lang), "casco apply", args[0])
+			fmt.Fprintln(a.out, lang.Text{En: "next:", Es: "sigue:"}.In(a.lang), command("apply", args[0]))
 			return nil
 		},
 	}

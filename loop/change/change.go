@@ -9,15 +9,15 @@ package change
 import (
 	"crypto/ed25519"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"time"
 
+	"casco/lang"
 	"casco/loop/plan"
 )
 
 // ErrRefused is wrapped by every reason for which a change may not be applied.
-var ErrRefused = errors.New("refused")
+var ErrRefused = lang.Errorf(lang.Text{En: "refused", Es: "rechazado"})
 
 // An Approval is one person's signed yes to one plan.
 type Approval struct {
@@ -51,11 +51,11 @@ func (a Approval) message() []byte {
 func (a Approval) Verify() error {
 	key, err := base64.StdEncoding.DecodeString(a.Key)
 	if err != nil || len(key) != ed25519.PublicKeySize {
-		return fmt.Errorf("approval by %q: no Ed25519 key", a.By)
+		return lang.Errorf(lang.Text{En: "approval by %q: no Ed25519 key", Es: "aprobación de %q: no es una clave Ed25519"}, a.By)
 	}
 	sig, err := base64.StdEncoding.DecodeString(a.Signature)
 	if err != nil || !ed25519.Verify(key, a.message(), sig) {
-		return fmt.Errorf("approval by %q: the signature does not fit", a.By)
+		return lang.Errorf(lang.Text{En: "approval by %q: the signature does not fit", Es: "aprobación de %q: la firma no corresponde"}, a.By)
 	}
 	return nil
 }
@@ -74,10 +74,13 @@ func New(p *plan.Plan) *Change { return &Change{PlanID: p.ID(), Plan: p} }
 // or is of a format that this program does not know.
 func (c *Change) Intact() error {
 	if c.Plan == nil || c.Plan.Schema != plan.Schema {
-		return fmt.Errorf("not a plan of format %s", plan.Schema)
+		return lang.Errorf(lang.Text{En: "not a plan of format %s", Es: "no es un plan de formato %s"}, plan.Schema)
 	}
 	if id := c.Plan.ID(); id != c.PlanID {
-		return fmt.Errorf("the plan is not the one that was made: its digest is %.12s, its ID says %.12s: %w", id, c.PlanID, ErrRefused)
+		return lang.Errorf(lang.Text{
+			En: "the plan is not the one that was made: its digest is %.12s, its ID says %.12s: %w",
+			Es: "el plan no es el que se hizo: su resumen es %.12s, su ID dice %.12s: %w",
+		}, id, c.PlanID, ErrRefused)
 	}
 	return nil
 }
@@ -91,7 +94,10 @@ func (c *Change) Ready(host string, trusted map[string]bool) error {
 		return err
 	}
 	if c.Plan.Host != host {
-		return fmt.Errorf("the plan is for host %q, this is %q: %w", c.Plan.Host, host, ErrRefused)
+		return lang.Errorf(lang.Text{
+			En: "the plan is for host %q, this is %q: %w",
+			Es: "el plan es para el anfitrión %q, este es %q: %w",
+		}, c.Plan.Host, host, ErrRefused)
 	}
 	good := 0
 	for _, a := range c.Approvals {
@@ -99,14 +105,20 @@ func (c *Change) Ready(host string, trusted map[string]bool) error {
 			return fmt.Errorf("%w: %w", err, ErrRefused)
 		}
 		if a.PlanID != c.PlanID {
-			return fmt.Errorf("approval by %q is for another plan (%.12s): %w", a.By, a.PlanID, ErrRefused)
+			return lang.Errorf(lang.Text{
+				En: "approval by %q is for another plan (%.12s): %w",
+				Es: "la aprobación de %q es para otro plan (%.12s): %w",
+			}, a.By, a.PlanID, ErrRefused)
 		}
 		if trusted[a.Key] {
 			good++
 		}
 	}
 	if good == 0 {
-		return fmt.Errorf("not approved by a key that this host trusts: %w", ErrRefused)
+		return lang.Errorf(lang.Text{
+			En: "not approved by a key that this host trusts: %w",
+			Es: "no lo aprobó una clave en la que este anfitrión confíe: %w",
+		}, ErrRefused)
 	}
 	return nil
 }
