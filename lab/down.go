@@ -3,12 +3,12 @@ package lab
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
 
 	"casco/host/docker"
+	"casco/lang"
 )
 
 // A part is something of the estate that is there.
@@ -117,7 +117,7 @@ func (l Lab) Down(ctx context.Context) error {
 		}
 	}
 	if err := errors.Join(troubles...); err != nil {
-		return fmt.Errorf("the lab is not wholly down: %w", err)
+		return lang.Errorf(lang.Text{En: "the lab is not wholly down: %w", Es: "el laboratorio no está del todo desmontado: %w"}, err)
 	}
 	return nil
 }

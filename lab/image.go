@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+
+	"casco/lang"
 )
 
 // A Program is the one file of the lab's images.
@@ -36,7 +38,10 @@ func (p Program) check() error {
 	defer f.Close()
 	for _, segment := range f.Progs {
 		if segment.Type == elf.PT_INTERP {
-			return fmt.Errorf("%s: needs shared libraries, which the lab's images do not have: build it with CGO_ENABLED=0", p.Path)
+			return lang.Errorf(lang.Text{
+				En: "%s: needs shared libraries, which the lab's images do not have: build it with CGO_ENABLED=0",
+				Es: "%s: necesita bibliotecas compartidas, que las imágenes del laboratorio no tienen: compílelo con CGO_ENABLED=0",
+			}, p.Path)
 		}
 	}
 	return nil

@@ -74,7 +74,10 @@ func ours() object { return object{label: "1"} }
 
 // errUp is not repaired by making what is missing: half of an estate that
 // somebody practised on is not the one that Estate describes.
-var errUp = errors.New("the lab is up already, at least in part: take it down first")
+var errUp = lang.Errorf(lang.Text{
+	En: "the lab is up already, at least in part: take it down first",
+	Es: "el laboratorio ya está montado, al menos en parte: desmóntelo primero",
+})
 
 // Up makes the estate. If that fails, what it made is removed again.
 func (l Lab) Up(ctx context.Context) ([]Outcome, error) {
@@ -121,7 +124,7 @@ func (b builder) vacant(ctx context.Context) error {
 			return nil
 		}
 		if err == nil {
-			err = errors.New("is there already and not the lab's")
+			err = lang.Errorf(lang.Text{En: "is there already and not the lab's", Es: "ya existe y no es del laboratorio"})
 		}
 		return fmt.Errorf("%s: %w", path, err)
 	}
@@ -138,7 +141,7 @@ func (b builder) vacant(ctx context.Context) error {
 	}
 	path := filepath.Join(b.lab.projectDir(), composeFile)
 	if _, err := os.Lstat(path); err == nil && !isComposeOurs(path) {
-		return fmt.Errorf("%s: is there already and not the lab's", path)
+		return lang.Errorf(lang.Text{En: "%s: is there already and not the lab's", Es: "%s: ya existe y no es del laboratorio"}, path)
 	}
 	return nil
 }

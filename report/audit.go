@@ -111,7 +111,7 @@ func (p Printer) others(a Audit) {
 	for _, o := range list {
 		p.wrap(2, Clean(o.Ref.Name)+": "+p.failures(o.Failed))
 		if o.Address != "" {
-			p.printf("    casco -H %s audit\n", word(Clean(o.Address)))
+			p.printf("    casco -H %s audit\n", Word(Clean(o.Address)))
 		} else {
 			p.wrap(4, lang.Text{En: "cannot be asked from here", Es: "no se lo puede consultar desde aquí"}.In(p.Lang))
 		}

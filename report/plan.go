@@ -157,8 +157,9 @@ func (p Printer) pasted(ls []plan.Left, check string, asked plan.Ask) (open []in
 // quoted is s as one word of a POSIX shell, whatever it holds.
 func quoted(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
-// word is s as one word of a POSIX shell, quoted only where that is needed.
-func word(s string) string {
+// Word is s as one word of a command that a person may paste into a POSIX
+// shell, quoted only where that is needed.
+func Word(s string) string {
 	if s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./-") == "" {
 		return s
 	}
@@ -189,9 +190,9 @@ func (p Printer) leftByCheck(ls []plan.Left) {
 func (p Printer) Conflicts(cs []apply.Conflict) {
 	for _, c := range cs {
 		p.printf("  %s\n", p.bold(Clean(c.What)))
-		p.printf("    %s %s\n", lang.Text{En: "before:", Es: "antes:  "}.In(p.Lang), value(c.Before))
-		p.printf("    %s %s\n", lang.Text{En: "ours:  ", Es: "nuestro:"}.In(p.Lang), value(c.Ours))
-		p.printf("    %s %s\n", lang.Text{En: "now:   ", Es: "ahora:  "}.In(p.Lang), value(c.Now))
+		p.printf("    %s %s\n", lang.Text{En: "before:", Es: "antes:  "}.In(p.Lang), p.value(c.Before))
+		p.printf("    %s %s\n", lang.Text{En: "ours:  ", Es: "nuestro:"}.In(p.Lang), p.value(c.Ours))
+		p.printf("    %s %s\n", lang.Text{En: "now:   ", Es: "ahora:  "}.In(p.Lang), p.value(c.Now))
 	}
 }
 
@@ -245,5 +246,9 @@ func (p Printer) Difference(d inventory.Difference, change string) {
 		by = lang.Text{En: "change %s", Es: "cambio %s"}.F(change).In(p.Lang)
 	}
 	p.printf("  %s %s  %s\n", p.bold(Clean(d.Ref.String())), Clean(d.Field), p.dim(by))
-	p.printf("    %s\n    %s\n", p.paint("31", "- "+value(d.Was)), p.paint("32", "+ "+value(d.Now)))
+	was, now := value(d.Was), value(d.Now)
+	if d.Field == "" { // the object as a whole
+		was, now = wholeWords[was].In(p.Lang), wholeWords[now].In(p.Lang)
+	}
+	p.printf("    %s\n    %s\n", p.paint("31", "- "+was), p.paint("32", "+ "+now))
 }

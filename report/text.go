@@ -99,6 +99,14 @@ func Clean(s string) string {
 	return b.String()
 }
 
+// value is value for what may be a text for people.
+func (p Printer) value(v any) string {
+	if t, ok := v.(lang.Text); ok {
+		return t.In(p.Lang)
+	}
+	return value(v)
+}
+
 // value shows the value of a fact in one line.
 func value(v any) string {
 	switch v := v.(type) {

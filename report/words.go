@@ -4,6 +4,7 @@ import (
 	"casco/lang"
 	"casco/loop/apply"
 	"casco/loop/audit"
+	"casco/loop/inventory"
 	"casco/loop/plan"
 )
 
@@ -41,4 +42,12 @@ var (
 		apply.RolledBack:  {En: "rolled back", Es: "revertido"},
 		apply.Failed:      {En: "failed", Es: "fallido"},
 	}
+	// What inventory.Diff says of an object that came or went.
+	wholeWords = map[string]lang.Text{
+		inventory.Absent:  {En: "absent", Es: "ausente"},
+		inventory.Present: {En: "present", Es: "presente"},
+	}
 )
+
+// StateWord is a state of a change as people read it.
+func StateWord(s apply.State) lang.Text { return stateWords[s] }

@@ -33,6 +33,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"casco/internal/atomicfile"
+	"casco/lang"
 	"casco/loop/apply"
 	"casco/loop/change"
 	"casco/signed"
@@ -51,7 +52,7 @@ func Open(path string) Dir { return Dir{path} }
 func (d Dir) Path() string { return d.path }
 
 // ErrLocked is returned when another casco is changing the host.
-var ErrLocked = errors.New("another casco is changing this host")
+var ErrLocked = lang.Errorf(lang.Text{En: "another casco is changing this host", Es: "otro casco está cambiando este anfitrión"})
 
 // Lock takes the lock, without waiting. The lock ends with the process, so a
 // record that is open while nobody holds the lock was left by a dead run.
@@ -68,7 +69,7 @@ func (d Dir) Lock() (unlock func(), err error) {
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			return nil, ErrLocked
 		}
-		return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
+		return nil, lang.Errorf(lang.Text{En: "lock %s: %w", Es: "bloquear %s: %w"}, f.Name(), err)
 	}
 	return func() { f.Close() }, nil
 }
@@ -98,7 +99,7 @@ func (d Dir) put(id, name string, v any) error {
 func (d Dir) Change(id string) (*change.Change, error) {
 	c := new(change.Change)
 	if err := d.get(id, "change.json", c); err != nil {
-		return nil, fmt.Errorf("change %s: %w", id, err)
+		return nil, lang.Errorf(lang.Text{En: "change %s: %w", Es: "cambio %s: %w"}, id, err)
 	}
 	return c, nil
 }
@@ -168,7 +169,7 @@ func (d Dir) Records() ([]*apply.Record, error) {
 // Record returns the record of one change. Its ID may be given by its number.
 func (d Dir) Record(id string) (*apply.Record, error) {
 	if strings.ContainsAny(id, "/\x00") || id == "" || id[0] == '.' {
-		return nil, fmt.Errorf("%q is not the ID of a change", id)
+		return nil, lang.Errorf(lang.Text{En: "%q is not the ID of a change", Es: "%q no es el ID de un cambio"}, id)
 	}
 	if !strings.Contains(id, "-") {
 		if full, err := filepath.Glob(filepath.Join(d.path, "changes", strconv.Itoa(number(id))+"-*")); err == nil && len(full) == 1 {
@@ -177,10 +178,10 @@ func (d Dir) Record(id string) (*apply.Record, error) {
 	}
 	rec := new(apply.Record)
 	if err := d.get(id, "record.json", rec); err != nil {
-		return nil, fmt.Errorf("change %s: %w", id, err)
+		return nil, lang.Errorf(lang.Text{En: "change %s: %w", Es: "cambio %s: %w"}, id, err)
 	}
 	if err := rec.Sound(); err != nil {
-		return nil, fmt.Errorf("change %s: %w", id, err)
+		return nil, lang.Errorf(lang.Text{En: "change %s: %w", Es: "cambio %s: %w"}, id, err)
 	}
 	return rec, nil
 }
@@ -197,7 +198,10 @@ func (d Dir) Key() (signed.Signer, error) {
 		return signed.Signer{}, err
 	}
 	if st, err := os.Stat(path); err != nil || st.Mode().Perm()&0o077 != 0 {
-		return signed.Signer{}, fmt.Errorf("%s: others may read it; make a new key, or chmod 600 it if nobody did", path)
+		return signed.Signer{}, lang.Errorf(lang.Text{
+			En: "%s: others may read it; make a new key, or chmod 600 it if nobody did",
+			Es: "%s: otros pueden leerla; haga una clave nueva, o chmod 600 si nadie la leyó",
+		}, path)
 	}
 	s, err := signed.ParseSigner(b, nil)
 	if err != nil {

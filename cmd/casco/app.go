@@ -74,7 +74,7 @@ func (a *app) ask(question lang.Text) (bool, error) {
 	}
 	f, ok := a.in.(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) {
-		return false, refused(errors.New("there is no terminal to ask on"), "--yes")
+		return false, refused(lang.Errorf(lang.Text{En: "there is no terminal to ask on", Es: "no hay terminal en la que preguntar"}), "--yes")
 	}
 	fmt.Fprintf(a.err, "%s [%s] ", question.In(a.lang), lang.Text{En: "y/N", Es: "s/N"}.In(a.lang))
 	line, err := bufio.NewReader(a.in).ReadString('\n')

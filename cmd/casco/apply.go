@@ -59,7 +59,7 @@ func (a *app) apply(ctx context.Context, c *change.Change, file string) error {
 		return err
 	}
 	if err := a.state().Begin(id, c, marksOf(before.findings)); err != nil {
-		return fmt.Errorf("not begun, the record could not be saved: %w", err)
+		return lang.Errorf(lang.Text{En: "not begun, the record could not be saved: %w", Es: "no se empezó, no se pudo guardar el registro: %w"}, err)
 	}
 	begun := time.Now().UTC()
 	rec := &apply.Record{
@@ -68,7 +68,7 @@ func (a *app) apply(ctx context.Context, c *change.Change, file string) error {
 		RatifyBy: c.RatifyBy(rules.Policy, begun),
 	}
 	if err := a.noteBegun(ctx, rec, c); err != nil {
-		return fmt.Errorf("not begun, it could not be written into the ledger: %w", err)
+		return lang.Errorf(lang.Text{En: "not begun, it could not be written into the ledger: %w", Es: "no se empezó, no se pudo escribir en el registro: %w"}, err)
 	}
 	if err := a.runner(h).Run(ctx, rec); err != nil {
 		return a.ended(ctx, rec, err)
@@ -86,13 +86,16 @@ func (a *app) ready(ctx context.Context, h *host, c *change.Change, file string)
 		return nil, rules, h.trouble
 	}
 	if len(c.Plan.Steps) == 0 {
-		return nil, rules, refused(errors.New("the plan has no steps"), "casco plan -o "+file)
+		return nil, rules, refused(lang.Errorf(lang.Text{En: "the plan has no steps", Es: "el plan no tiene pasos"}), command("plan", "-o", file))
 	}
 	if err := c.Ready(rules); err != nil {
-		return nil, rules, refused(err, "casco approve "+file)
+		return nil, rules, refused(err, command("approve", file))
 	}
 	if c.Plan.Engine != "" && c.Plan.Engine != h.address() {
-		return nil, rules, refused(fmt.Errorf("the plan is for the engine at %s, this is %s", c.Plan.Engine, h.address()), "casco -H "+c.Plan.Engine+" apply "+file)
+		return nil, rules, refused(lang.Errorf(lang.Text{
+			En: "the plan is for the engine at %s, this is %s",
+			Es: "el plan es para el motor en %s, este es %s",
+		}, c.Plan.Engine, h.address()), command("-H", c.Plan.Engine, "apply", file))
 	}
 	before := h.look(ctx)
 	if before.trouble != nil {
@@ -102,7 +105,10 @@ func (a *app) ready(ctx context.Context, h *host, c *change.Change, file string)
 		for _, r := range stale {
 			a.tell(lang.Text{En: "  %s %s is now %v", Es: "  %s %s es ahora %v"}, r.Ref, r.Field, r.Value)
 		}
-		return nil, rules, refused(errors.New("the plan is stale: what it rests on has changed since"), "casco plan -o "+file)
+		return nil, rules, refused(lang.Errorf(lang.Text{
+			En: "the plan is stale: what it rests on has changed since",
+			Es: "el plan está obsoleto: cambió aquello en lo que se apoya",
+		}), command("plan", "-o", file))
 	}
 	return before, rules, nil
 }
@@ -129,11 +135,13 @@ func (a *app) prove(ctx context.Context, h *host, rec *apply.Record, before []au
 		return a.applied(rec, o)
 	}
 	a.printerErr().Outcome(o)
-	why := "the host does not show what was promised"
+	why := lang.Errorf(lang.Text{En: "the host does not show what was promised", Es: "el anfitrión no muestra lo prometido"})
 	if after.trouble != nil {
-		why = "the host could not be read after the change: " + after.trouble.Error()
+		why = lang.Errorf(lang.Text{
+			En: "the host could not be read after the change: %w", Es: "no se pudo leer el anfitrión después del cambio: %w",
+		}, after.trouble)
 	}
-	err := errors.Join(errors.New(why), a.runner(h).Undo(context.WithoutCancel(ctx), rec, apply.Undoing, why))
+	err := errors.Join(why, a.runner(h).Undo(context.WithoutCancel(ctx), rec, apply.Undoing, why.Error()))
 	return a.ended(ctx, rec, err)
 }
 
@@ -143,8 +151,8 @@ func (a *app) applied(rec *apply.Record, o verify.Outcome) error {
 	}
 	fmt.Fprintln(a.out, lang.Text{En: "change %s: %d steps done", Es: "cambio %s: %d pasos hechos"}.F(rec.ID, len(rec.Done)).In(a.lang))
 	a.printer().Outcome(o)
-	fmt.Fprintln(a.out, lang.Text{En: "take it back:", Es: "revertir:"}.In(a.lang), "casco rollback", rec.ID,
-		lang.Text{En: "· keep it for good:", Es: "· conservarlo:"}.In(a.lang), "casco confirm --release", rec.ID)
+	fmt.Fprintln(a.out, lang.Text{En: "take it back:", Es: "revertir:"}.In(a.lang), command("rollback", rec.ID),
+		lang.Text{En: "· keep it for good:", Es: "· conservarlo:"}.In(a.lang), command("confirm", "--release", rec.ID))
 	if !rec.ConfirmBy.IsZero() {
 		fmt.Fprintln(a.out, lang.Text{
 			En: "it goes back by itself at %s unless you say that it may stay: casco confirm %s",
@@ -195,7 +203,10 @@ func (a *app) runner(h *host) apply.Runner {
 // what a dead run left is brought to its end first.
 func (a *app) takeHost(ctx context.Context) (*host, func(), error) {
 	if a.snapshot != "" {
-		return nil, nil, usage(errors.New("a snapshot file cannot be changed: leave --snapshot out"))
+		return nil, nil, usage(lang.Errorf(lang.Text{
+			En: "a snapshot file cannot be changed: leave --snapshot out",
+			Es: "un archivo de instantánea no se puede cambiar: quite --snapshot",
+		}))
 	}
 	unlock, err := a.state().Lock()
 	if err != nil {
@@ -227,7 +238,7 @@ func (a *app) recover(ctx context.Context) error {
 		return nil
 	}
 	if errors.Is(err, errNotHere) {
-		fmt.Fprintln(a.err, clean(err.Error())) // reading goes on without it
+		fmt.Fprintln(a.err, clean(lang.Say(err, a.lang))) // reading goes on without it
 		return nil
 	}
 	if err == nil {
@@ -247,18 +258,24 @@ func anyOpen(recs []*apply.Record) bool {
 
 // errNotHere is wrapped by the reasons for which a record must be left alone:
 // what it did cannot be reached from here.
-var errNotHere = errors.New("it is left as it is")
+var errNotHere = lang.Errorf(lang.Text{En: "it is left as it is", Es: "se deja como está"})
 
 // made returns nil if rec is of this host and of the engine in h. Containers
 // of another engine may have the same names, and going back removes by name.
 func (h *host) made(rec *apply.Record) error {
 	switch {
 	case h.engine == nil:
-		return fmt.Errorf("change %s: %w: %w", rec.ID, h.trouble, errNotHere)
+		return lang.Errorf(lang.Text{En: "change %s: %w: %w", Es: "cambio %s: %w: %w"}, rec.ID, h.trouble, errNotHere)
 	case rec.Host != h.name:
-		return refused(fmt.Errorf("change %s was made on host %q, this is %q: %w", rec.ID, rec.Host, h.name, errNotHere), "")
+		return refused(lang.Errorf(lang.Text{
+			En: "change %s was made on host %q, this is %q: %w",
+			Es: "el cambio %s se hizo en el anfitrión %q, este es %q: %w",
+		}, rec.ID, rec.Host, h.name, errNotHere), "")
 	case rec.Engine != h.address():
-		return refused(fmt.Errorf("change %s was made on the engine at %s, this is %s: %w", rec.ID, rec.Engine, h.address(), errNotHere), "casco -H "+rec.Engine+" changes")
+		return refused(lang.Errorf(lang.Text{
+			En: "change %s was made on the engine at %s, this is %s: %w",
+			Es: "el cambio %s se hizo en el motor en %s, este es %s: %w",
+		}, rec.ID, rec.Engine, h.address(), errNotHere), command("-H", rec.Engine, "changes"))
 	}
 	return nil
 }
@@ -279,7 +296,7 @@ func (a *app) finish(ctx context.Context, h *host) error {
 		}
 		if unconfirmed {
 			if err := a.expire(ctx, h, rec); err != nil {
-				return fmt.Errorf("change %s: %w", rec.ID, err)
+				return lang.Errorf(lang.Text{En: "change %s: %w", Es: "cambio %s: %w"}, rec.ID, err)
 			}
 			continue
 		}
@@ -290,7 +307,7 @@ func (a *app) finish(ctx context.Context, h *host) error {
 			err = a.ended(ctx, rec, a.runner(h).Recover(context.WithoutCancel(ctx), rec))
 		}
 		if err != nil {
-			return fmt.Errorf("change %s: %w", rec.ID, err)
+			return lang.Errorf(lang.Text{En: "change %s: %w", Es: "cambio %s: %w"}, rec.ID, err)
 		}
 	}
 	return nil

@@ -54,7 +54,7 @@ func approveCmd(a *app) *cobra.Command {
 			}
 			fmt.Fprintln(a.out, decided[said.Decision].F(c.PlanID, said.By).In(a.lang))
 			if said.Decision == change.Approve {
-				fmt.Fprintln(a.out, lang.Text{En: "next:", Es: "sigue:"}.In(a.lang), "casco apply", args[0])
+				fmt.Fprintln(a.out, lang.Text{En: "next:", Es: "sigue:"}.In(a.lang), command("apply", args[0]))
 			}
 			return nil
 		},
@@ -92,7 +92,9 @@ func ratifyCmd(a *app) *cobra.Command {
 				return err
 			}
 			if c.Request.Class != change.Emergency {
-				return refused(fmt.Errorf("change %s is %s: only an emergency is ratified", rec.ID, c.Request.Class), "casco changes")
+				return refused(lang.Errorf(lang.Text{
+					En: "change %s is %s: only an emergency is ratified", Es: "el cambio %s es %s: sólo se ratifica una emergencia",
+				}, rec.ID, c.Request.Class), command("changes"))
 			}
 			said, err := a.say(c, says)
 			if err != nil {
@@ -133,7 +135,7 @@ func submitCmd(a *app) *cobra.Command {
 			}
 			fmt.Fprintln(a.out, lang.Text{En: "plan %.12s: a %s change, asked for by %s", Es: "plan %.12s: un cambio %s, pedido por %s"}.
 				F(c.PlanID, c.Request.Class, c.Request.By).In(a.lang))
-			fmt.Fprintln(a.out, lang.Text{En: "next:", Es: "sigue:"}.In(a.lang), "casco approve", args[0])
+			fmt.Fprintln(a.out, lang.Text{En: "next:", Es: "sigue:"}.In(a.lang), command("approve", args[0]))
 			return nil
 		},
 	}
@@ -165,7 +167,7 @@ func (a *app) request(c *change.Change, q asking) error {
 	}
 	class := change.Class(q.class)
 	if class != change.Standard && class != change.Normal && class != change.Emergency {
-		return usage(fmt.Errorf("--class is standard, normal or emergency, not %q", q.class))
+		return usage(lang.Errorf(lang.Text{En: "--class is standard, normal or emergency, not %q", Es: "--class es standard, normal o emergency, no %q"}, q.class))
 	}
 	c.Approvals = nil
 	c.Request = change.Request{Class: class, Reason: q.reason, Window: change.Span{From: from, Until: until}, By: operator(), At: time.Now().UTC()}
@@ -189,7 +191,7 @@ func parseTime(s string) (time.Time, error) {
 	}
 	t, err := time.Parse(time.RFC3339, s)
 	if err != nil {
-		return t, fmt.Errorf("%q is not a time such as 2026-12-01T22:00:00Z", s)
+		return t, lang.Errorf(lang.Text{En: "%q is not a time such as 2026-12-01T22:00:00Z", Es: "%q no es una hora como 2026-12-01T22:00:00Z"}, s)
 	}
 	return t.UTC(), nil
 }

@@ -24,7 +24,10 @@ func auditCmd(a *app) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			min, ok := audit.ParseSeverity(threshold)
 			if !ok {
-				return usage(fmt.Errorf("--threshold is low, medium, high or critical, not %q", threshold))
+				return usage(lang.Errorf(lang.Text{
+					En: "--threshold is low, medium, high or critical, not %q",
+					Es: "--threshold es low, medium, high o critical, no %q",
+				}, threshold))
 			}
 			l, err := a.look(cmd.Context())
 			if err != nil {
@@ -59,7 +62,7 @@ func (a *app) printAudit(l *look, why, ref string, min audit.Severity) error {
 	case why != "":
 		c := checks.Find(why)
 		if c == nil {
-			return usage(fmt.Errorf("there is no check %q", why))
+			return usage(lang.Errorf(lang.Text{En: "there is no check %q", Es: "no existe la comprobación %q"}, why))
 		}
 		p.Why(c, narrow(l.findings, why, ref))
 	case ref != "":
@@ -68,7 +71,7 @@ func (a *app) printAudit(l *look, why, ref string, min audit.Severity) error {
 			return usage(err)
 		}
 		if l.snapshot.Find(r) == nil {
-			return fmt.Errorf("%s was not found on this host", r)
+			return lang.Errorf(lang.Text{En: "%s was not found on this host", Es: "%s no se encontró en este anfitrión"}, r)
 		}
 		p.Of(r, l.findings)
 	default:
@@ -100,7 +103,7 @@ func (a *app) verdict(l *look, min audit.Severity) error {
 		return l.trouble
 	}
 	if c := audit.Conform(l.findings); c.Pass+c.Fail == 0 {
-		return fmt.Errorf("nothing could be assessed")
+		return lang.Errorf(lang.Text{En: "nothing could be assessed", Es: "no se pudo evaluar nada"})
 	}
 	if len(audit.Failed(l.findings, min)) > 0 {
 		return quiet(exitFindings)

@@ -16,6 +16,7 @@ import (
 	"casco/lang"
 	"casco/loop/apply"
 	"casco/loop/change"
+	"casco/report"
 )
 
 func confirmCmd(a *app) *cobra.Command {
@@ -35,7 +36,10 @@ func confirmCmd(a *app) *cobra.Command {
 			defer unlock()
 			// Released a second time: letting go was cut off.
 			if !rec.Stands() || rec.State == apply.Released && !release {
-				return refused(fmt.Errorf("change %s is %s: there is nothing to confirm", rec.ID, rec.State), "casco changes")
+				return refused(lang.Errorf(lang.Text{
+					En: "change %s is %s: there is nothing to confirm",
+					Es: "el cambio %s está %s: no hay nada que confirmar",
+				}, rec.ID, report.StateWord(rec.State)), command("changes"))
 			}
 			if !release {
 				return a.confirm(cmd.Context(), rec)

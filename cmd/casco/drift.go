@@ -45,7 +45,10 @@ func driftCmd(a *app) *cobra.Command {
 			}
 			f, err := os.Open(baseline)
 			if errors.Is(err, fs.ErrNotExist) {
-				return coded{exitTrouble, errors.New("there is no baseline to compare with"), "casco drift --accept"}
+				return coded{exitTrouble, lang.Errorf(lang.Text{
+					En: "there is no baseline to compare with",
+					Es: "no hay una base con la que comparar",
+				}), command("drift", "--accept")}
 			}
 			if err != nil {
 				return err

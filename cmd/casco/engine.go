@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 
 	"casco/host/docker"
+	"casco/lang"
 )
 
 // engineAddress says which engine is meant, as the docker command does: the
@@ -65,10 +66,10 @@ func contextAddress() (string, error) {
 	}
 	path := filepath.Join(dir, "contexts", "meta", hex.EncodeToString(sum[:]), "meta.json")
 	if err := readJSON(path, &meta); err != nil {
-		return "", fmt.Errorf("docker context %q: %w", name, err)
+		return "", lang.Errorf(lang.Text{En: "docker context %q: %w", Es: "contexto de docker %q: %w"}, name, err)
 	}
 	if meta.Endpoints["docker"].Host == "" {
-		return "", fmt.Errorf("docker context %q names no engine", name)
+		return "", lang.Errorf(lang.Text{En: "docker context %q names no engine", Es: "el contexto de docker %q no nombra ningún motor"}, name)
 	}
 	return meta.Endpoints["docker"].Host, nil
 }

@@ -80,7 +80,7 @@ func unread(s *inventory.Snapshot) error {
 			return errors.New(g.Reason)
 		}
 	}
-	return errors.New("the engine did not say what it is")
+	return lang.Errorf(lang.Text{En: "the engine did not say what it is", Es: "el motor no dijo qué es"})
 }
 
 // openHost connects to the engine. One that cannot be reached is no error here
@@ -123,7 +123,7 @@ func (a *app) sources(h *host) []inventory.Source {
 	parked, err := a.parked()
 	ss := []inventory.Source{docker.NewSource(h.engine, docker.Options{Changes: true, Parked: parked})}
 	if err != nil {
-		ss = append(ss, unreachable{fmt.Errorf("parked containers: %w", err)})
+		ss = append(ss, unreachable{lang.Errorf(lang.Text{En: "parked containers: %w", Es: "contenedores apartados: %w"}, err)})
 	}
 	return append(ss,
 		daemon.New(h.engine.Socket()),
@@ -180,7 +180,7 @@ func (h *host) listeners(ctx context.Context, id string) ([]string, error) {
 	}
 	list, fact, ok := inventory.Listeners.Of(o)
 	if !ok {
-		return nil, fmt.Errorf("listeners of %s: %s", id, fact.Err)
+		return nil, lang.Errorf(lang.Text{En: "listeners of %s: %s", Es: "puertos en escucha de %s: %s"}, id, fact.Err)
 	}
 	var out []string
 	for _, l := range list {
@@ -216,7 +216,7 @@ func (a *app) parked() ([]string, error) {
 			}
 			more, err := docker.Parked(d.Undo)
 			if err != nil {
-				return nil, fmt.Errorf("change %s: %w", rec.ID, err)
+				return nil, lang.Errorf(lang.Text{En: "change %s: %w", Es: "cambio %s: %w"}, rec.ID, err)
 			}
 			ids = append(ids, more...)
 		}

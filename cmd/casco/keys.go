@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -24,7 +23,7 @@ func (a *app) keyFrom(path string) (signed.Signer, error) {
 	s, err := signed.ParseSigner(b, func() ([]byte, error) {
 		f, ok := a.in.(*os.File)
 		if !ok || !term.IsTerminal(int(f.Fd())) {
-			return nil, errors.New("there is no terminal to ask for its passphrase on")
+			return nil, lang.Errorf(lang.Text{En: "there is no terminal to ask for its passphrase on", Es: "no hay terminal donde pedir su frase"})
 		}
 		fmt.Fprint(a.err, lang.Text{En: "passphrase of %s: ", Es: "frase de %s: "}.F(path).In(a.lang))
 		defer fmt.Fprintln(a.err)
@@ -53,7 +52,9 @@ func (a *app) person(path string) (signed.Signer, string, error) {
 	if who := owner(p, key.Key()); who != "" {
 		return key, who, nil
 	}
-	return key, "", refused(fmt.Errorf("%s: %s is nobody's key in the policy", path, key.Key().Fingerprint()), "casco policy show")
+	return key, "", refused(lang.Errorf(lang.Text{
+		En: "%s: %s is nobody's key in the policy", Es: "%s: %s no es la clave de nadie en la política",
+	}, path, key.Key().Fingerprint()), command("policy", "show"))
 }
 
 // owner returns the ID of the person who has that key, or nothing.
@@ -80,7 +81,9 @@ func (a *app) signerFor(path string) (signed.Signer, string, error) {
 		return signed.Signer{}, "", err
 	}
 	if len(p.People) > 0 {
-		return signed.Signer{}, "", refused(errors.New("the policy names persons: sign with your own key"), "--key ~/.ssh/id_ed25519")
+		return signed.Signer{}, "", refused(lang.Errorf(lang.Text{
+			En: "the policy names persons: sign with your own key", Es: "la política nombra personas: firme con su propia clave",
+		}), "--key ~/.ssh/id_ed25519")
 	}
 	key, err := a.state().Key()
 	if err != nil {

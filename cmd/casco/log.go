@@ -45,7 +45,7 @@ func logShowCmd(a *app) *cobra.Command {
 				return usage(err)
 			}
 			if kind != "" && !ledger.Kind(kind).Known() {
-				return usage(fmt.Errorf("there is no kind of entry %q: %v", kind, ledger.Kinds()))
+				return usage(lang.Errorf(lang.Text{En: "there is no kind of entry %q: %v", Es: "no hay entradas de tipo %q: %v"}, kind, ledger.Kinds()))
 			}
 			view, err := a.ledgerView()
 			if err != nil {
@@ -97,7 +97,9 @@ func (a *app) ledgerDir() string { return filepath.Join(a.statePath, "ledger") }
 // ledgerTrust is the key of this host's ledger, with those of witnesses.
 func (a *app) ledgerTrust(witnesses []string) (ledger.Trust, error) {
 	if _, err := os.Stat(filepath.Join(a.statePath, "ledger.key")); errors.Is(err, fs.ErrNotExist) {
-		return ledger.Trust{}, coded{exitTrouble, errors.New("this host has no ledger yet: nothing was run here"), "casco run"}
+		return ledger.Trust{}, coded{exitTrouble, lang.Errorf(lang.Text{
+			En: "this host has no ledger yet: nothing was run here", Es: "este anfitrión aún no tiene registro: no se ejecutó nada aquí",
+		}), command("run")}
 	}
 	key, err := a.logKey()
 	if err != nil {
@@ -219,7 +221,7 @@ func logProveCmd(a *app) *cobra.Command {
 		RunE: func(_ *cobra.Command, args []string) error {
 			i, err := strconv.ParseInt(args[0], 10, 64)
 			if err != nil {
-				return usage(fmt.Errorf("%q is not the index of an entry", args[0]))
+				return usage(lang.Errorf(lang.Text{En: "%q is not the index of an entry", Es: "%q no es el índice de una entrada"}, args[0]))
 			}
 			view, err := a.ledgerView()
 			if err != nil {
@@ -288,7 +290,7 @@ func logWitnessCmd(a *app) *cobra.Command {
 			}
 			log, err := ledger.ParseVerifier(key)
 			if err != nil {
-				return usage(fmt.Errorf("--log: %w", err))
+				return usage(fmt.Errorf("%s: %w", "--log", err))
 			}
 			view, err := ledger.Read(of, log)
 			if err != nil {
@@ -353,7 +355,10 @@ func cosign(dir string, key *ledger.Key, view *ledger.View, log note.Verifier) (
 		return nil, cp, err
 	}
 	if seen.Size > cp.Size {
-		return nil, cp, coded{exitFindings, fmt.Errorf("this witness has cosigned %d entries of %s, and it has only %d: its tail was cut off", seen.Size, cp.Origin, cp.Size), ""}
+		return nil, cp, coded{exitFindings, lang.Errorf(lang.Text{
+			En: "this witness has cosigned %d entries of %s, and it has only %d: its tail was cut off",
+			Es: "este testigo cofirmó %d entradas de %s, y sólo tiene %d: se le cortó el final",
+		}, seen.Size, cp.Origin, cp.Size), ""}
 	}
 	r, err := view.Request(seen.Size)
 	if err != nil {
@@ -361,7 +366,9 @@ func cosign(dir string, key *ledger.Key, view *ledger.View, log note.Verifier) (
 	}
 	line, err := w.Add(r)
 	if errors.Is(err, ledger.ErrInconsistent) {
-		return nil, cp, coded{exitFindings, fmt.Errorf("%s is not the log that this witness has seen: %w", cp.Origin, err), ""}
+		return nil, cp, coded{exitFindings, lang.Errorf(lang.Text{
+			En: "%s is not the log that this witness has seen: %w", Es: "%s no es el registro que este testigo vio: %w",
+		}, cp.Origin, err), ""}
 	}
 	return line, cp, err
 }
@@ -399,7 +406,7 @@ func logWitnessedCmd(a *app) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			v, err := ledger.ParseVerifier(key)
 			if err != nil {
-				return usage(fmt.Errorf("--key: %w", err))
+				return usage(fmt.Errorf("%s: %w", "--key", err))
 			}
 			cosigned, err := os.ReadFile(args[0])
 			if err != nil {
@@ -503,7 +510,7 @@ func logHoldCmd(a *app) *cobra.Command {
 				return usage(err)
 			}
 			if why == "" {
-				return usage(errors.New("--why is needed: who asks for it, and for what"))
+				return usage(lang.Errorf(lang.Text{En: "--why is needed: who asks for it, and for what", Es: "falta --why: quién lo pide y para qué"}))
 			}
 			b, err := a.book(cmd.Context())
 			if err != nil {

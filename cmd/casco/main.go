@@ -18,6 +18,7 @@ import (
 	"syscall"
 
 	"casco/lang"
+	"casco/report"
 )
 
 // Exit codes, the same for every verb.
@@ -42,7 +43,17 @@ func (c coded) Error() string { return c.err.Error() }
 func (c coded) Unwrap() error { return c.err }
 
 func refused(err error, hint string) error { return coded{exitRefused, err, hint} }
-func usage(err error) error                { return coded{exitUsage, err, ""} }
+
+// command is a command of casco to paste: its words may come from a plan file,
+// a record or a person.
+func command(words ...string) string {
+	line := "casco"
+	for _, w := range words {
+		line += " " + report.Word(report.Clean(w))
+	}
+	return line
+}
+func usage(err error) error { return coded{exitUsage, err, ""} }
 
 // quiet ends a verb with a code and nothing more to say.
 func quiet(code int) error { return coded{code, nil, ""} }
@@ -87,7 +98,7 @@ func run(ctx context.Context, argv []string, stdin io.Reader, stdout, stderr io.
 	}
 	if c.err != nil {
 		// What a container or an engine said may have lines of its own.
-		fmt.Fprintln(stderr, "casco:", strings.ReplaceAll(clean(c.err.Error()), "\n", "\n  "))
+		fmt.Fprintln(stderr, "casco:", strings.ReplaceAll(clean(lang.Say(c.err, a.lang)), "\n", "\n  "))
 	}
 	if c.hint != "" {
 		fmt.Fprintln(stderr, lang.Text{En: "hint:", Es: "pista:"}.In(a.lang), c.hint)

@@ -118,7 +118,7 @@ func parseSets(sets []string, opt *plan.Options) error {
 		key, val, ok := strings.Cut(s, "=")
 		i := strings.LastIndex(key, ":")
 		if !ok || i < 0 {
-			return fmt.Errorf("--set %q is not KIND/NAME:FIELD=VALUE", s)
+			return lang.Errorf(lang.Text{En: "--set %q is not KIND/NAME:FIELD=VALUE", Es: "--set %q no es KIND/NAME:FIELD=VALUE"}, s)
 		}
 		ref, err := inventory.ParseRef(key[:i])
 		if err != nil {
@@ -150,7 +150,7 @@ func (a *app) printPlan(c *change.Change, out string) error {
 	}
 	a.printer().Plan(c)
 	if out != "" && len(c.Plan.Steps) > 0 {
-		fmt.Fprintf(a.out, "\n%s casco approve %s\n", lang.Text{En: "next:", Es: "sigue:"}.In(a.lang), out)
+		fmt.Fprintf(a.out, "\n%s %s\n", lang.Text{En: "next:", Es: "sigue:"}.In(a.lang), command("approve", out))
 	}
 	return nil
 }
@@ -172,7 +172,7 @@ func readChange(path string) (*change.Change, error) {
 	d.UseNumber()
 	c := new(change.Change)
 	if err := d.Decode(c); err != nil {
-		return nil, fmt.Errorf("%s: not a plan: %w", path, err)
+		return nil, lang.Errorf(lang.Text{En: "%s: not a plan: %w", Es: "%s: no es un plan: %w"}, path, err)
 	}
 	if err := c.Intact(); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)

@@ -11,6 +11,7 @@ import (
 	"casco/lang"
 	"casco/loop/apply"
 	"casco/loop/rollback"
+	"casco/report"
 )
 
 func rollbackCmd(a *app) *cobra.Command {
@@ -33,7 +34,10 @@ func (a *app) rollback(ctx context.Context, id string) error {
 	}
 	defer unlock()
 	if !rec.Reversible() {
-		return refused(fmt.Errorf("change %s is %s: there is nothing to take back", rec.ID, rec.State), "casco changes")
+		return refused(lang.Errorf(lang.Text{
+			En: "change %s is %s: there is nothing to take back",
+			Es: "el cambio %s está %s: no hay nada que revertir",
+		}, rec.ID, report.StateWord(rec.State)), command("changes"))
 	}
 	if err := a.unchanged(ctx, h, rec); err != nil {
 		return err
@@ -94,7 +98,10 @@ func (a *app) unchanged(ctx context.Context, h *host, rec *apply.Record) error {
 		return err
 	}
 	a.printerErr().Conflicts(cs)
-	return refused(errors.New("somebody changed this since; taking it back would undo that too"), "casco drift")
+	return refused(lang.Errorf(lang.Text{
+		En: "somebody changed this since; taking it back would undo that too",
+		Es: "alguien cambió esto después; revertirlo desharía también lo suyo",
+	}), command("drift"))
 }
 
 // takeChange opens the host where a change was made, and its record. The caller

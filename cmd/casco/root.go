@@ -56,10 +56,10 @@ func (a *app) checkFlags() error {
 	case "en", "es":
 		a.lang = lang.Lang(a.langFlag)
 	default:
-		return usage(fmt.Errorf("--lang is en or es, not %q", a.langFlag))
+		return usage(lang.Errorf(lang.Text{En: "--lang is en or es, not %q", Es: "--lang es en o es, no %q"}, a.langFlag))
 	}
 	if !slices.Contains([]string{"text", "json"}, a.format) {
-		return usage(fmt.Errorf("--format is text or json, not %q", a.format))
+		return usage(lang.Errorf(lang.Text{En: "--format is text or json, not %q", Es: "--format es text o json, no %q"}, a.format))
 	}
 	return nil
 }

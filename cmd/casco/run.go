@@ -60,12 +60,12 @@ func runCmd(a *app) *cobra.Command {
 // those after it. One that fails is written down and does not end the others.
 func (a *app) turnForever(ctx context.Context, every time.Duration) error {
 	if every < time.Second {
-		return usage(fmt.Errorf("--every %s is too often", every))
+		return usage(lang.Errorf(lang.Text{En: "--every %s is too often", Es: "--every %s es demasiado seguido"}, every))
 	}
 	next := time.Now()
 	for {
 		if err := a.turnOnce(ctx, every); err != nil && ctx.Err() == nil {
-			fmt.Fprintln(a.err, "casco:", clean(err.Error()))
+			fmt.Fprintln(a.err, "casco:", clean(lang.Say(err, a.lang)))
 		}
 		for !next.After(time.Now()) {
 			next = next.Add(every)
@@ -207,7 +207,7 @@ func (a *app) noteDrift(ctx context.Context, last store.Run, l *look, begun time
 	}
 	was, err := a.readSnapshot(last.Snapshot)
 	if err != nil {
-		return fmt.Errorf("the last reading: %w", err)
+		return lang.Errorf(lang.Text{En: "the last reading: %w", Es: "la última lectura: %w"}, err)
 	}
 	recs, err := a.state().Records()
 	if err != nil {
@@ -286,14 +286,14 @@ func (a *app) publish(b *book) error {
 // None is replaced: an older one is what proves that nothing was cut off.
 func giveCheckpoint(dir string, cp ledger.Checkpoint) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("witness: %w", err)
+		return lang.Errorf(lang.Text{En: "witness: %w", Es: "testigo: %w"}, err)
 	}
 	path := filepath.Join(dir, fmt.Sprintf("checkpoint-%012d", cp.Size))
 	if _, err := os.Lstat(path); err == nil {
 		return nil
 	}
 	if err := atomicfile.Write(path, cp.Note, 0o600); err != nil {
-		return fmt.Errorf("witness: %w", err)
+		return lang.Errorf(lang.Text{En: "witness: %w", Es: "testigo: %w"}, err)
 	}
 	return nil
 }

@@ -21,13 +21,13 @@ package auditrules
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"time"
 
+	"casco/lang"
 	"casco/loop/inventory"
 )
 
@@ -133,11 +133,11 @@ func kernelRules() ([]Rule, uint32, error) {
 	defer c.Close()
 	st, err := c.status()
 	if err != nil {
-		return nil, 0, fmt.Errorf("ask the kernel's audit: %w", err)
+		return nil, 0, lang.Errorf(lang.Text{En: "ask the kernel's audit: %w", Es: "consultar la auditoría del núcleo: %w"}, err)
 	}
 	rules, err := c.rules()
 	if err != nil {
-		return nil, 0, fmt.Errorf("list the kernel's audit rules: %w", err)
+		return nil, 0, lang.Errorf(lang.Text{En: "list the kernel's audit rules: %w", Es: "listar las reglas de auditoría del núcleo: %w"}, err)
 	}
 	return rules, st.Enabled, nil
 }

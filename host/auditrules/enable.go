@@ -1,13 +1,13 @@
 package auditrules
 
-import "fmt"
+import "casco/lang"
 
 // canEnable reports whether the kernel's audit is off. It fails if the switch
 // is locked.
 func canEnable() (isOff bool, err error) {
 	now, err := enabledNow()
 	if err != nil {
-		return false, fmt.Errorf("ask the kernel's audit: %w", err)
+		return false, lang.Errorf(lang.Text{En: "ask the kernel's audit: %w", Es: "consultar la auditoría del núcleo: %w"}, err)
 	}
 	if now == locked {
 		return false, errLocked

@@ -115,7 +115,10 @@ func (h *Hand) Prepare(_ context.Context, st plan.Step) (json.RawMessage, error)
 func (h *Hand) prepareRule(b *before, path string, want want) (err error) {
 	target, isDir := resolve(path)
 	if strings.ContainsFunc(target, func(c rune) bool { return c <= ' ' || c == 0x7f || strings.ContainsRune(`'"\#`, c) }) {
-		return fmt.Errorf("%q cannot be written in a file of audit rules", target)
+		return lang.Errorf(lang.Text{
+			En: "%q cannot be written in a file of audit rules",
+			Es: "%q no se puede escribir en un archivo de reglas de auditoría",
+		}, target)
 	}
 	b.Rule = Rule{Path: target, Dir: isDir, Perm: want.perm, Key: ruleKey, Arch: Both, Exact: true}
 	if want.loaded {
@@ -133,7 +136,10 @@ func (h *Hand) prepareRule(b *before, path string, want want) (err error) {
 	return nil
 }
 
-var errLocked = errors.New("the kernel's audit rules are locked until the next reboot (auditctl -e 2)")
+var errLocked = lang.Errorf(lang.Text{
+	En: "the kernel's audit rules are locked until the next reboot (auditctl -e 2)",
+	Es: "las reglas de auditoría del núcleo están bloqueadas hasta el próximo reinicio (auditctl -e 2)",
+})
 
 // canLoad reports whether the kernel has the very rule r already. It fails if
 // the kernel takes none, or would not heed it.
@@ -146,7 +152,10 @@ func canLoad(r Rule) (had bool, err error) {
 		return false, errLocked
 	}
 	if i := slices.IndexFunc(rules, func(o Rule) bool { return o.Task && o.Never && o.Exact }); i >= 0 {
-		return false, errors.New(`the rule "-a never,task" is loaded: with it the kernel watches nothing; remove it first`)
+		return false, lang.Errorf(lang.Text{
+			En: "the rule \"-a never,task\" is loaded: with it the kernel watches nothing; remove it first",
+			Es: "la regla \"-a never,task\" está cargada: con ella el núcleo no vigila nada; quítela primero",
+		})
 	}
 	return slices.Contains(rules, r), nil
 }
@@ -157,7 +166,10 @@ func (h *Hand) edit(target string, perm Perm) (atomicfile.Edit, error) {
 	f := h.file()
 	dir := filepath.Dir(f.Path)
 	if _, err := os.Stat(dir); err != nil {
-		return atomicfile.Edit{}, fmt.Errorf("%w; nothing would load the rule at boot: install auditd", err)
+		return atomicfile.Edit{}, lang.Errorf(lang.Text{
+			En: "%w; nothing would load the rule at boot: install auditd",
+			Es: "%w; nada cargaría la regla al arrancar: instale auditd",
+		}, err)
 	}
 	rules, err := ReadDir(dir)
 	if err != nil {
@@ -183,7 +195,7 @@ func (h *Hand) Do(ctx context.Context, st plan.Step, undo json.RawMessage) error
 	}
 	if want.loaded {
 		if err := tell(func(c *client) error { return c.add(b.Rule) }); err != nil {
-			return fmt.Errorf("load the audit rule for %s: %w", b.Rule.Path, err)
+			return lang.Errorf(lang.Text{En: "load the audit rule for %s: %w", Es: "cargar la regla de auditoría de %s: %w"}, b.Rule.Path, err)
 		}
 	}
 	if err := ctx.Err(); err != nil {
@@ -191,7 +203,7 @@ func (h *Hand) Do(ctx context.Context, st plan.Step, undo json.RawMessage) error
 	}
 	if want.enabled {
 		if err := tell(func(c *client) error { return c.enable(on) }); err != nil {
-			return fmt.Errorf("switch the kernel's audit on: %w", err)
+			return lang.Errorf(lang.Text{En: "switch the kernel's audit on: %w", Es: "encender la auditoría del núcleo: %w"}, err)
 		}
 	}
 	if err := ctx.Err(); err != nil {
@@ -216,12 +228,15 @@ func (h *Hand) Undo(_ context.Context, st plan.Step, undo json.RawMessage) error
 	}
 	if b.Off {
 		if err := disable(); err != nil {
-			errs = append(errs, fmt.Errorf("switch the kernel's audit off: %w", err))
+			errs = append(errs, lang.Errorf(lang.Text{En: "switch the kernel's audit off: %w", Es: "apagar la auditoría del núcleo: %w"}, err))
 		}
 	}
 	if want.loaded && !b.Had {
 		if err := tell(func(c *client) error { return c.remove(b.Rule) }); err != nil {
-			errs = append(errs, fmt.Errorf("take out the audit rule for %s: %w", b.Rule.Path, err))
+			errs = append(errs, lang.Errorf(lang.Text{
+				En: "take out the audit rule for %s: %w",
+				Es: "quitar la regla de auditoría de %s: %w",
+			}, b.Rule.Path, err))
 		}
 	}
 	return errors.Join(errs...)
@@ -284,7 +299,10 @@ func wanted(st plan.Step) (w want, err error) {
 	for _, set := range st.Sets {
 		if set.Field == inventory.WatchEnabled.Path {
 			if !inventory.Equal(set.To, on) {
-				return w, fmt.Errorf("%s: %v: casco only switches audit on (%d)", set.Field, set.To, on)
+				return w, lang.Errorf(lang.Text{
+					En: "%s: %v: casco only switches audit on (%d)",
+					Es: "%s: %v: casco solo enciende la auditoría (%d)",
+				}, set.Field, set.To, on)
 			}
 			w.enabled = true
 			continue
@@ -293,21 +311,27 @@ func wanted(st plan.Step) (w want, err error) {
 		perm, ok := ParsePerm(text)
 		switch {
 		case !ok || perm == 0:
-			return w, fmt.Errorf("%s: %v is not what a file can be watched for (letters of %s)", set.Field, set.To, letters)
+			return w, lang.Errorf(lang.Text{
+				En: "%s: %v is not what a file can be watched for (letters of %s)",
+				Es: "%s: %v no es algo por lo que se pueda vigilar un archivo (letras de %s)",
+			}, set.Field, set.To, letters)
 		case set.Field == inventory.WatchLoaded.Path:
 			w.loaded = true
 		case set.Field == inventory.WatchPersistent.Path:
 			w.persistent = true
 		default:
-			return w, fmt.Errorf("cannot set %s", set.Field)
+			return w, lang.Errorf(lang.Text{En: "cannot set %s", Es: "no se puede ajustar %s"}, set.Field)
 		}
 		if w.perm != 0 && w.perm != perm {
-			return w, errors.New("a file is watched for the same now and after a reboot")
+			return w, lang.Errorf(lang.Text{
+				En: "a file is watched for the same now and after a reboot",
+				Es: "un archivo se vigila por lo mismo ahora y tras reiniciar",
+			})
 		}
 		w.perm = perm
 	}
 	if w.perm == 0 && !w.enabled {
-		return w, errors.New("the step sets nothing")
+		return w, lang.Errorf(lang.Text{En: "the step sets nothing", Es: "el paso no ajusta nada"})
 	}
 	return w, nil
 }

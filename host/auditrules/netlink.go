@@ -3,10 +3,11 @@ package auditrules
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"casco/lang"
 )
 
 // A client talks to the kernel's audit: audit(7), netlink(7).
@@ -35,7 +36,7 @@ const timeout = 5
 func dial() (*client, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_AUDIT)
 	if err != nil {
-		return nil, fmt.Errorf("reach the kernel's audit: %w", err)
+		return nil, lang.Errorf(lang.Text{En: "reach the kernel's audit: %w", Es: "alcanzar la auditoría del núcleo: %w"}, err)
 	}
 	c := &client{fd: fd}
 	err = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: timeout})
@@ -44,7 +45,7 @@ func dial() (*client, error) {
 	}
 	if err != nil {
 		c.Close()
-		return nil, fmt.Errorf("reach the kernel's audit: %w", err)
+		return nil, lang.Errorf(lang.Text{En: "reach the kernel's audit: %w", Es: "alcanzar la auditoría del núcleo: %w"}, err)
 	}
 	return c, nil
 }
@@ -138,7 +139,7 @@ func (c *client) receive(take func(kind uint16, data []byte) (last bool, err err
 			continue
 		}
 		if errors.Is(err, unix.EAGAIN) {
-			return fmt.Errorf("no answer in %d s", timeout)
+			return lang.Errorf(lang.Text{En: "no answer in %d s", Es: "sin respuesta en %d s"}, timeout)
 		}
 		if err != nil {
 			return err
@@ -148,7 +149,7 @@ func (c *client) receive(take func(kind uint16, data []byte) (last bool, err err
 		}
 		msgs, err := syscall.ParseNetlinkMessage(buf[:n])
 		if err != nil {
-			return fmt.Errorf("answer of %d bytes: %w", n, err)
+			return lang.Errorf(lang.Text{En: "answer of %d bytes: %w", Es: "respuesta de %d bytes: %w"}, n, err)
 		}
 		for _, m := range msgs {
 			if m.Header.Seq != c.seq {

@@ -2,10 +2,11 @@ package auditrules
 
 import (
 	"encoding/binary"
-	"errors"
 	"slices"
 
 	"golang.org/x/sys/unix"
+
+	"casco/lang"
 )
 
 // Offsets in struct audit_rule_data, in 32-bit words: linux/audit.h. The
@@ -26,7 +27,10 @@ const (
 // archIs64 is the bit of an AUDIT_ARCH_* value that says 64: linux/audit.h.
 const archIs64 = 0x80000000
 
-var errShort = errors.New("the kernel sent an audit rule that is too short")
+var errShort = lang.Errorf(lang.Text{
+	En: "the kernel sent an audit rule that is too short",
+	Es: "el núcleo envió una regla de auditoría demasiado corta",
+})
 
 // decode reads a rule as the kernel sends it. ok is false for a rule that says
 // nothing of a path.

@@ -9,6 +9,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"casco/lang"
 )
 
 // A command is the compose program of this machine: the plugin ("docker
@@ -27,7 +29,10 @@ func findCompose(ctx context.Context, host string) (command, error) {
 			return c, nil
 		}
 	}
-	return command{}, errors.New("neither docker compose nor docker-compose is installed: the owner of this container is missing")
+	return command{}, lang.Errorf(lang.Text{
+		En: "neither docker compose nor docker-compose is installed: the owner of this container is missing",
+		Es: "no está instalado docker compose ni docker-compose: falta el dueño de este contenedor",
+	})
 }
 
 // run returns what the program printed. Its own words are the error.
@@ -96,7 +101,7 @@ func (c command) reads(ctx context.Context, p project, file string, now []byte) 
 		files = append(files, name)
 	}
 	if _, err := c.run(ctx, nil, append(p.args(files), "config", "--quiet")...); err != nil {
-		return fmt.Errorf("compose does not take the changed file: %w", err)
+		return lang.Errorf(lang.Text{En: "compose does not take the changed file: %w", Es: "compose no acepta el archivo cambiado: %w"}, err)
 	}
 	return nil
 }

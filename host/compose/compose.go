@@ -139,7 +139,7 @@ func (h *Service) Do(ctx context.Context, st plan.Step, raw json.RawMessage) err
 		return err
 	}
 	if digest(now) != u.Ours {
-		return fmt.Errorf("%s was changed meanwhile", u.File)
+		return lang.Errorf(lang.Text{En: "%s was changed meanwhile", Es: "%s cambió entretanto"}, u.File)
 	}
 	if err := atomicfile.Write(u.File, now, 0o644); err != nil {
 		return err
@@ -208,7 +208,10 @@ func (u undo) back(is []byte, sets []plan.Set) ([]byte, error) {
 		}
 	}
 	if same, err := sameBlock(is, ours, u.Project.Service); err != nil || !same {
-		return nil, errors.Join(fmt.Errorf("%s: service %s was changed by somebody since; put it right by hand", u.File, u.Project.Service), err)
+		return nil, errors.Join(lang.Errorf(lang.Text{
+			En: "%s: service %s was changed by somebody since; put it right by hand",
+			Es: "%s: alguien cambió después el servicio %s; corríjalo a mano",
+		}, u.File, u.Project.Service), err)
 	}
 	return swapBlock(is, u.Was, u.Project.Service)
 }
@@ -258,7 +261,7 @@ func (h *Service) rename(ctx context.Context, name string, p project) error {
 			return h.engine.Call(ctx, "POST", "/containers/"+c.ID+"/rename?name="+url.QueryEscape(name), nil, nil)
 		}
 	}
-	return fmt.Errorf("compose made no container %s", name)
+	return lang.Errorf(lang.Text{En: "compose made no container %s", Es: "compose no creó el contenedor %s"}, name)
 }
 
 // Waiting for a service: its healthcheck may take its time, one without must
@@ -281,15 +284,18 @@ func (h *Service) stands(ctx context.Context, name string) error {
 		}
 		switch {
 		case !c.State.Running || c.State.Restarting || c.RestartCount > 0:
-			return fmt.Errorf("%s does not stay up: %s, exit code %d", name, c.State.Status, c.State.ExitCode)
+			return lang.Errorf(lang.Text{
+				En: "%s does not stay up: %s, exit code %d",
+				Es: "%s no se mantiene en marcha: %s, código de salida %d",
+			}, name, c.State.Status, c.State.ExitCode)
 		case c.State.Health == nil && time.Since(begun) >= settle:
 			return nil
 		case c.State.Health != nil && c.State.Health.Status == "healthy":
 			return nil
 		case c.State.Health != nil && c.State.Health.Status == "unhealthy":
-			return fmt.Errorf("%s is unhealthy", name)
+			return lang.Errorf(lang.Text{En: "%s is unhealthy", Es: "%s no está sano"}, name)
 		case time.Now().After(deadline):
-			return fmt.Errorf("%s was not healthy within %s", name, patience)
+			return lang.Errorf(lang.Text{En: "%s was not healthy within %s", Es: "%s no estuvo sano en %s"}, name, patience)
 		}
 		select {
 		case <-ctx.Done():
@@ -333,7 +339,10 @@ var composeName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9._-]*$`)
 func byCompose(image map[string]string) error {
 	for l := range image {
 		if strings.HasPrefix(l, label+"project.") || l == labelHash {
-			return fmt.Errorf("its image carries the label %s, which only Compose writes: the project it names is not to be trusted", l)
+			return lang.Errorf(lang.Text{
+				En: "its image carries the label %s, which only Compose writes: the project it names is not to be trusted",
+				Es: "su imagen lleva la etiqueta %s, que solo escribe Compose: no hay que fiarse del proyecto que nombra",
+			}, l)
 		}
 	}
 	return nil
@@ -354,13 +363,19 @@ func (c *container) project() (project, error) {
 		}
 	}
 	if p.Service == "" || p.Dir == "" || len(p.Files) == 0 || p.Hash == "" {
-		return p, errors.New("its labels do not say which compose file it was made from")
+		return p, lang.Errorf(lang.Text{
+			En: "its labels do not say which compose file it was made from",
+			Es: "sus etiquetas no dicen de qué archivo compose se creó",
+		})
 	}
 	if !composeName.MatchString(p.Service) || !composeName.MatchString(p.Name) {
-		return p, fmt.Errorf("its labels name project %q and service %q, which Compose would not take", p.Name, p.Service)
+		return p, lang.Errorf(lang.Text{
+			En: "its labels name project %q and service %q, which Compose would not take",
+			Es: "sus etiquetas nombran el proyecto %q y el servicio %q, que Compose no aceptaría",
+		}, p.Name, p.Service)
 	}
 	if l[label+"oneoff"] == "True" {
-		return p, errors.New("it was made by compose run, not by the project")
+		return p, lang.Errorf(lang.Text{En: "it was made by compose run, not by the project", Es: "lo creó compose run, no el proyecto"})
 	}
 	return p, nil
 }
@@ -371,7 +386,7 @@ func (p project) edited(sets []plan.Set) (file string, was, now []byte, err erro
 	for _, f := range p.Files {
 		src, err := os.ReadFile(f)
 		if err != nil {
-			return "", nil, nil, fmt.Errorf("the project's file: %w", err)
+			return "", nil, nil, lang.Errorf(lang.Text{En: "the project's file: %w", Es: "el archivo del proyecto: %w"}, err)
 		}
 		d, err := parse(src)
 		if err != nil {
@@ -382,7 +397,10 @@ func (p project) edited(sets []plan.Set) (file string, was, now []byte, err erro
 		}
 	}
 	if file == "" {
-		return "", nil, nil, fmt.Errorf("no file of the project has service %q", p.Service)
+		return "", nil, nil, lang.Errorf(lang.Text{
+			En: "no file of the project has service %q",
+			Es: "ningún archivo del proyecto tiene el servicio %q",
+		}, p.Service)
 	}
 	now = was
 	for _, s := range ordered(sets) {

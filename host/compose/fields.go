@@ -2,7 +2,6 @@ package compose
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -11,6 +10,7 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
+	"casco/lang"
 	"casco/loop/plan"
 )
 
@@ -101,7 +101,7 @@ func edit(src []byte, service string, s plan.Set) ([]byte, error) {
 	}
 	k, ok := keys[s.Field]
 	if !ok {
-		return nil, fmt.Errorf("%s has no key in a compose file", s.Field)
+		return nil, lang.Errorf(lang.Text{En: "%s has no key in a compose file", Es: "%s no tiene clave en un archivo compose"}, s.Field)
 	}
 	v, err := k.to(s.To)
 	if err != nil {
@@ -132,7 +132,7 @@ func list(v any) (any, error) {
 	for _, e := range elements(v) {
 		s, ok := e.(string)
 		if !ok {
-			return nil, fmt.Errorf("%v is not a string", e)
+			return nil, lang.Errorf(lang.Text{En: "%v is not a string", Es: "%v no es una cadena"}, e)
 		}
 		ss = append(ss, s)
 	}
@@ -163,7 +163,7 @@ func restart(v any) (any, error) {
 	m, _ := v.(map[string]any)
 	name, _ := m["Name"].(string)
 	if name == "" {
-		return nil, errors.New("a restart policy needs a name")
+		return nil, lang.Errorf(lang.Text{En: "a restart policy needs a name", Es: "una política de reinicio necesita un nombre"})
 	}
 	if n := fmt.Sprint(m["MaximumRetryCount"]); name == "on-failure" && m["MaximumRetryCount"] != nil && n != "0" {
 		return name + ":" + n, nil
@@ -213,7 +213,10 @@ func (d *document) drop(service, name string, part int, s plan.Set) ([]byte, err
 		}
 	}
 	if len(gone) == 0 || len(gone) != len(elements(s.From))-len(elements(s.To)) {
-		return nil, fmt.Errorf("%s: entries can be taken away from a compose file, not added", s.Field)
+		return nil, lang.Errorf(lang.Text{
+			En: "%s: entries can be taken away from a compose file, not added",
+			Es: "%s: de un archivo compose se pueden quitar entradas, no añadir",
+		}, s.Field)
 	}
 	for _, path := range gone {
 		i, err := d.index(service, name, func(n *yaml.Node) bool { return nodeTarget(n, part) == path })
@@ -261,19 +264,25 @@ func nodeTarget(n *yaml.Node, part int) string {
 func (d *document) index(service, name string, is func(*yaml.Node) bool) (int, error) {
 	_, l := child(d.service(service), name)
 	if l == nil || l.Kind != yaml.SequenceNode {
-		return 0, fmt.Errorf("service %q has no list %s in this file", service, name)
+		return 0, lang.Errorf(lang.Text{
+			En: "service %q has no list %s in this file",
+			Es: "el servicio %q no tiene la lista %s en este archivo",
+		}, service, name)
 	}
 	found := -1
 	for i, n := range l.Content {
 		if is(n) {
 			if found >= 0 {
-				return 0, fmt.Errorf("service %q: %s has it twice", service, name)
+				return 0, lang.Errorf(lang.Text{En: "service %q: %s has it twice", Es: "servicio %q: %s lo tiene dos veces"}, service, name)
 			}
 			found = i
 		}
 	}
 	if found < 0 {
-		return 0, fmt.Errorf("service %q: %s of this file does not have it", service, name)
+		return 0, lang.Errorf(lang.Text{
+			En: "service %q: %s of this file does not have it",
+			Es: "servicio %q: %s de este archivo no lo tiene",
+		}, service, name)
 	}
 	return found, nil
 }
@@ -283,11 +292,14 @@ func (d *document) index(service, name string, is func(*yaml.Node) bool) (int, e
 func (d *document) publish(service, port string, to any) ([]byte, error) {
 	want := elements(to)
 	if len(want) > 1 {
-		return nil, fmt.Errorf("port %s: more than one binding cannot be written in place of one", port)
+		return nil, lang.Errorf(lang.Text{
+			En: "port %s: more than one binding cannot be written in place of one",
+			Es: "puerto %s: no se puede escribir más de una publicación en lugar de una",
+		}, port)
 	}
 	i, err := d.index(service, "ports", func(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && containerPort(n.Value) == port })
 	if err != nil {
-		return nil, fmt.Errorf("port %s: %w", port, err)
+		return nil, lang.Errorf(lang.Text{En: "port %s: %w", Es: "puerto %s: %w"}, port, err)
 	}
 	text := ""
 	if len(want) == 1 {

@@ -3,7 +3,6 @@ package compose
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"reflect"
@@ -11,6 +10,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v4"
+
+	"casco/lang"
 )
 
 // A document is a Compose file as its author wrote it. It is changed by whole
@@ -25,7 +26,7 @@ type document struct {
 
 func parse(src []byte) (*document, error) {
 	if bytes.HasPrefix(src, []byte("\xef\xbb\xbf")) {
-		return nil, errors.New("the file begins with a byte order mark")
+		return nil, lang.Errorf(lang.Text{En: "the file begins with a byte order mark", Es: "el archivo empieza con una marca de orden de bytes"})
 	}
 	d := &document{newline: "\n"}
 	if i := bytes.IndexByte(src, '\n'); i > 0 && src[i-1] == '\r' {
@@ -37,7 +38,7 @@ func parse(src []byte) (*document, error) {
 		return nil, err
 	}
 	if len(doc.Content) != 1 || doc.Content[0].Kind != yaml.MappingNode {
-		return nil, errors.New("the file is not a mapping")
+		return nil, lang.Errorf(lang.Text{En: "the file is not a mapping", Es: "el archivo no es un mapa"})
 	}
 	d.root = doc.Content[0]
 	return d, nil
@@ -70,9 +71,12 @@ func (d *document) editable(name string) (*yaml.Node, error) {
 	s := d.service(name)
 	switch {
 	case s == nil:
-		return nil, fmt.Errorf("service %q is not in the file", name)
+		return nil, lang.Errorf(lang.Text{En: "service %q is not in the file", Es: "el servicio %q no está en el archivo"}, name)
 	case s.Kind != yaml.MappingNode || s.Style&yaml.FlowStyle != 0 || len(s.Content) == 0:
-		return nil, fmt.Errorf("service %q is not written as a block of lines", name)
+		return nil, lang.Errorf(lang.Text{
+			En: "service %q is not written as a block of lines",
+			Es: "el servicio %q no está escrito como un bloque de líneas",
+		}, name)
 	}
 	return s, nil
 }
@@ -82,7 +86,7 @@ func (d *document) block(service string) (from, to int, err error) {
 	_, services := child(d.root, "services")
 	k, s := child(services, service)
 	if s == nil {
-		return 0, 0, fmt.Errorf("service %q is not in the file", service)
+		return 0, 0, lang.Errorf(lang.Text{En: "service %q is not in the file", Es: "el servicio %q no está en el archivo"}, service)
 	}
 	return k.Line - 1, d.end(k.Line, k.Column-1), nil
 }
@@ -149,10 +153,16 @@ func (d *document) set(service, key string, value any) ([]byte, error) {
 		return d.replaced(service, key, value, d.end(last.Line, indent), d.end(last.Line, indent), text)
 	}
 	if v.Kind == yaml.AliasNode || v.Anchor != "" {
-		return nil, fmt.Errorf("service %q: %s is shared with other places by an anchor", service, key)
+		return nil, lang.Errorf(lang.Text{
+			En: "service %q: %s is shared with other places by an anchor",
+			Es: "servicio %q: %s se comparte con otros lugares por un ancla",
+		}, service, key)
 	}
 	if value == nil && len(s.Content) == 2 {
-		return nil, fmt.Errorf("service %q: nothing would be left of it without %s", service, key)
+		return nil, lang.Errorf(lang.Text{
+			En: "service %q: nothing would be left of it without %s",
+			Es: "servicio %q: sin %s no quedaría nada de él",
+		}, service, key)
 	}
 	return d.replaced(service, key, value, k.Line-1, d.end(k.Line, indent), text)
 }
@@ -166,7 +176,10 @@ func (d *document) item(service, key string, index int, text string) ([]byte, er
 	}
 	_, list := child(s, key)
 	if list == nil || list.Kind != yaml.SequenceNode || list.Style&yaml.FlowStyle != 0 || list.Anchor != "" {
-		return nil, fmt.Errorf("service %q: %s is not written as a list of lines", service, key)
+		return nil, lang.Errorf(lang.Text{
+			En: "service %q: %s is not written as a list of lines",
+			Es: "servicio %q: %s no está escrito como una lista de líneas",
+		}, service, key)
 	}
 	if len(list.Content) == 1 && text == "" {
 		return d.set(service, key, nil)
@@ -174,7 +187,10 @@ func (d *document) item(service, key string, index int, text string) ([]byte, er
 	line := list.Content[index].Line
 	indent := strings.Index(d.lines[line-1], "-")
 	if indent < 0 || strings.TrimSpace(d.lines[line-1][:indent]) != "" {
-		return nil, fmt.Errorf("service %q: line %d is not a list item of its own", service, line)
+		return nil, lang.Errorf(lang.Text{
+			En: "service %q: line %d is not a list item of its own",
+			Es: "servicio %q: la línea %d no es un elemento de lista propio",
+		}, service, line)
 	}
 	var lines []string
 	if text != "" {
@@ -222,17 +238,26 @@ func (d *document) replaced(service, key string, value any, from, to int, text [
 		return nil, err
 	}
 	if err := yaml.Unmarshal(out, &now); err != nil {
-		return nil, fmt.Errorf("service %q: %s cannot be changed where it stands: %w", service, key, err)
+		return nil, lang.Errorf(lang.Text{
+			En: "service %q: %s cannot be changed where it stands: %w",
+			Es: "servicio %q: %s no se puede cambiar donde está: %w",
+		}, service, key, err)
 	}
 	old, ok1 := serviceOf(was, service)
 	new, ok2 := serviceOf(now, service)
 	if !ok1 || !ok2 || !sameValue(new[key], value) {
-		return nil, fmt.Errorf("service %q: %s cannot be changed where it stands", service, key)
+		return nil, lang.Errorf(lang.Text{
+			En: "service %q: %s cannot be changed where it stands",
+			Es: "servicio %q: %s no se puede cambiar donde está",
+		}, service, key)
 	}
 	delete(old, key)
 	delete(new, key)
 	if !reflect.DeepEqual(was, now) {
-		return nil, fmt.Errorf("service %q: changing %s would change something else too", service, key)
+		return nil, lang.Errorf(lang.Text{
+			En: "service %q: changing %s would change something else too",
+			Es: "servicio %q: cambiar %s cambiaría también otra cosa",
+		}, service, key)
 	}
 	return out, nil
 }
@@ -279,7 +304,7 @@ func render(indent int, key string, value any) ([]string, error) {
 		}
 		return lines, nil
 	}
-	return nil, fmt.Errorf("%s: %T cannot be written", key, value)
+	return nil, lang.Errorf(lang.Text{En: "%s: %T cannot be written", Es: "%s: %T no se puede escribir"}, key, value)
 }
 
 // literal doubles the dollars in a value: Compose would read variables.

@@ -2,7 +2,6 @@ package compose
 
 import (
 	"context"
-	"fmt"
 	"strings"
 
 	"casco/lang"
@@ -98,7 +97,10 @@ func labelsOfImage(snap *inventory.Snapshot, o *inventory.Object) map[string]str
 
 // moved is the error of a project whose files no longer give what runs.
 func (p project) moved() error {
-	return fmt.Errorf("%s no longer gives what runs (it was edited, needs variables that are not set here, or another version of compose made it): bring it up with compose, then plan again",
+	return lang.Errorf(lang.Text{
+		En: "%s no longer gives what runs (it was edited, needs variables that are not set here, or another version of compose made it): bring it up with compose, then plan again",
+		Es: "%s ya no da lo que está en marcha (fue editado, necesita variables que aquí no están puestas, o lo creó otra versión de compose): levántelo con compose y vuelva a planificar",
+	},
 		strings.Join(p.Files, ", "))
 }
 

@@ -2,10 +2,11 @@ package compose
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strconv"
 	"time"
+
+	"casco/lang"
 )
 
 // logging turns {"Type": "json-file", "Config": {"max-size": "10m"}} into
@@ -16,7 +17,7 @@ func logging(v any) (any, error) {
 	opts, _ := m["Config"].(map[string]any)
 	if driver == "" {
 		if len(opts) > 0 {
-			return nil, errors.New("options of a log driver need its name")
+			return nil, lang.Errorf(lang.Text{En: "options of a log driver need its name", Es: "las opciones de un driver de registro necesitan su nombre"})
 		}
 		return nil, nil
 	}
@@ -35,7 +36,7 @@ func ulimits(v any) (any, error) {
 		m, _ := e.(map[string]any)
 		name, _ := m["Name"].(string)
 		if name == "" || m["Soft"] == nil || m["Hard"] == nil {
-			return nil, fmt.Errorf("%v: a limit needs Name, Soft and Hard", e)
+			return nil, lang.Errorf(lang.Text{En: "%v: a limit needs Name, Soft and Hard", Es: "%v: un límite necesita Name, Soft y Hard"}, e)
 		}
 		out[name] = map[string]any{"soft": m["Soft"], "hard": m["Hard"]}
 	}
@@ -63,7 +64,7 @@ func healthcheck(v any) (any, error) {
 	if len(test) > 0 {
 		words, err := list(test)
 		if err != nil {
-			return nil, fmt.Errorf("field Test: %w", err)
+			return nil, lang.Errorf(lang.Text{En: "field Test: %w", Es: "campo Test: %w"}, err)
 		}
 		out["test"] = words
 	}
@@ -78,7 +79,7 @@ func healthcheck(v any) (any, error) {
 	}
 	n, err := whole(m["Retries"])
 	if err != nil {
-		return nil, fmt.Errorf("field Retries: %w", err)
+		return nil, lang.Errorf(lang.Text{En: "field Retries: %w", Es: "campo Retries: %w"}, err)
 	}
 	if n > 0 {
 		out["retries"] = json.Number(strconv.FormatInt(n, 10))

@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"casco/lang"
 )
 
 // DefaultHost is where an engine listens when nobody said otherwise.
@@ -68,7 +70,7 @@ func New(host string, opts ...Option) (*Client, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), pingTimeout)
 	defer cancel()
 	if err := c.negotiate(ctx); err != nil {
-		return nil, fmt.Errorf("engine at %s: %w", c.host, err)
+		return nil, lang.Errorf(lang.Text{En: "engine at %s: %w", Es: "motor en %s: %w"}, c.host, err)
 	}
 	return c, nil
 }
@@ -122,13 +124,13 @@ func (c *Client) Call(ctx context.Context, method, path string, in, out any) err
 		d := json.NewDecoder(res.Body)
 		d.UseNumber()
 		if err := d.Decode(out); err != nil {
-			return fmt.Errorf("%s %s: reply: %w", method, path, err)
+			return lang.Errorf(lang.Text{En: "%s %s: reply: %w", Es: "%s %s: respuesta: %w"}, method, path, err)
 		}
 	}
 	// A body that is not read to its end costs the connection.
 	_, err = io.Copy(io.Discard, res.Body)
 	if err != nil {
-		return fmt.Errorf("%s %s: reply: %w", method, path, err)
+		return lang.Errorf(lang.Text{En: "%s %s: reply: %w", Es: "%s %s: respuesta: %w"}, method, path, err)
 	}
 	return nil
 }
@@ -196,13 +198,19 @@ func (c *Client) negotiate(ctx context.Context) error {
 	res, err := c.Do(ctx, http.MethodGet, "/_ping", nil, "")
 	switch {
 	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("no permission to use the socket: be root or in its group: %w", err)
+		return lang.Errorf(lang.Text{
+			En: "no permission to use the socket: be root or in its group: %w",
+			Es: "sin permiso para usar el socket: sea root o de su grupo: %w",
+		}, err)
 	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("no such socket: is the engine running? %w", err)
+		return lang.Errorf(lang.Text{En: "no such socket: is the engine running? %w", Es: "no existe tal socket: ¿está en marcha el motor? %w"}, err)
 	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("no answer within %v: is it stopped or stuck? %w", pingTimeout, err)
+		return lang.Errorf(lang.Text{
+			En: "no answer within %v: is it stopped or stuck? %w",
+			Es: "sin respuesta en %v: ¿está detenido o trabado? %w",
+		}, pingTimeout, err)
 	case err != nil:
-		return fmt.Errorf("not reachable: %w", err)
+		return lang.Errorf(lang.Text{En: "not reachable: %w", Es: "no se puede alcanzar: %w"}, err)
 	}
 	res.Body.Close()
 	api := res.Header.Get("Api-Version")
@@ -211,7 +219,10 @@ func (c *Client) negotiate(ctx context.Context) error {
 		return err
 	}
 	if minor < oldestAPI {
-		return fmt.Errorf("too old: it speaks API %s, 1.%d (Docker 20.10) is the oldest known", api, oldestAPI)
+		return lang.Errorf(lang.Text{
+			En: "too old: it speaks API %s, 1.%d (Docker 20.10) is the oldest known",
+			Es: "demasiado viejo: habla la API %s, la más vieja conocida es 1.%d (Docker 20.10)",
+		}, api, oldestAPI)
 	}
 	c.minor = min(minor, newestAPI)
 	return nil
@@ -221,7 +232,7 @@ func minorOf(api string) (int, error) {
 	major, minor, _ := strings.Cut(api, ".")
 	n, err := strconv.Atoi(minor)
 	if major != "1" || err != nil {
-		return 0, fmt.Errorf("not a Docker engine: its Api-Version is %q", api)
+		return 0, lang.Errorf(lang.Text{En: "not a Docker engine: its Api-Version is %q", Es: "no es un motor Docker: su Api-Version es %q"}, api)
 	}
 	return n, nil
 }

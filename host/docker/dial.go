@@ -4,13 +4,14 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"fmt"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
+
+	"casco/lang"
 )
 
 // dial makes a client for host. It opens no connection yet.
@@ -23,7 +24,10 @@ func dial(host string) (*Client, error) {
 	}
 	scheme, addr, ok := strings.Cut(host, "://")
 	if !ok || addr == "" {
-		return nil, fmt.Errorf("engine address %q: want unix:///path, /path or tcp://host:port", host)
+		return nil, lang.Errorf(lang.Text{
+			En: "engine address %q: want unix:///path, /path or tcp://host:port",
+			Es: "dirección del motor %q: se quiere unix:///ruta, /ruta o tcp://anfitrión:puerto",
+		}, host)
 	}
 	switch scheme {
 	case "unix":
@@ -31,7 +35,10 @@ func dial(host string) (*Client, error) {
 	case "tcp":
 		return dialTCP(host, addr, os.Getenv("DOCKER_CERT_PATH"))
 	}
-	return nil, fmt.Errorf("engine address %q: %s:// is not supported, only unix:// and tcp://", host, scheme)
+	return nil, lang.Errorf(lang.Text{
+		En: "engine address %q: %s:// is not supported, only unix:// and tcp://",
+		Es: "dirección del motor %q: %s:// no se admite, solo unix:// y tcp://",
+	}, host, scheme)
 }
 
 // transport keeps enough idle connections that the workers of a Source never
@@ -62,7 +69,7 @@ func dialTCP(host, addr, certs string) (*Client, error) {
 	}
 	conf, err := tlsFiles(certs)
 	if err != nil {
-		return nil, fmt.Errorf("engine at %s: %w", host, err)
+		return nil, lang.Errorf(lang.Text{En: "engine at %s: %w", Es: "motor en %s: %w"}, host, err)
 	}
 	t.TLSClientConfig, c.base = conf, "https://"+addr
 	return c, nil
@@ -77,11 +84,11 @@ func tlsFiles(dir string) (*tls.Config, error) {
 	}
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("%s: no certificate in it", filepath.Join(dir, "ca.pem"))
+		return nil, lang.Errorf(lang.Text{En: "%s: no certificate in it", Es: "%s: no contiene ningún certificado"}, filepath.Join(dir, "ca.pem"))
 	}
 	own, err := tls.LoadX509KeyPair(filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"))
 	if err != nil {
-		return nil, fmt.Errorf("client certificate: %w", err)
+		return nil, lang.Errorf(lang.Text{En: "client certificate: %w", Es: "certificado de cliente: %w"}, err)
 	}
 	return &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{own}, MinVersion: tls.VersionTLS12}, nil
 }

@@ -85,11 +85,14 @@ func (Hand) Prepare(_ context.Context, st plan.Step) (json.RawMessage, error) {
 		return nil, err
 	}
 	if w.mode == nil && w.moves(now) && now.Mode&unix.S_IFMT == unix.S_IFREG && now.Mode&(unix.S_ISUID|unix.S_ISGID) != 0 {
-		return nil, fmt.Errorf("%s: has mode %04o; say which mode it shall have with another owner", l.target, now.Mode&permBits)
+		return nil, lang.Errorf(lang.Text{
+			En: "%s: has mode %04o; say which mode it shall have with another owner",
+			Es: "%s: tiene el modo %04o; diga qué modo ha de tener con otro dueño",
+		}, l.target, now.Mode&permBits)
 	}
 	capability, err := capabilityOf(fd)
 	if err != nil {
-		return nil, fmt.Errorf("%s: read its capabilities: %w", l.target, err)
+		return nil, lang.Errorf(lang.Text{En: "%s: read its capabilities: %w", Es: "%s: leer sus capacidades: %w"}, l.target, err)
 	}
 	return json.Marshal(before{l.target, now.Mode & unix.S_IFMT, now.Mode & permBits, now.Uid, now.Gid, uint64(now.Dev), now.Ino, capability})
 }
@@ -111,7 +114,7 @@ func (Hand) Do(ctx context.Context, st plan.Step, undo json.RawMessage) error {
 	}
 	defer unix.Close(fd)
 	if uint64(now.Dev) != b.Dev || now.Ino != b.Ino {
-		return fmt.Errorf("%s: is another file than the one that was looked at", b.Target)
+		return lang.Errorf(lang.Text{En: "%s: is another file than the one that was looked at", Es: "%s: es otro archivo que el que se miró"}, b.Target)
 	}
 	return set(ctx, fd, b.Target, w, b.Capability)
 }
@@ -138,11 +141,14 @@ func (Hand) Undo(_ context.Context, st plan.Step, undo json.RawMessage) error {
 	}
 	defer unix.Close(fd)
 	if now.Mode&unix.S_IFMT != b.Type {
-		return fmt.Errorf("%s: is a %s now, was a %s", b.Target, typeOf(now.Mode), typeOf(b.Type))
+		return lang.Errorf(lang.Text{En: "%s: is a %s now, was a %s", Es: "%s: ahora es de tipo %s, era %s"}, b.Target, typeOf(now.Mode), typeOf(b.Type))
 	}
 	same := uint64(now.Dev) == b.Dev && now.Ino == b.Ino
 	if !same && b.Type == unix.S_IFREG && now.Nlink > 1 {
-		return fmt.Errorf("%s: is another file than it was, and has other names as well", b.Target)
+		return lang.Errorf(lang.Text{
+			En: "%s: is another file than it was, and has other names as well",
+			Es: "%s: es otro archivo que antes, y además tiene otros nombres",
+		}, b.Target)
 	}
 	back := want{}
 	if w.uid != nil {
@@ -234,13 +240,13 @@ func wanted(st plan.Step) (want, error) {
 				return g.Gid, nil
 			})
 		default:
-			err = fmt.Errorf("cannot set %s", set.Field)
+			err = lang.Errorf(lang.Text{En: "cannot set %s", Es: "no se puede ajustar %s"}, set.Field)
 		}
 		if err != nil {
 			return w, err
 		}
 		if *to != nil && **to != n {
-			return w, fmt.Errorf("%s: contradicts what else the step sets", set.Field)
+			return w, lang.Errorf(lang.Text{En: "%s: contradicts what else the step sets", Es: "%s: contradice lo demás que ajusta el paso"}, set.Field)
 		}
 		*to = &n
 	}
@@ -253,7 +259,10 @@ const maxID = 1<<32 - 2
 func number(f inventory.Field[int64], o *inventory.Object, most int64) (uint32, error) {
 	n, fact, ok := f.Of(o)
 	if !ok || n < 0 || n > most {
-		return 0, fmt.Errorf("%s: %v is not a number from 0 to %d", f.Path, o.Fields[fact.Field], most)
+		return 0, lang.Errorf(lang.Text{
+			En: "%s: %v is not a number from 0 to %d",
+			Es: "%s: %v no es un número de 0 a %d",
+		}, f.Path, o.Fields[fact.Field], most)
 	}
 	return uint32(n), nil
 }
@@ -261,7 +270,7 @@ func number(f inventory.Field[int64], o *inventory.Object, most int64) (uint32, 
 func named(f inventory.Field[string], o *inventory.Object, lookup func(string) (string, error)) (uint32, error) {
 	name, _, ok := f.Of(o)
 	if !ok {
-		return 0, fmt.Errorf("%s: %v is not a name", f.Path, o.Fields[f.Path])
+		return 0, lang.Errorf(lang.Text{En: "%s: %v is not a name", Es: "%s: %v no es un nombre"}, f.Path, o.Fields[f.Path])
 	}
 	id, err := lookup(name)
 	if err != nil {
@@ -283,18 +292,21 @@ func open(path string) (int, unix.Stat_t, error) {
 		fd, err = unix.Open(path, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	}
 	if errors.Is(err, unix.ELOOP) {
-		return -1, st, fmt.Errorf("%s: a symbolic link has taken a place in this path", path)
+		return -1, st, lang.Errorf(lang.Text{
+			En: "%s: a symbolic link has taken a place in this path",
+			Es: "%s: un enlace simbólico ocupa un lugar de esta ruta",
+		}, path)
 	}
 	if err != nil {
-		return -1, st, fmt.Errorf("open %s: %w", path, err)
+		return -1, st, lang.Errorf(lang.Text{En: "open %s: %w", Es: "abrir %s: %w"}, path, err)
 	}
 	if err := unix.Fstat(fd, &st); err != nil {
 		unix.Close(fd)
-		return -1, st, fmt.Errorf("stat %s: %w", path, err)
+		return -1, st, lang.Errorf(lang.Text{En: "stat %s: %w", Es: "stat %s: %w"}, path, err)
 	}
 	if st.Mode&unix.S_IFMT == unix.S_IFLNK {
 		unix.Close(fd)
-		return -1, st, fmt.Errorf("%s: has become a symbolic link", path)
+		return -1, st, lang.Errorf(lang.Text{En: "%s: has become a symbolic link", Es: "%s: se ha vuelto un enlace simbólico"}, path)
 	}
 	return fd, st, nil
 }
@@ -305,15 +317,21 @@ func changeable(fd int, path string) error {
 	var sx unix.Statx_t
 	if err := unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_BASIC_STATS, &sx); err == nil {
 		if sx.Attributes&unix.STATX_ATTR_IMMUTABLE != 0 {
-			return fmt.Errorf("%s: is immutable; somebody wants it so (chattr -i %[1]s would allow the change)", path)
+			return lang.Errorf(lang.Text{
+				En: "%s: is immutable; somebody wants it so (chattr -i %[1]s would allow the change)",
+				Es: "%s: es inmutable; alguien lo quiere así (chattr -i %[1]s permitiría el cambio)",
+			}, path)
 		}
 		if sx.Attributes&unix.STATX_ATTR_APPEND != 0 {
-			return fmt.Errorf("%s: is append-only; somebody wants it so (chattr -a %[1]s would allow the change)", path)
+			return lang.Errorf(lang.Text{
+				En: "%s: is append-only; somebody wants it so (chattr -a %[1]s would allow the change)",
+				Es: "%s: solo admite añadir; alguien lo quiere así (chattr -a %[1]s permitiría el cambio)",
+			}, path)
 		}
 	}
 	var fsys unix.Statfs_t
 	if err := unix.Fstatfs(fd, &fsys); err == nil && fsys.Flags&unix.ST_RDONLY != 0 {
-		return fmt.Errorf("%s: is on a read-only file system", path)
+		return lang.Errorf(lang.Text{En: "%s: is on a read-only file system", Es: "%s: está en un sistema de archivos de solo lectura"}, path)
 	}
 	return nil
 }
@@ -323,7 +341,7 @@ func changeable(fd int, path string) error {
 func set(ctx context.Context, fd int, path string, w want, capability []byte) error {
 	var now unix.Stat_t
 	if err := unix.Fstat(fd, &now); err != nil {
-		return fmt.Errorf("stat %s: %w", path, err)
+		return lang.Errorf(lang.Text{En: "stat %s: %w", Es: "stat %s: %w"}, path, err)
 	}
 	self := "/proc/self/fd/" + strconv.Itoa(fd) // leads to the file itself, whatever its name is by now
 	if w.moves(now) {
@@ -331,10 +349,10 @@ func set(ctx context.Context, fd int, path string, w want, capability []byte) er
 			return err
 		}
 		if err := unix.Fchownat(fd, "", id(w.uid), id(w.gid), unix.AT_EMPTY_PATH); err != nil {
-			return fmt.Errorf("chown %s: %w", path, err)
+			return lang.Errorf(lang.Text{En: "chown %s: %w", Es: "chown %s: %w"}, path, err)
 		}
 		if err := unix.Fstat(fd, &now); err != nil {
-			return fmt.Errorf("stat %s: %w", path, err)
+			return lang.Errorf(lang.Text{En: "stat %s: %w", Es: "stat %s: %w"}, path, err)
 		}
 	}
 	if err := ctx.Err(); err != nil {
@@ -344,7 +362,7 @@ func set(ctx context.Context, fd int, path string, w want, capability []byte) er
 	// chown has lost them.
 	if have, err := capabilityOf(fd); err == nil && len(capability) > 0 && !bytes.Equal(have, capability) {
 		if err := unix.Setxattr(self, capabilityName, capability, 0); err != nil {
-			return fmt.Errorf("set the capabilities of %s: %w", path, err)
+			return lang.Errorf(lang.Text{En: "set the capabilities of %s: %w", Es: "ajustar las capacidades de %s: %w"}, path, err)
 		}
 	}
 	if err := ctx.Err(); err != nil {
@@ -352,7 +370,7 @@ func set(ctx context.Context, fd int, path string, w want, capability []byte) er
 	}
 	if w.mode != nil && *w.mode != now.Mode&permBits {
 		if err := unix.Chmod(self, *w.mode); err != nil {
-			return fmt.Errorf("chmod %s: %w", path, err)
+			return lang.Errorf(lang.Text{En: "chmod %s: %w", Es: "chmod %s: %w"}, path, err)
 		}
 	}
 	return nil

@@ -9,8 +9,6 @@ package swarm
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"net/url"
 
 	"casco/lang"
@@ -89,7 +87,7 @@ func (u *Update) Do(ctx context.Context, st plan.Step, _ json.RawMessage) error 
 func (u *Update) Undo(ctx context.Context, st plan.Step, raw json.RawMessage) error {
 	var back undo
 	if err := json.Unmarshal(raw, &back); err != nil {
-		return fmt.Errorf("undo of %s: %w", st.Ref, err)
+		return lang.Errorf(lang.Text{En: "undo of %s: %w", Es: "deshacer %s: %w"}, st.Ref, err)
 	}
 	return u.update(ctx, st, back.Was)
 }
@@ -119,7 +117,7 @@ func (u *Update) update(ctx context.Context, st plan.Step, to map[string]any) er
 		return err
 	}
 	if !c.has(to) {
-		return errors.New("the engine took the update and did not keep it")
+		return lang.Errorf(lang.Text{En: "the engine took the update and did not keep it", Es: "el motor tomó la actualización y no la conservó"})
 	}
 	return nil
 }
@@ -130,7 +128,7 @@ func (u *Update) read(ctx context.Context, st plan.Step) (*cluster, error) {
 		return nil, err
 	}
 	if c.ID != st.Ref.Name {
-		return nil, fmt.Errorf("this engine is in swarm %s", c.ID)
+		return nil, lang.Errorf(lang.Text{En: "this engine is in swarm %s", Es: "este motor está en el swarm %s"}, c.ID)
 	}
 	return c, nil
 }

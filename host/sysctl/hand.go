@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -105,7 +104,10 @@ func (h *Hand) Prepare(_ context.Context, st plan.Step) (json.RawMessage, error)
 		return nil, err
 	}
 	if only, one := oneWay[w.name]; w.running && one && (only == "" || same(only, w.value)) && !same(value, w.value) {
-		return nil, fmt.Errorf("%s = %s: the kernel does not take this back until the host restarts", w.name, w.value)
+		return nil, lang.Errorf(lang.Text{
+			En: "%s = %s: the kernel does not take this back until the host restarts",
+			Es: "%s = %s: el núcleo no vuelve atrás hasta que se reinicie el anfitrión",
+		}, w.name, w.value)
 	}
 	edit, err := h.file().Prepare(w.name, w.name+" = "+w.value)
 	if err != nil {
@@ -143,7 +145,10 @@ func (h *Hand) lasts(w want, edit atomicfile.Edit) error {
 		then = append(then, ours...)
 	}
 	if s, _ := lookup(then, w.name); !same(s.value, w.value) {
-		return fmt.Errorf("%s: %s is read after %s and sets it to %q; change it there", w.name, s.from, ownFile, s.value)
+		return lang.Errorf(lang.Text{
+			En: "%s: %s is read after %s and sets it to %q; change it there",
+			Es: "%s: %s se lee después de %s y lo pone en %q; cámbielo allí",
+		}, w.name, s.from, ownFile, s.value)
 	}
 	return nil
 }
@@ -208,14 +213,14 @@ func (h *Hand) set(name, value string) error {
 	}
 	_, err = f.WriteString(value + "\n")
 	if err := errors.Join(err, f.Close()); err != nil {
-		return fmt.Errorf("set %s to %q: %w", name, value, err)
+		return lang.Errorf(lang.Text{En: "set %s to %q: %w", Es: "poner %s en %q: %w"}, name, value, err)
 	}
 	now, err := running(h.root, name)
 	if err != nil {
 		return err
 	}
 	if !same(now, value) {
-		return fmt.Errorf("set %s to %q: the kernel made it %q", name, value, now)
+		return lang.Errorf(lang.Text{En: "set %s to %q: the kernel made it %q", Es: "poner %s en %q: el núcleo lo dejó en %q"}, name, value, now)
 	}
 	return nil
 }
@@ -238,21 +243,21 @@ type want struct {
 func wanted(st plan.Step) (want, error) {
 	w := want{name: st.Ref.Name}
 	if !valid(w.name) || canonical(w.name) != w.name {
-		return w, fmt.Errorf("%q is no name of a sysctl", w.name)
+		return w, lang.Errorf(lang.Text{En: "%q is no name of a sysctl", Es: "%q no es el nombre de un sysctl"}, w.name)
 	}
 	if len(st.Sets) == 0 {
-		return w, fmt.Errorf("%s: the step sets nothing", st.Ref)
+		return w, lang.Errorf(lang.Text{En: "%s: the step sets nothing", Es: "%s: el paso no ajusta nada"}, st.Ref)
 	}
 	for i, set := range st.Sets {
 		value, ok := set.To.(string)
 		value = strings.TrimSpace(value)
 		switch {
 		case set.Field != inventory.SysctlValue.Path && set.Field != inventory.SysctlFile.Path:
-			return w, fmt.Errorf("%s: cannot set %s", st.Ref, set.Field)
+			return w, lang.Errorf(lang.Text{En: "%s: cannot set %s", Es: "%s: no se puede ajustar %s"}, st.Ref, set.Field)
 		case !ok || value == "" || strings.ContainsFunc(value, func(c rune) bool { return c < ' ' && c != '\t' || c == 0x7f }):
-			return w, fmt.Errorf("%s: %q is no value of one line", st.Ref, set.To)
+			return w, lang.Errorf(lang.Text{En: "%s: %q is no value of one line", Es: "%s: %q no es un valor de una línea"}, st.Ref, set.To)
 		case i > 0 && !same(value, w.value):
-			return w, fmt.Errorf("%s: has one value, now and after a reboot", st.Ref)
+			return w, lang.Errorf(lang.Text{En: "%s: has one value, now and after a reboot", Es: "%s: tiene un solo valor, ahora y tras reiniciar"}, st.Ref)
 		}
 		w.value = value
 		w.running = w.running || set.Field == inventory.SysctlValue.Path

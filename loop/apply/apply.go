@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"time"
 
+	"casco/lang"
 	"casco/loop/inventory"
 	"casco/loop/plan"
 )
@@ -104,11 +105,11 @@ func (rec *Record) Unratified(now time.Time) bool {
 // know, or names steps that its plan lacks.
 func (rec *Record) Sound() error {
 	if rec.Plan == nil || rec.Plan.Schema != plan.Schema {
-		return fmt.Errorf("its record is not of format %s", plan.Schema)
+		return lang.Errorf(lang.Text{En: "its record is not of format %s", Es: "su registro no es de formato %s"}, plan.Schema)
 	}
 	for _, d := range rec.Done {
 		if d.Step < 0 || d.Step >= len(rec.Plan.Steps) {
-			return fmt.Errorf("its record names step %d of %d", d.Step, len(rec.Plan.Steps))
+			return lang.Errorf(lang.Text{En: "its record names step %d of %d", Es: "su registro nombra el paso %d de %d"}, d.Step, len(rec.Plan.Steps))
 		}
 	}
 	return nil
@@ -171,7 +172,7 @@ func (r Runner) Run(ctx context.Context, rec *Record) error {
 	}
 	rec.State = Verifying
 	if err := r.Save(rec); err != nil {
-		err = fmt.Errorf("record could not be saved: %w", err)
+		err = lang.Errorf(lang.Text{En: "record could not be saved: %w", Es: "no se pudo guardar el registro: %w"}, err)
 		return errors.Join(err, r.Undo(context.WithoutCancel(ctx), rec, Undoing, err.Error()))
 	}
 	return nil
@@ -184,13 +185,16 @@ func (r Runner) preflight(ctx context.Context, rec *Record) error {
 	for _, st := range rec.Plan.Steps {
 		h, ok := r.Hands[st.Hand]
 		if !ok {
-			return fmt.Errorf("%s: not begun: no hand %q on this host", st.Ref, st.Hand)
+			return lang.Errorf(lang.Text{
+				En: "%s: not begun: no hand %q on this host",
+				Es: "%s: no se empezó: no hay mano %q en este anfitrión",
+			}, st.Ref, st.Hand)
 		}
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		if _, err := h.Prepare(ctx, st); err != nil {
-			return fmt.Errorf("%s: not begun: %w", st.Ref, err)
+			return lang.Errorf(lang.Text{En: "%s: not begun: %w", Es: "%s: no se empezó: %w"}, st.Ref, err)
 		}
 	}
 	return nil
@@ -204,16 +208,16 @@ func (r Runner) step(ctx context.Context, rec *Record, i int) error {
 	}
 	undo, err := h.Prepare(ctx, st)
 	if err != nil {
-		return fmt.Errorf("prepare: %w", err)
+		return lang.Errorf(lang.Text{En: "prepare: %w", Es: "preparar: %w"}, err)
 	}
 	rec.Done = append(rec.Done, Done{Step: i, Undo: undo})
 	if err := r.Save(rec); err != nil {
 		rec.Done = rec.Done[:len(rec.Done)-1]
-		return fmt.Errorf("not begun, its undo could not be saved: %w", err)
+		return lang.Errorf(lang.Text{En: "not begun, its undo could not be saved: %w", Es: "no se empezó, no se pudo guardar cómo deshacerlo: %w"}, err)
 	}
 	d := &rec.Done[len(rec.Done)-1]
 	if err := r.note(ctx, rec, i, Begun, nil); err != nil {
-		return fmt.Errorf("not begun, it could not be written down: %w", err)
+		return lang.Errorf(lang.Text{En: "not begun, it could not be written down: %w", Es: "no se empezó, no se pudo dejar constancia: %w"}, err)
 	}
 	if err := h.Do(ctx, st, undo); err != nil {
 		d.Err = err.Error()
@@ -221,10 +225,10 @@ func (r Runner) step(ctx context.Context, rec *Record, i int) error {
 	}
 	d.Finished = true
 	if err := r.note(ctx, rec, i, Finished, nil); err != nil {
-		return fmt.Errorf("done, and could not be written down: %w", err)
+		return lang.Errorf(lang.Text{En: "done, and could not be written down: %w", Es: "hecho, y no se pudo dejar constancia: %w"}, err)
 	}
 	if err := r.Save(rec); err != nil {
-		return fmt.Errorf("record could not be saved: %w", err)
+		return lang.Errorf(lang.Text{En: "record could not be saved: %w", Es: "no se pudo guardar el registro: %w"}, err)
 	}
 	return nil
 }
@@ -247,13 +251,16 @@ func (r Runner) Undo(ctx context.Context, rec *Record, during State, why string)
 		h, ok := r.Hands[st.Hand]
 		if !ok {
 			failed = true
-			errs = append(errs, fmt.Errorf("%s: undo: no hand %q on this host", st.Ref, st.Hand))
+			errs = append(errs, lang.Errorf(lang.Text{
+				En: "%s: undo: no hand %q on this host",
+				Es: "%s: deshacer: no hay mano %q en este anfitrión",
+			}, st.Ref, st.Hand))
 			continue
 		}
 		if err := h.Undo(ctx, st, d.Undo); err != nil {
 			failed = true
 			d.Err = err.Error()
-			errs = append(errs, fmt.Errorf("%s: undo: %w", st.Ref, err))
+			errs = append(errs, lang.Errorf(lang.Text{En: "%s: undo: %w", Es: "%s: deshacer: %w"}, st.Ref, err))
 			continue
 		}
 		d.Undone = true
@@ -286,7 +293,7 @@ func (r Runner) Release(ctx context.Context, rec *Record) error {
 		st := rec.Plan.Steps[d.Step]
 		if k, ok := r.Hands[st.Hand].(Keeper); ok {
 			if err := k.Release(ctx, st, d.Undo); err != nil {
-				errs = append(errs, fmt.Errorf("%s: release: %w", st.Ref, err))
+				errs = append(errs, lang.Errorf(lang.Text{En: "%s: release: %w", Es: "%s: soltar: %w"}, st.Ref, err))
 			}
 		}
 	}

@@ -24,7 +24,8 @@ type Hand interface {
 }
 
 // A Conflict is something that is no longer as a change left it: somebody has
-// changed it since, and going back would undo their work too.
+// changed it since, and going back would undo their work too. A value that is a
+// lang.Text is for people: it says of a thing as a whole whether it is there.
 type Conflict struct {
 	What   string `json:"what"`   // "file//etc/docker/daemon.json", "container/web1 HostConfig.Memory"
 	Before any    `json:"before"` // what it was before the change

@@ -89,7 +89,7 @@ func (c *Change) Digest() string {
 // or is of a format that this program does not know.
 func (c *Change) Intact() error {
 	if c.Plan == nil || c.Plan.Schema != plan.Schema {
-		return fmt.Errorf("not a plan of format %s", plan.Schema)
+		return lang.Errorf(lang.Text{En: "not a plan of format %s", Es: "no es un plan de formato %s"}, plan.Schema)
 	}
 	if id := c.Plan.ID(); id != c.PlanID {
 		return refuse(lang.Text{

@@ -1,8 +1,6 @@
 package change
 
 import (
-	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -13,18 +11,13 @@ import (
 	"casco/signed"
 )
 
-// ErrRefused is what every reason is for which a change may not be applied.
-var ErrRefused = errors.New("refused")
+// ErrRefused is wrapped by every reason for which a change may not be applied.
+var ErrRefused = lang.Errorf(lang.Text{En: "refused", Es: "rechazado"})
 
-// A Refusal says why a change may not be applied, in both languages.
-type Refusal struct{ Text lang.Text }
-
-func (r *Refusal) Error() string { return r.Text.En }
-
-// Is makes every Refusal an ErrRefused.
-func (r *Refusal) Is(target error) bool { return target == ErrRefused }
-
-func refuse(t lang.Text, args ...any) error { return &Refusal{t.F(args...)} }
+// refuse gives a reason in both languages.
+func refuse(t lang.Text, args ...any) error {
+	return lang.Errorf(lang.Text{En: t.En + ": %w", Es: t.Es + ": %w"}, append(args, ErrRefused)...)
+}
 
 // Rules is what a host holds a change against.
 type Rules struct {
@@ -210,7 +203,12 @@ func (c *Change) agreed(r Rules, said []voice, want Decision, q quorum) error {
 	if !why.Empty() {
 		t = lang.Text{En: t.En + "; " + why.En, Es: t.Es + "; " + why.Es}
 	}
-	return &Refusal{t}
+	return refuse(plain(t))
+}
+
+// plain is t as a format that says t.
+func plain(t lang.Text) lang.Text {
+	return lang.Text{En: strings.ReplaceAll(t.En, "%", "%%"), Es: strings.ReplaceAll(t.Es, "%", "%%")}
 }
 
 // uncounted says why v does not count towards q, or nothing.
@@ -263,7 +261,7 @@ func (c *Change) standard(r Rules) error {
 	var most plan.Disruption
 	if s.MaxCost != "" {
 		if err := most.UnmarshalText([]byte(s.MaxCost)); err != nil {
-			return fmt.Errorf("policy: changes.standard.max_cost: %w", err)
+			return lang.Errorf(lang.Text{En: "policy: changes.standard.max_cost: %w", Es: "política: changes.standard.max_cost: %w"}, err)
 		}
 	}
 	for i, st := range c.Plan.Steps {

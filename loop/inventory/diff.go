@@ -7,8 +7,8 @@ import (
 )
 
 // A Difference is one field that two snapshots of a host tell differently. An
-// object that came or went is one Difference with Field "" and the value
-// "absent" on one side.
+// object that came or went is one Difference with Field "" and the values
+// Present and Absent.
 type Difference struct {
 	Ref   Ref    `json:"ref"`
 	Field string `json:"field,omitempty"`
@@ -54,9 +54,9 @@ func Diff(was, now *Snapshot) []Difference {
 		a, b := was.Find(r), now.Find(r)
 		switch {
 		case a == nil:
-			out = append(out, Difference{Ref: r, Was: Absent, Now: "present"})
+			out = append(out, Difference{Ref: r, Was: Absent, Now: Present})
 		case b == nil:
-			out = append(out, Difference{Ref: r, Was: "present", Now: Absent})
+			out = append(out, Difference{Ref: r, Was: Present, Now: Absent})
 		default:
 			diffFields(&out, r, "", a.Fields, b.Fields)
 		}

@@ -3,9 +3,10 @@ package inventory
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"time"
+
+	"casco/lang"
 )
 
 // FileSchema names the format of a snapshot file.
@@ -36,24 +37,30 @@ func ReadSnapshot(r io.Reader) (*Snapshot, error) {
 	var f file
 	switch err := d.Decode(&f); {
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
-		return nil, errors.New("the snapshot is cut short")
+		return nil, lang.Errorf(lang.Text{En: "the snapshot is cut short", Es: "la instantánea está cortada"})
 	case err != nil:
-		return nil, fmt.Errorf("not a snapshot: %w", err)
+		return nil, lang.Errorf(lang.Text{En: "not a snapshot: %w", Es: "no es una instantánea: %w"}, err)
 	}
 	if f.Schema != FileSchema {
-		return nil, fmt.Errorf("the snapshot is of format %q, this casco reads %q", f.Schema, FileSchema)
+		return nil, lang.Errorf(lang.Text{
+			En: "the snapshot is of format %q, this casco reads %q",
+			Es: "la instantánea es de formato %q, este casco lee %q",
+		}, f.Schema, FileSchema)
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("the snapshot is followed by something else")
+		return nil, lang.Errorf(lang.Text{En: "the snapshot is followed by something else", Es: "a la instantánea le sigue otra cosa"})
 	}
 	s := &Snapshot{Host: f.Host, Taken: f.Taken, Gaps: f.Gaps}
 	seen := map[Ref]bool{}
 	for i, o := range f.Objects {
 		if o == nil || o.Ref.Kind == "" || o.Fields == nil {
-			return nil, fmt.Errorf("object %d of the snapshot has no ref or no fields", i+1)
+			return nil, lang.Errorf(lang.Text{
+				En: "object %d of the snapshot has no ref or no fields",
+				Es: "el objeto %d de la instantánea no tiene ref o no tiene campos",
+			}, i+1)
 		}
 		if seen[o.Ref] {
-			return nil, fmt.Errorf("the snapshot has %s twice", o.Ref)
+			return nil, lang.Errorf(lang.Text{En: "the snapshot has %s twice", Es: "la instantánea tiene %s dos veces"}, o.Ref)
 		}
 		seen[o.Ref] = true
 		s.Add(o)

@@ -20,6 +20,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"casco/lang"
 )
 
 // A Kind is a class of objects that have the same fields. See kinds.go.
@@ -38,7 +40,7 @@ func (r Ref) String() string { return string(r.Kind) + "/" + r.Name }
 func ParseRef(s string) (Ref, error) {
 	kind, name, ok := strings.Cut(s, "/")
 	if !ok || kind == "" || name == "" {
-		return Ref{}, fmt.Errorf("%q is not KIND/NAME, for example container/web1", s)
+		return Ref{}, lang.Errorf(lang.Text{En: "%q is not KIND/NAME, for example container/web1", Es: "%q no es KIND/NAME, por ejemplo container/web1"}, s)
 	}
 	return Ref{Kind(kind), name}, nil
 }
@@ -86,6 +88,9 @@ func (f Fact) String() string {
 
 // Absent is the Err of a fact whose object simply lacks the field.
 const Absent = "absent"
+
+// Present is what a Difference says of an object that is there.
+const Present = "present"
 
 // A Gap is a part of the host that could not be read.
 type Gap struct {

@@ -12,7 +12,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -46,7 +45,7 @@ func (d Disruption) MarshalText() ([]byte, error) { return []byte(d.String()), n
 func (d *Disruption) UnmarshalText(b []byte) error {
 	i := slices.Index(disruptions[:], string(b))
 	if i < 0 {
-		return fmt.Errorf("%q is not one of %s", b, strings.Join(disruptions[:], ", "))
+		return lang.Errorf(lang.Text{En: "%q is not one of %s", Es: "%q no es ninguno de %s"}, b, strings.Join(disruptions[:], ", "))
 	}
 	*d = Disruption(i)
 	return nil

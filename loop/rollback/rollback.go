@@ -8,9 +8,9 @@ package rollback
 
 import (
 	"context"
-	"fmt"
 	"strings"
 
+	"casco/lang"
 	"casco/loop/apply"
 	"casco/loop/inventory"
 )
@@ -26,7 +26,7 @@ func Conflicts(ctx context.Context, rec *apply.Record, now *inventory.Snapshot, 
 		st := rec.Plan.Steps[d.Step]
 		o := now.Find(st.Ref)
 		if o == nil {
-			cs = append(cs, apply.Conflict{What: st.Ref.String(), Before: "there", Ours: "there", Now: "gone"})
+			cs = append(cs, apply.Conflict{What: st.Ref.String(), Before: there, Ours: there, Now: gone})
 			continue
 		}
 		for _, s := range st.Sets {
@@ -45,7 +45,7 @@ func Conflicts(ctx context.Context, rec *apply.Record, now *inventory.Snapshot, 
 		}
 		more, err := w.Foreign(ctx, st, d.Undo)
 		if err != nil {
-			return cs, fmt.Errorf("%s: tell foreign changes: %w", st.Ref, err)
+			return cs, lang.Errorf(lang.Text{En: "%s: tell foreign changes: %w", Es: "%s: distinguir cambios ajenos: %w"}, st.Ref, err)
 		}
 		later := touchedAfter(rec, d.Step)
 		for _, c := range more {
@@ -56,6 +56,12 @@ func Conflicts(ctx context.Context, rec *apply.Record, now *inventory.Snapshot, 
 	}
 	return cs, nil
 }
+
+// What is said of an object as a whole.
+var (
+	there = lang.Text{En: "there", Es: "está"}
+	gone  = lang.Text{En: "gone", Es: "ya no está"}
+)
 
 // touchedAfter lists the objects that steps of the same change after step i
 // went on to change. They are not as step i left them, and that is ours.
