@@ -78,7 +78,8 @@ func (a *app) note(ctx context.Context, events ...store.Event) error {
 	if err != nil {
 		return err
 	}
-	_, err = b.store.Write(ctx, operator(), events...)
+	// What happened is written down although the run is told to end.
+	_, err = b.store.Write(context.WithoutCancel(ctx), operator(), events...)
 	return err
 }
 
