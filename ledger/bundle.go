@@ -1,8 +1,9 @@
 package ledger
 
 import (
-	"errors"
 	"fmt"
+
+	"casco/lang"
 
 	"golang.org/x/mod/sumdb/tlog"
 )
@@ -58,11 +59,11 @@ func splitBundle(b []byte) ([][]byte, error) {
 	entries := make([][]byte, 0, tileWidth)
 	for len(b) > 0 {
 		if len(b) < 2 {
-			return entries, errors.New("ends within the length of an entry")
+			return entries, fault{text: lang.Text{En: "ends within the length of an entry", Es: "termina dentro de la longitud de una entrada"}}
 		}
 		n := int(b[0])<<8 | int(b[1])
 		if len(b) < 2+n {
-			return entries, errors.New("ends within an entry")
+			return entries, fault{text: lang.Text{En: "ends within an entry", Es: "termina dentro de una entrada"}}
 		}
 		entries = append(entries, b[2:2+n:2+n])
 		b = b[2+n:]
@@ -81,7 +82,7 @@ func joinTile(hashes []tlog.Hash) []byte {
 
 func splitTile(b []byte) ([]tlog.Hash, error) {
 	if len(b)%tlog.HashSize != 0 {
-		return nil, fmt.Errorf("%d bytes are not a whole number of hashes", len(b))
+		return nil, fault{text: say(lang.Text{En: "%d bytes are not a whole number of hashes", Es: "%d bytes no son un número entero de hashes"}, len(b))}
 	}
 	hashes := make([]tlog.Hash, len(b)/tlog.HashSize)
 	for i := range hashes {

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"casco/lang"
+
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 )
@@ -53,18 +55,18 @@ var ErrSignature = errors.New("not signed by a key that is trusted for it")
 // good. Cosigned has the witnesses among them.
 func (t Trust) Open(signed []byte) (Checkpoint, error) {
 	if len(signed) > maxNote {
-		return Checkpoint{}, fmt.Errorf("checkpoint: %d bytes are too many", len(signed))
+		return Checkpoint{}, fault{text: say(lang.Text{En: "%d bytes are too many for a checkpoint", Es: "%d bytes son demasiados para un punto de control"}, len(signed))}
 	}
 	n, err := note.Open(signed, note.VerifierList(append(append([]note.Verifier(nil), t.Log...), t.Witnesses...)...))
 	var unverified *note.UnverifiedNoteError
 	var invalid *note.InvalidSignatureError
 	switch {
 	case errors.As(err, &unverified):
-		return Checkpoint{}, fmt.Errorf("checkpoint: signed by %s only: %w", signers(unverified.Note.UnverifiedSigs), ErrSignature)
+		return Checkpoint{}, fault{say(lang.Text{En: "signed by %s only, whom nobody trusts for it", Es: "firmado solo por %s, en quien nadie confía para eso"}, signers(unverified.Note.UnverifiedSigs)), ErrSignature}
 	case errors.As(err, &invalid):
-		return Checkpoint{}, fmt.Errorf("checkpoint: the signature of %s+%08x is not good: %w", invalid.Name, invalid.Hash, ErrSignature)
+		return Checkpoint{}, fault{say(lang.Text{En: "the signature of %s+%08x is not good", Es: "la firma de %s+%08x no es buena"}, invalid.Name, invalid.Hash), ErrSignature}
 	case err != nil:
-		return Checkpoint{}, fmt.Errorf("checkpoint: %w", err)
+		return Checkpoint{}, fault{say(lang.Text{En: "no checkpoint: %s", Es: "no es un punto de control: %s"}, err), err}
 	}
 	r, err := parseRoot(n.Text)
 	if err != nil {
@@ -83,7 +85,7 @@ func (t Trust) Open(signed []byte) (Checkpoint, error) {
 		}
 	}
 	if !byLog {
-		return Checkpoint{}, fmt.Errorf("checkpoint: not signed as %s: %w", r.Origin, ErrSignature)
+		return Checkpoint{}, fault{say(lang.Text{En: "no key of %s signed it", Es: "ninguna clave de %s lo firmó"}, r.Origin), ErrSignature}
 	}
 	r.Note = signed
 	return r, nil
@@ -111,20 +113,20 @@ func signers(sigs []note.Signature) string {
 func parseRoot(text string) (Checkpoint, error) {
 	lines := strings.Split(text, "\n")
 	if len(lines) < 4 || lines[len(lines)-1] != "" {
-		return Checkpoint{}, errors.New("checkpoint: it has not three lines")
+		return Checkpoint{}, fault{text: lang.Text{En: "no checkpoint: it has not three lines", Es: "no es un punto de control: no tiene tres líneas"}}
 	}
 	for _, l := range lines[:len(lines)-1] {
 		if l == "" {
-			return Checkpoint{}, errors.New("checkpoint: it has an empty line")
+			return Checkpoint{}, fault{text: lang.Text{En: "no checkpoint: it has an empty line", Es: "no es un punto de control: tiene una línea vacía"}}
 		}
 	}
 	size, err := strconv.ParseInt(lines[1], 10, 64)
 	if err != nil || size < 0 || size > maxSize || strconv.FormatInt(size, 10) != lines[1] {
-		return Checkpoint{}, fmt.Errorf("checkpoint: %.40q is not a size", lines[1])
+		return Checkpoint{}, fault{text: say(lang.Text{En: "no checkpoint: %.40q is not a size", Es: "no es un punto de control: %.40q no es un tamaño"}, lines[1])}
 	}
 	root, err := tlog.ParseHash(lines[2])
 	if err != nil || root.String() != lines[2] {
-		return Checkpoint{}, fmt.Errorf("checkpoint: %.60q is not a root hash", lines[2])
+		return Checkpoint{}, fault{text: say(lang.Text{En: "no checkpoint: %.60q is not a root hash", Es: "no es un punto de control: %.60q no es un hash raíz"}, lines[2])}
 	}
 	return Checkpoint{Origin: lines[0], Size: size, Root: root}, nil
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"casco/lang"
 )
 
 // A Kind says what an entry is about. The list is closed: Append refuses
@@ -87,10 +89,10 @@ func NewEntry(kind Kind, actor, about string, data any) (Entry, error) {
 func ParseEntry(b []byte) (Entry, error) {
 	var e Entry
 	if err := json.Unmarshal(b, &e); err != nil {
-		return Entry{}, fmt.Errorf("not an entry: %w", err)
+		return Entry{}, fault{say(lang.Text{En: "not an entry: %s", Es: "no es una entrada: %s"}, err), err}
 	}
 	if e.Time.IsZero() || e.Kind == "" {
-		return Entry{}, errors.New("not an entry: it has no time or no kind")
+		return Entry{}, fault{text: lang.Text{En: "not an entry: it has no time or no kind", Es: "no es una entrada: no tiene hora o tipo"}}
 	}
 	return e, nil
 }

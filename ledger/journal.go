@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+
+	"casco/lang"
 )
 
 // The journal holds the entries that are in no full bundle yet, and is the only
@@ -65,7 +67,7 @@ func parseJournal(b []byte) (journal, error) {
 	var j journal
 	line, _, ok := bytes.Cut(b, []byte("\n"))
 	if _, err := fmt.Sscanf(string(line), journalHead+"%d", &j.base); !ok || err != nil || j.base < 0 || j.base > maxSize || j.base%tileWidth != 0 || !bytes.HasPrefix(b, journalHeader(j.base)) {
-		return j, errors.New("its first line is not that of a journal")
+		return j, fault{text: lang.Text{En: "its first line is not that of a journal", Es: "su primera línea no es la de un journal"}}
 	}
 	j.end = len(line) + 1
 	for j.end < len(b) {
@@ -95,21 +97,21 @@ func parseFrame(b []byte, at int) (frame, error) {
 	n := binary.BigEndian.Uint32(h)
 	switch {
 	case binary.BigEndian.Uint32(h[4:]) != crc32.Checksum(h[:4], crcTable):
-		return frame{}, errors.New("the head of a frame is damaged")
+		return frame{}, fault{text: lang.Text{En: "the head of a frame is damaged", Es: "la cabecera de una trama está dañada"}}
 	case uint64(n) > uint64(len(h)-frameHead):
 		return frame{}, errShort
 	}
 	p := h[frameHead : frameHead+int(n)]
 	if binary.BigEndian.Uint32(h[8:]) != crc32.Checksum(p, crcTable) {
-		return frame{}, errors.New("a frame is damaged")
+		return frame{}, fault{text: lang.Text{En: "a frame is damaged", Es: "una trama está dañada"}}
 	}
 	if len(p) < 4 || uint64(binary.BigEndian.Uint32(p)) > uint64(len(p)-4) {
-		return frame{}, errors.New("a frame has no bundle")
+		return frame{}, fault{text: lang.Text{En: "a frame has no bundle", Es: "una trama no tiene paquete"}}
 	}
 	end := 4 + int(binary.BigEndian.Uint32(p))
 	entries, err := splitBundle(p[4:end])
 	if err != nil {
-		return frame{}, fmt.Errorf("the bundle of a frame %w", err)
+		return frame{}, fault{text: say(lang.Text{En: "the bundle of a frame %s", Es: "el paquete de una trama %s"}, err)}
 	}
 	return frame{entries, p[end:], at + frameHead + int(n)}, nil
 }

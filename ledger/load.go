@@ -92,6 +92,9 @@ func load(dir string, keys []note.Verifier) (*state, error) {
 	}
 	j, file, err := readJournal(dir)
 	if errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Lstat(filepath.Join(dir, "lock")); err == nil {
+			return nil, noJournal()
+		}
 		return s, s.loadCopy(dir)
 	}
 	if err != nil {
@@ -113,7 +116,14 @@ func load(dir string, keys []note.Verifier) (*state, error) {
 }
 
 func badSignature(file string, err error) *Problem {
-	return problem(BadSignature, -1, -1, file, lang.Text{En: "%s: %s", Es: "%s: %s"}.F(file, err))
+	return problem(BadSignature, -1, -1, file, say(lang.Text{En: "%s: %s", Es: "%s: %s"}, file, err))
+}
+
+func noJournal() *Problem {
+	return problem(Missing, -1, -1, "journal", lang.Text{
+		En: "the journal is missing, and with it the entries after the last checkpoint",
+		Es: "falta el journal, y con él las entradas posteriores al último punto de control",
+	})
 }
 
 func readJournal(dir string) (journal, journalFile, error) {
@@ -132,7 +142,7 @@ func readJournal(dir string) (journal, journalFile, error) {
 	}
 	j, err := parseJournal(b)
 	if err != nil {
-		return j, journalFile{}, problem(BadJournal, -1, -1, "journal", lang.Text{En: "journal: %s", Es: "journal: %s"}.F(err))
+		return j, journalFile{}, problem(BadJournal, -1, -1, "journal", say(lang.Text{En: "journal: %s", Es: "journal: %s"}, err))
 	}
 	return j, journalFile{inodeOf(st), int64(j.end)}, nil
 }
@@ -142,10 +152,10 @@ func readJournal(dir string) (journal, journalFile, error) {
 func (s *state) build(dir string, j journal, anew bool, trust Trust) error {
 	s.base, s.last = j.base, s.published
 	if s.base > s.published.Size {
-		return problem(OldCheckpoint, -1, -1, "checkpoint", lang.Text{
+		return problem(OldCheckpoint, -1, -1, "checkpoint", say(lang.Text{
 			En: "an old checkpoint was put back: it has %d entries, and the journal begins at entry %d",
 			Es: "se repuso un punto de control viejo: tiene %d entradas, y el journal empieza en la entrada %d",
-		}.F(s.published.Size, s.base))
+		}, s.published.Size, s.base))
 	}
 	rows, err := edgeAt(dir, s.base, s.published.Size, anew)
 	if err != nil {
@@ -160,10 +170,10 @@ func (s *state) build(dir string, j journal, anew bool, trust Trust) error {
 		}
 	}
 	if j.damaged != nil {
-		return problem(BadJournal, s.size(), s.size(), "journal", lang.Text{
+		return problem(BadJournal, s.size(), s.size(), "journal", say(lang.Text{
 			En: "journal: %s, from entry %d on: it was acknowledged and is altered or lost",
 			Es: "journal: %s, desde la entrada %d: fue confirmada y está alterada o perdida",
-		}.F(j.damaged, s.size()))
+		}, j.damaged, s.size()))
 	}
 	if s.size() < s.published.Size {
 		return missingTail(s.published.Size, s.size(), "checkpoint", lang.Text{En: "the checkpoint", Es: "el punto de control"})
@@ -194,15 +204,15 @@ func (s *state) addFrame(f frame, trust Trust) error {
 	}
 	cp, err := trust.Open(f.signed)
 	if err != nil {
-		return problem(BadSignature, first, s.size()-1, "journal", lang.Text{
+		return problem(BadSignature, first, s.size()-1, "journal", say(lang.Text{
 			En: "journal: %s: %s", Es: "journal: %s: %s",
-		}.F(span(first, s.size()-1).En, err))
+		}, span(first, s.size()-1), err))
 	}
 	if cp.Size != s.size() || cp.Origin != s.published.Origin {
-		return problem(BadJournal, first, s.size()-1, "journal", lang.Text{
+		return problem(BadJournal, first, s.size()-1, "journal", say(lang.Text{
 			En: "journal: a checkpoint of %s, size %d, stands behind entry %d",
 			Es: "journal: un punto de control de %s, tamaño %d, está tras la entrada %d",
-		}.F(cp.Origin, cp.Size, s.size()-1))
+		}, cp.Origin, cp.Size, s.size()-1))
 	}
 	s.last = cp
 	return s.compare(cp, "journal", first, s.size()-1)
@@ -215,19 +225,19 @@ func (s *state) compare(cp Checkpoint, file string, first, last int64) error {
 		return err
 	}
 	if root != cp.Root {
-		return problem(BadRoot, first, last, file, lang.Text{
+		return problem(BadRoot, first, last, file, say(lang.Text{
 			En: "%s: the tree of %d entries has root %s, signed was %s",
 			Es: "%s: el árbol de %d entradas tiene la raíz %s, se firmó %s",
-		}.F(file, cp.Size, root, cp.Root))
+		}, file, cp.Size, root, cp.Root))
 	}
 	return nil
 }
 
 func missingTail(want, have int64, file string, who lang.Text) *Problem {
-	return problem(MissingTail, have, want-1, file, lang.Text{
-		En: fmt.Sprintf("the tail is missing: %s is of %d entries, the log has %d", who.En, want, have),
-		Es: fmt.Sprintf("falta el final: %s es de %d entradas, el registro tiene %d", who.Es, want, have),
-	})
+	return problem(MissingTail, have, want-1, file, say(lang.Text{
+		En: "the tail is missing: %s is of %d entries, the log has %d",
+		Es: "falta el final: %s es de %d entradas, el registro tiene %d",
+	}, who, want, have))
 }
 
 // loadCopy reads a log that has no journal: a copy of what is published.
@@ -340,10 +350,10 @@ func readTile(dir string, l int, n int64, w, width int) ([]tlog.Hash, error) {
 	}
 	hashes, err := splitTile(b)
 	if err == nil && len(hashes) < w {
-		err = fmt.Errorf("has %d hashes, not %d", len(hashes), w)
+		err = fault{text: say(lang.Text{En: "has %d hashes, not %d", Es: "tiene %d hashes, no %d"}, len(hashes), w)}
 	}
 	if err != nil {
-		return nil, problem(BadTile, -1, -1, name, lang.Text{En: "%s: %s", Es: "%s: %s"}.F(name, err))
+		return nil, problem(BadTile, -1, -1, name, say(lang.Text{En: "%s: %s", Es: "%s: %s"}, name, err))
 	}
 	return hashes[:w], nil
 }
@@ -353,7 +363,7 @@ func missing(name string, l int, n int64) *Problem {
 	if l < 0 {
 		first, last = n*tileWidth, n*tileWidth+tileWidth-1
 	}
-	return problem(Missing, first, last, name, lang.Text{En: "%s is missing", Es: "falta %s"}.F(name))
+	return problem(Missing, first, last, name, say(lang.Text{En: "%s is missing", Es: "falta %s"}, name))
 }
 
 // computeTile makes a tile of level 1 or more out of the full tiles below it.
@@ -383,13 +393,13 @@ func hashTile(full []tlog.Hash) (tlog.Hash, error) {
 	return tlog.NodeHash(left, right), err
 }
 
-// readBundle returns the w entries of a bundle: from the full one, or from one
-// of just that width.
+// readBundle returns the w entries of a bundle: from one of just that width, or
+// from the full one. With an error it may return some of them.
 func readBundle(dir string, n int64, w int) ([][]byte, error) {
-	name := tilePath(-1, n, w)
+	name, width := tilePath(-1, n, w), w
 	b, err := os.ReadFile(filepath.Join(dir, name))
 	if errors.Is(err, fs.ErrNotExist) && w < tileWidth {
-		name = tilePath(-1, n, tileWidth)
+		name, width = tilePath(-1, n, tileWidth), tileWidth
 		b, err = os.ReadFile(filepath.Join(dir, name))
 	}
 	if errors.Is(err, fs.ErrNotExist) {
@@ -399,14 +409,19 @@ func readBundle(dir string, n int64, w int) ([][]byte, error) {
 		return nil, err
 	}
 	entries, err := splitBundle(b)
-	if err == nil && len(entries) < w {
-		err = fmt.Errorf("has %d entries, not %d", len(entries), w)
+	if len(entries) >= width {
+		if err != nil || len(entries) > width {
+			return entries[:w], problem(BadEntry, -1, -1, name, say(lang.Text{
+				En: "%s: something stands behind its last entry", Es: "%s: hay algo tras su última entrada",
+			}, name))
+		}
+		return entries[:w], nil
 	}
-	if err != nil {
-		first := n*tileWidth + int64(len(entries))
-		return entries, problem(BadEntry, first, n*tileWidth+int64(w)-1, name, lang.Text{
-			En: "%s: from entry %d on it cannot be read: %s", Es: "%s: desde la entrada %d no se puede leer: %s",
-		}.F(name, first, err))
+	if err == nil {
+		err = fault{text: say(lang.Text{En: "has %d entries, not %d", Es: "tiene %d entradas, no %d"}, len(entries), width)}
 	}
-	return entries[:w], nil
+	first := n*tileWidth + int64(len(entries))
+	return entries, problem(BadEntry, first, n*tileWidth+int64(width)-1, name, say(lang.Text{
+		En: "%s: from entry %d on it cannot be read: %s", Es: "%s: desde la entrada %d no se puede leer: %s",
+	}, name, first, err))
 }

@@ -76,6 +76,11 @@ func (l *Log) open() error {
 		}
 	case err != nil:
 		return err
+	default:
+		// A copy has neither; making a lock would make it look like a log.
+		if _, err := os.Lstat(filepath.Join(l.dir, "journal")); errors.Is(err, fs.ErrNotExist) {
+			return noJournal()
+		}
 	}
 	f, err := os.OpenFile(filepath.Join(l.dir, "lock"), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, fileMode)
 	if err != nil {
@@ -330,11 +335,13 @@ func (l *Log) store(frame []byte) error {
 	}
 	_, err := l.journal.WriteAt(frame, at)
 	if err == nil {
-		err = unix.Fdatasync(int(l.journal.Fd()))
+		if err = unix.Fdatasync(int(l.journal.Fd())); err != nil {
+			err = fmt.Errorf("flush %s: %w", l.journal.Name(), err)
+		}
 	}
 	if err != nil {
 		// After a failed flush nobody knows what is on the disk: read it again.
-		err = errors.Join(fmt.Errorf("write %s: %w", l.journal.Name(), err), l.journal.Truncate(at))
+		err = errors.Join(err, l.journal.Truncate(at))
 		l.forget()
 		return err
 	}

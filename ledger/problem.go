@@ -48,6 +48,31 @@ func problem(code Code, first, last int64, file string, text lang.Text) *Problem
 	return &Problem{code, first, last, file, text}
 }
 
+// A fault is an error with words in both languages, for reports.
+type fault struct {
+	text lang.Text
+	err  error // what it is, for errors.Is; may be nil
+}
+
+func (f fault) Error() string { return f.text.En }
+func (f fault) Unwrap() error { return f.err }
+
+// say formats t, and gives each half those arguments that have words in both
+// languages in its own.
+func say(t lang.Text, args ...any) lang.Text {
+	en, es := make([]any, len(args)), make([]any, len(args))
+	for i, a := range args {
+		en[i], es[i] = a, a
+		switch a := a.(type) {
+		case lang.Text:
+			en[i], es[i] = a.En, a.Es
+		case fault:
+			en[i], es[i] = a.text.En, a.text.Es
+		}
+	}
+	return lang.Text{En: fmt.Sprintf(t.En, en...), Es: fmt.Sprintf(t.Es, es...)}
+}
+
 // span is "entry 5" or "entries 5 to 9".
 func span(first, last int64) lang.Text {
 	if first == last {

@@ -1,7 +1,6 @@
 package ledger
 
 import (
-	"fmt"
 	"time"
 
 	"casco/lang"
@@ -98,15 +97,15 @@ func (r *Report) Lines() []lang.Text {
 		out = append(out, r.Problems[i].Text)
 	}
 	if r.More > 0 {
-		out = append(out, lang.Text{En: "and %d more", Es: "y %d más"}.F(r.More))
+		out = append(out, say(lang.Text{En: "and %d more", Es: "y %d más"}, r.More))
 	}
 	for i := range r.Notes {
 		out = append(out, r.Notes[i].Text)
 	}
-	out = append(out, lang.Text{
+	out = append(out, say(lang.Text{
 		En: "%d of %d entries of %s are under a signed root",
 		Es: "%d de %d entradas de %s están bajo una raíz firmada",
-	}.F(r.Proved, r.Size, r.Origin))
+	}, r.Proved, r.Size, r.Origin))
 	if len(r.Held) == 0 {
 		return append(out, lang.Text{
 			En: "no checkpoint of a witness was given: a tail that the host itself cut off would not be seen",
@@ -115,9 +114,9 @@ func (r *Report) Lines() []lang.Text {
 	}
 	for _, h := range r.Held {
 		if h.Agrees {
-			out = append(out, lang.Text{
+			out = append(out, say(lang.Text{
 				En: "agrees with the checkpoint of %d entries in %s", Es: "concuerda con el punto de control de %d entradas en %s",
-			}.F(h.Size, h.From))
+			}, h.Size, h.From))
 		}
 	}
 	return out
@@ -125,11 +124,8 @@ func (r *Report) Lines() []lang.Text {
 
 // A mark is a signed root that the walk over the log passes.
 type mark struct {
-	size  int64
-	root  tlog.Hash
-	first int64 // first entry that this root, and none before it, speaks for
-	file  string
-	held  int // index in Report.Held; -1: one of the log's own
+	size int64
+	root tlog.Hash
+	file string
+	held int // index in Report.Held; -1: one of the log's own
 }
-
-func (m mark) String() string { return fmt.Sprintf("%s (%d)", m.file, m.size) }

@@ -48,6 +48,7 @@ func Verify(ctx context.Context, dir string, c Checks) (*Report, error) {
 	}
 	w.end()
 	w.partials()
+	w.judge()
 	w.witnesses()
 	w.silence()
 	if err := w.checkEvidence(ctx); err != nil {
@@ -144,7 +145,7 @@ func (w *walk) readSigned() {
 		}
 	} else {
 		w.published = &cp
-		w.marks = append(w.marks, mark{cp.Size, cp.Root, 0, "checkpoint", -1})
+		w.marks = append(w.marks, mark{cp.Size, cp.Root, "checkpoint", -1})
 	}
 	if w.published != nil {
 		r.Origin = w.published.Origin
@@ -154,16 +155,13 @@ func (w *walk) readSigned() {
 	case f.journal != nil:
 		w.readJournal()
 	case !f.copied:
-		r.problem(problem(Missing, -1, -1, "journal", lang.Text{
-			En: "the journal is missing: entries after the last checkpoint would be lost with it",
-			Es: "falta el journal: con él se perderían las entradas posteriores al último punto de control",
-		}))
+		r.problem(noJournal())
 	}
 	if w.published != nil && w.published.Size < w.base {
-		r.problem(problem(OldCheckpoint, w.published.Size, w.base-1, "checkpoint", lang.Text{
+		r.problem(problem(OldCheckpoint, w.published.Size, w.base-1, "checkpoint", say(lang.Text{
 			En: "an old checkpoint was put back: it has %d entries, and the journal begins at entry %d",
 			Es: "se repuso un punto de control viejo: tiene %d entradas, y el journal empieza en la entrada %d",
-		}.F(w.published.Size, w.base)))
+		}, w.published.Size, w.base)))
 	}
 }
 
@@ -171,7 +169,7 @@ func (w *walk) readJournal() {
 	r := w.report
 	j, err := parseJournal(w.files.journal)
 	if err != nil {
-		r.problem(problem(BadJournal, -1, -1, "journal", lang.Text{En: "journal: %s", Es: "journal: %s"}.F(err)))
+		r.problem(problem(BadJournal, -1, -1, "journal", say(lang.Text{En: "journal: %s", Es: "journal: %s"}, err)))
 		return
 	}
 	w.base, w.journaled = j.base, true
@@ -182,30 +180,30 @@ func (w *walk) readJournal() {
 		cp, err := w.checks.Trust.Open(f.signed)
 		switch {
 		case err != nil:
-			r.problem(problem(BadSignature, first, last, "journal", lang.Text{
+			r.problem(problem(BadSignature, first, last, "journal", say(lang.Text{
 				En: "journal, entries %d to %d: %s", Es: "journal, entradas %d a %d: %s",
-			}.F(first, last, err)))
+			}, first, last, err)))
 		case cp.Size != last+1 || w.published != nil && cp.Origin != w.published.Origin:
-			r.problem(problem(BadJournal, first, last, "journal", lang.Text{
+			r.problem(problem(BadJournal, first, last, "journal", say(lang.Text{
 				En: "journal: a checkpoint of %s, size %d, stands behind entry %d",
 				Es: "journal: un punto de control de %s, tamaño %d, está tras la entrada %d",
-			}.F(cp.Origin, cp.Size, last)))
+			}, cp.Origin, cp.Size, last)))
 		default:
-			w.marks = append(w.marks, mark{cp.Size, cp.Root, first, "journal", -1})
+			w.marks = append(w.marks, mark{cp.Size, cp.Root, "journal", -1})
 		}
 	}
 	next := w.base + int64(len(w.tail))
 	if j.damaged != nil {
-		r.problem(problem(BadJournal, next, next, "journal", lang.Text{
+		r.problem(problem(BadJournal, next, next, "journal", say(lang.Text{
 			En: "journal: %s, from entry %d on: it was acknowledged and is altered or lost",
 			Es: "journal: %s, desde la entrada %d: fue confirmada y está alterada o perdida",
-		}.F(j.damaged, next)))
+		}, j.damaged, next)))
 	}
 	if len(j.torn) > 0 {
-		r.note(TornTail, next, next, lang.Text{
+		r.note(TornTail, next, next, say(lang.Text{
 			En: "%d bytes behind entry %d are of an append that was never acknowledged; the next append cuts them off",
 			Es: "%d bytes tras la entrada %d son de una escritura que nunca se confirmó; la próxima los corta",
-		}.F(len(j.torn), next-1))
+		}, len(j.torn), next-1))
 	}
 }
 
@@ -219,15 +217,15 @@ func (w *walk) readHeld() {
 			continue
 		}
 		if r.Origin != "" && cp.Origin != r.Origin {
-			r.problem(problem(Forked, -1, -1, h.From, lang.Text{
+			r.problem(problem(Forked, -1, -1, h.From, say(lang.Text{
 				En: "%s is a checkpoint of another log: %s", Es: "%s es un punto de control de otro registro: %s",
-			}.F(h.From, cp.Origin)))
+			}, h.From, cp.Origin)))
 			continue
 		}
 		if cp.Cosigned == nil {
 			cp.Cosigned = []Cosignature{}
 		}
-		w.marks = append(w.marks, mark{cp.Size, cp.Root, 0, h.From, len(r.Held)})
+		w.marks = append(w.marks, mark{cp.Size, cp.Root, h.From, len(r.Held)})
 		r.Held = append(r.Held, HeldReport{From: h.From, Size: cp.Size, Cosigned: cp.Cosigned})
 	}
 }
@@ -252,9 +250,9 @@ func (w *walk) witnesses() {
 	if len(sizes) >= need {
 		w.report.Witnessed = sizes[need-1]
 	} else if w.checks.MinWitnesses > 0 {
-		w.report.problem(problem(Unwitnessed, -1, -1, "", lang.Text{
+		w.report.problem(problem(Unwitnessed, -1, -1, "", say(lang.Text{
 			En: "%d witnesses vouch for the log, %d are demanded", Es: "%d testigos responden por el registro, se exigen %d",
-		}.F(len(sizes), need)))
+		}, len(sizes), need)))
 	}
 }
 
@@ -265,14 +263,14 @@ func (w *walk) silence() {
 		return
 	}
 	if since := now.Sub(r.To); w.checks.Silence > 0 && since > w.checks.Silence {
-		r.note(Silence, r.Size-1, r.Size-1, lang.Text{
+		r.note(Silence, r.Size-1, r.Size-1, say(lang.Text{
 			En: "nothing was recorded since %s, for %s", Es: "no se registró nada desde %s, durante %s",
-		}.F(r.To.Format(time.RFC3339), since.Round(time.Second)))
+		}, r.To.Format(time.RFC3339), since.Round(time.Second)))
 	}
 	if r.To.After(now.Add(level)) {
-		r.note(InFuture, r.Size-1, r.Size-1, lang.Text{
+		r.note(InFuture, r.Size-1, r.Size-1, say(lang.Text{
 			En: "the last entry is of %s, which is still to come", Es: "la última entrada es de %s, que aún no ha llegado",
-		}.F(r.To.Format(time.RFC3339)))
+		}, r.To.Format(time.RFC3339)))
 	}
 }
 
@@ -301,9 +299,9 @@ func (w *walk) learn(i int64, e Entry) {
 		w.storedAt[d] = i
 	}
 	if err != nil {
-		w.report.problem(problem(BadEntry, i, i, "", lang.Text{
+		w.report.problem(problem(BadEntry, i, i, "", say(lang.Text{
 			En: "entry %d does not say which evidence: %s", Es: "la entrada %d no dice qué evidencia: %s",
-		}.F(i, err)))
+		}, i, err)))
 	}
 }
 
@@ -335,11 +333,11 @@ func (w *walk) checkEvidence(ctx context.Context) error {
 		switch {
 		case s.Purged && errors.Is(err, ErrNoEvidence):
 		case s.Purged:
-			r.note(NotPurged, at, at, lang.Text{
+			r.note(NotPurged, at, at, say(lang.Text{
 				En: "evidence %s was recorded as deleted and is still there", Es: "la evidencia %s consta como borrada y sigue ahí",
-			}.F(d))
+			}, d))
 		case err != nil:
-			r.problem(problem(BadEvidence, at, at, "", lang.Text{En: "entry %d: evidence %s", Es: "entrada %d: evidencia %s"}.F(at, err)))
+			r.problem(problem(BadEvidence, at, at, "", say(lang.Text{En: "entry %d: evidence %s", Es: "entrada %d: evidencia %s"}, at, err)))
 		default:
 			r.Evidence.Good++
 		}

@@ -148,9 +148,9 @@ func (v *View) prove(first int64, entries [][]byte) error {
 	for i, e := range entries {
 		if tlog.RecordHash(e) != hashes[i] {
 			at := first + int64(i)
-			return problem(BadEntry, at, at, tilePath(-1, first/tileWidth, len(entries)), lang.Text{
+			return problem(BadEntry, at, at, tilePath(-1, first/tileWidth, len(entries)), say(lang.Text{
 				En: "entry %d is not the one that was signed", Es: "la entrada %d no es la que se firmó",
-			}.F(at))
+			}, at))
 		}
 	}
 	return nil
@@ -168,9 +168,9 @@ func (v *View) ReadHashes(indexes []int64) ([]tlog.Hash, error) {
 	hashes, err := tlog.TileHashReader(v.cp.tree(), tileReader{v}).ReadHashes(indexes)
 	var p *Problem
 	if err != nil && !errors.As(err, &p) {
-		return nil, problem(BadTile, -1, -1, "", lang.Text{
+		return nil, problem(BadTile, -1, -1, "", say(lang.Text{
 			En: "tiles do not fit the signed checkpoint (%s)", Es: "las losas (tiles) no concuerdan con el punto de control firmado (%s)",
-		}.F(err))
+		}, err))
 	}
 	return hashes, err
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -36,7 +35,8 @@ type walk struct {
 
 	tree     tree
 	lost     bool      // a leaf is not known: no root can be computed any more
-	agreed   int64     // the largest size whose signed root fits
+	agreed   int64     // the largest size whose root, signed and kept by the log, fits
+	vouched  int64     // the same for roots that others hold
 	badOwn   bool      // one of the log's own roots does not fit
 	doubts   []Problem // tiles above level 0 that do not fit the entries
 	lastTime time.Time
@@ -88,20 +88,13 @@ type bundleCheck struct {
 func (w *walk) checkBundle(n int64) bundleCheck {
 	c := bundleCheck{first: n * tileWidth}
 	name := tilePath(-1, n, tileWidth)
-	raw, err := readExactly(w.dir, n)
+	raw, err := readBundle(w.dir, n, tileWidth)
 	if err != nil {
 		c.problem(err, BadEntry, name)
 	}
 	leaves := make([]tlog.Hash, len(raw))
-	c.entries = make([]Entry, len(raw))
 	for i, b := range raw {
 		leaves[i] = tlog.RecordHash(b)
-		if c.entries[i], err = ParseEntry(b); err != nil {
-			at := c.first + int64(i)
-			c.problems = append(c.problems, problem(BadEntry, at, at, name, lang.Text{
-				En: "entry %d: %s", Es: "entrada %d: %s",
-			}.F(at, err)))
-		}
 	}
 	tile, err := readFullTile(w.dir, 0, n)
 	if err != nil {
@@ -110,27 +103,42 @@ func (w *walk) checkBundle(n int64) bundleCheck {
 	whole := len(raw) == tileWidth
 	switch {
 	case tile == nil && !whole:
-		return c
 	case tile == nil || whole && slices.Equal(leaves, tile):
 		c.leaves = leaves
-		return c
-	}
-	c.leaves = tile
-	if whole && w.above(n, leaves) && !w.above(n, tile) {
+	case whole && w.above(n, leaves) && !w.above(n, tile):
 		c.leaves = leaves
-		c.problems = append(c.problems, problem(BadTile, -1, -1, tilePath(0, n, tileWidth), lang.Text{
+		c.problems = append(c.problems, problem(BadTile, -1, -1, tilePath(0, n, tileWidth), say(lang.Text{
 			En: "%s was altered: entries %d to %d fit the tile above", Es: "%s fue alterada: las entradas %d a %d concuerdan con la losa superior",
-		}.F(tilePath(0, n, tileWidth), c.first, c.first+tileWidth-1)))
-		return c
+		}, tilePath(0, n, tileWidth), c.first, c.first+tileWidth-1)))
+	default:
+		c.leaves = tile
+		c.differ(leaves, tile, name)
 	}
-	c.differ(leaves, tile, name)
+	c.decode(raw, leaves, name)
 	return c
+}
+
+// decode reads the entries. One that was altered was named, whatever it is now.
+func (c *bundleCheck) decode(raw [][]byte, leaves []tlog.Hash, name string) {
+	c.entries = make([]Entry, len(raw))
+	for i, b := range raw {
+		if c.leaves != nil && c.leaves[i] != leaves[i] {
+			continue
+		}
+		var err error
+		if c.entries[i], err = ParseEntry(b); err != nil {
+			at := c.first + int64(i)
+			c.problems = append(c.problems, problem(BadEntry, at, at, name, say(lang.Text{
+				En: "entry %d: %s", Es: "entrada %d: %s",
+			}, at, err)))
+		}
+	}
 }
 
 func (c *bundleCheck) problem(err error, code Code, name string) {
 	var p *Problem
 	if !errors.As(err, &p) {
-		p = problem(code, c.first, c.first+tileWidth-1, name, lang.Text{En: "%s: %s", Es: "%s: %s"}.F(name, err))
+		p = problem(code, c.first, c.first+tileWidth-1, name, say(lang.Text{En: "%s: %s", Es: "%s: %s"}, name, err))
 	}
 	c.problems = append(c.problems, p)
 }
@@ -146,11 +154,9 @@ func (c *bundleCheck) differ(leaves, tile []tlog.Hash, name string) {
 			i++
 		}
 		first, last := c.first+int64(from), c.first+int64(i)
-		s := span(first, last)
-		c.problems = append(c.problems, problem(BadEntry, first, last, name, lang.Text{
-			En: fmt.Sprintf("%s: not what was recorded (%s)", s.En, name),
-			Es: fmt.Sprintf("%s: no es lo que se registró (%s)", s.Es, name),
-		}))
+		c.problems = append(c.problems, problem(BadEntry, first, last, name, say(lang.Text{
+			En: "%s: not what was recorded (%s)", Es: "%s: no es lo que se registró (%s)",
+		}, span(first, last), name)))
 	}
 }
 
@@ -169,28 +175,6 @@ func (w *walk) above(n int64, leaves []tlog.Hash) bool {
 	return err == nil && i < len(parent) && parent[i] == h
 }
 
-// readExactly returns the entries of a full bundle. If there are others than
-// 256 in it, it returns those up to there, and the error.
-func readExactly(dir string, n int64) ([][]byte, error) {
-	raw, err := readBundle(dir, n, tileWidth)
-	if err != nil {
-		return raw, err
-	}
-	// readBundle has checked that there are enough; are there more?
-	st, err := os.Stat(filepath.Join(dir, tilePath(-1, n, tileWidth)))
-	if err != nil {
-		return raw, err
-	}
-	var size int64
-	for _, b := range raw {
-		size += 2 + int64(len(b))
-	}
-	if st.Size() != size {
-		return raw, fmt.Errorf("%d bytes stand behind its last entry", st.Size()-size)
-	}
-	return raw, nil
-}
-
 func readFullTile(dir string, l int, n int64) ([]tlog.Hash, error) {
 	hashes, err := readTile(dir, l, n, tileWidth, tileWidth)
 	if err != nil {
@@ -198,7 +182,7 @@ func readFullTile(dir string, l int, n int64) ([]tlog.Hash, error) {
 	}
 	st, err := os.Stat(filepath.Join(dir, tilePath(l, n, tileWidth)))
 	if err == nil && st.Size() != tileWidth*tlog.HashSize {
-		err = fmt.Errorf("has %d bytes, not %d", st.Size(), tileWidth*tlog.HashSize)
+		err = fault{text: say(lang.Text{En: "has %d bytes, not %d", Es: "tiene %d bytes, no %d"}, st.Size(), tileWidth*tlog.HashSize)}
 	}
 	return hashes, err
 }
@@ -210,10 +194,10 @@ func (w *walk) take(c bundleCheck) {
 	}
 	if c.leaves == nil && !w.lost {
 		w.lost = true
-		w.report.problem(problem(BadRoot, c.first, w.base-1, "", lang.Text{
+		w.report.problem(problem(BadRoot, c.first, w.base-1, "", say(lang.Text{
 			En: "from entry %d on no signed root can be checked: neither its bundle nor its tile is readable",
 			Es: "desde la entrada %d no se puede comprobar ninguna raíz firmada: ni su paquete ni su losa son legibles",
-		}.F(c.first)))
+		}, c.first)))
 	}
 	for i := range max(len(c.leaves), len(c.entries)) {
 		if i < len(c.leaves) {
@@ -243,10 +227,11 @@ func (w *walk) pass() {
 		w.marks = w.marks[1:]
 		root, err := w.tree.root()
 		if err == nil && root == m.root {
-			w.agreed = m.size
 			if m.held >= 0 {
+				w.vouched = m.size
 				w.report.Held[m.held].Agrees = true
 			} else {
+				w.agreed = m.size
 				w.report.Proved, w.report.Root = m.size, root.String()
 			}
 			continue
@@ -256,22 +241,23 @@ func (w *walk) pass() {
 }
 
 func (w *walk) disagrees(m mark, root tlog.Hash) {
-	first := max(m.first, w.agreed)
 	if m.held >= 0 {
-		w.report.problem(problem(Forked, first, m.size-1, m.file, lang.Text{
+		first := w.vouched // what the log signed itself proves nothing against it
+		w.report.problem(problem(Forked, first, m.size-1, m.file, say(lang.Text{
 			En: "another history: of %d entries, %s holds the root %s, this log has %s; they differ between entries %d and %d",
 			Es: "otra historia: de %d entradas, %s tiene la raíz %s, este registro %s; difieren entre las entradas %d y %d",
-		}.F(m.size, m.file, m.root, root, first, m.size-1)))
+		}, m.size, m.file, m.root, root, first, m.size-1)))
 		return
 	}
 	if w.badOwn { // the rest follows from the first
 		return
 	}
 	w.badOwn = true
-	w.report.problem(problem(BadRoot, first, m.size-1, m.file, lang.Text{
+	first := max(w.agreed, w.vouched)
+	w.report.problem(problem(BadRoot, first, m.size-1, m.file, say(lang.Text{
 		En: "between entries %d and %d something was changed: the tree of %d entries has root %s, signed was %s (%s)",
 		Es: "entre las entradas %d y %d se cambió algo: el árbol de %d entradas tiene la raíz %s, se firmó %s (%s)",
-	}.F(first, m.size-1, m.size, root, m.root, m.file)))
+	}, first, m.size-1, m.size, root, m.root, m.file)))
 }
 
 // look judges one entry by itself and beside the one before.
@@ -283,9 +269,9 @@ func (w *walk) look(i int64, e Entry) {
 	}
 	r.Kinds[e.Kind]++
 	if !e.Kind.Known() && r.Kinds[e.Kind] == 1 {
-		r.note(UnknownKind, i, i, lang.Text{
+		r.note(UnknownKind, i, i, say(lang.Text{
 			En: "entry %d is of kind %q, which this version does not know", Es: "la entrada %d es de tipo %q, que esta versión no conoce",
-		}.F(i, string(e.Kind)))
+		}, i, string(e.Kind)))
 	}
 	if r.From.IsZero() {
 		r.From = e.Time
@@ -294,18 +280,18 @@ func (w *walk) look(i int64, e Entry) {
 	switch gap := e.Time.Sub(w.lastTime); {
 	case w.lastTime.IsZero():
 	case gap < 0 && e.Kind == Clock:
-		r.note(ClockMoved, i, i, lang.Text{
+		r.note(ClockMoved, i, i, say(lang.Text{
 			En: "entry %d: the clock was moved back by %s, to %s", Es: "entrada %d: el reloj se atrasó %s, a %s",
-		}.F(i, (-gap).Round(time.Second), e.Time.Format(time.RFC3339)))
+		}, i, (-gap).Round(time.Second), e.Time.Format(time.RFC3339)))
 	case gap < 0:
-		r.problem(problem(Backwards, i, i, "", lang.Text{
+		r.problem(problem(Backwards, i, i, "", say(lang.Text{
 			En: "entry %d is of %s, the one before of %s, and no clock entry says why",
 			Es: "la entrada %d es de %s, la anterior de %s, y ninguna entrada de reloj dice por qué",
-		}.F(i, e.Time.Format(time.RFC3339Nano), w.lastTime.Format(time.RFC3339Nano))))
+		}, i, e.Time.Format(time.RFC3339Nano), w.lastTime.Format(time.RFC3339Nano))))
 	case w.checks.Silence > 0 && gap > w.checks.Silence:
-		r.note(Silence, i-1, i, lang.Text{
+		r.note(Silence, i-1, i, say(lang.Text{
 			En: "nothing was recorded from %s to %s, for %s", Es: "no se registró nada de %s a %s, durante %s",
-		}.F(w.lastTime.Format(time.RFC3339), e.Time.Format(time.RFC3339), gap.Round(time.Second)))
+		}, w.lastTime.Format(time.RFC3339), e.Time.Format(time.RFC3339), gap.Round(time.Second)))
 	}
 	w.lastTime = e.Time
 	w.learn(i, e)
@@ -324,6 +310,8 @@ func (w *walk) checkFullTiles() {
 	}
 }
 
+// compareTile compares what was read of a tile with what the entries make of
+// it. What a difference means is judged at the end.
 func (w *walk) compareTile(l int, n int64, width int, have, want []tlog.Hash, err error) {
 	name := tilePath(l, n, width)
 	var p *Problem
@@ -332,19 +320,31 @@ func (w *walk) compareTile(l int, n int64, width int, have, want []tlog.Hash, er
 		w.report.problem(p)
 		return
 	case err != nil:
-		w.report.problem(problem(BadTile, -1, -1, name, lang.Text{En: "%s: %s", Es: "%s: %s"}.F(name, err)))
+		w.report.problem(problem(BadTile, -1, -1, name, say(lang.Text{En: "%s: %s", Es: "%s: %s"}, name, err)))
 		return
 	}
 	for i := range want {
-		if i < len(have) && have[i] == want[i] {
+		if have[i] == want[i] {
 			continue
 		}
 		each := int64(1) << (tileHeight * l) // entries under one hash
 		first := (n*tileWidth + int64(i)) * each
-		w.doubts = append(w.doubts, *problem(BadTile, first, first+each-1, name, lang.Text{
-			En: "%s does not hold the hash of entries %d to %d", Es: "%s no tiene el hash de las entradas %d a %d",
-		}.F(name, first, first+each-1)))
+		w.doubts = append(w.doubts, *problem(BadEntry, first, first+each-1, name, say(lang.Text{
+			En: "%s does not hold the hash of %s", Es: "%s no tiene el hash de %s",
+		}, name, span(first, first+each-1))))
 		return
+	}
+}
+
+// judge reports the tiles that do not fit the entries. If the entries are
+// proved the tile was altered; if not, nobody knows, and the entries are named.
+func (w *walk) judge() {
+	for i := range w.doubts {
+		p := w.doubts[i]
+		if !w.badOwn && !w.lost && p.Last < w.report.Proved {
+			p.Code, p.First, p.Last = BadTile, -1, -1
+		}
+		w.report.problem(&p)
 	}
 }
 
@@ -358,7 +358,7 @@ func (w *walk) end() {
 		w.addLeaf(tlog.RecordHash(b))
 		e, err := ParseEntry(b)
 		if err != nil {
-			w.report.problem(problem(BadEntry, at, at, "", lang.Text{En: "entry %d: %s", Es: "entrada %d: %s"}.F(at, err)))
+			w.report.problem(problem(BadEntry, at, at, "", say(lang.Text{En: "entry %d: %s", Es: "entrada %d: %s"}, at, err)))
 		}
 		w.look(at, e)
 	}
@@ -371,16 +371,9 @@ func (w *walk) end() {
 		}
 	}
 	if w.published != nil && w.published.Size < size && !w.badOwn {
-		w.report.note(Lag, w.published.Size, size-1, lang.Text{
+		w.report.note(Lag, w.published.Size, size-1, say(lang.Text{
 			En: "%d entries are newer than the published checkpoint", Es: "%d entradas son más nuevas que el punto de control publicado",
-		}.F(size-w.published.Size))
-	}
-	for i := range w.doubts {
-		p := w.doubts[i]
-		if w.badOwn || w.lost {
-			p.Code = BadEntry // nothing signed says that the entries are right
-		}
-		w.report.problem(&p)
+		}, size-w.published.Size))
 	}
 }
 
@@ -399,11 +392,11 @@ func (w *walk) publishedTail() [][]byte {
 	}
 	entries, err := splitBundle(b)
 	if err == nil && len(entries) != width {
-		err = fmt.Errorf("has %d entries, not %d", len(entries), width)
+		err = fault{text: say(lang.Text{En: "has %d entries, not %d", Es: "tiene %d entradas, no %d"}, len(entries), width)}
 	}
 	if err != nil {
 		at := w.base + int64(len(entries))
-		w.report.problem(problem(BadEntry, at, w.published.Size-1, name, lang.Text{En: "%s: %s", Es: "%s: %s"}.F(name, err)))
+		w.report.problem(problem(BadEntry, at, w.published.Size-1, name, say(lang.Text{En: "%s: %s", Es: "%s: %s"}, name, err)))
 	}
 	return entries[:min(len(entries), width)]
 }
@@ -445,37 +438,36 @@ func (w *walk) partials() {
 }
 
 func (w *walk) stray(name string) {
-	w.report.problem(problem(Stray, -1, -1, name, lang.Text{
+	w.report.problem(problem(Stray, -1, -1, name, say(lang.Text{
 		En: "%s: a log of %d entries has no such file: the rest was cut off, or an old state put back",
 		Es: "%s: un registro de %d entradas no tiene ese archivo: se cortó el resto o se repuso un estado viejo",
-	}.F(name, w.report.Size)))
+	}, name, w.report.Size)))
 }
 
 func (w *walk) comparePartialTile(name string, l int, n int64, width int) {
 	want, ok := w.tree.tile(l, n, width)
 	if !ok { // it has become full since
-		var err error
-		if want, err = readFullTile(w.dir, l, n); err != nil {
+		full, err := readFullTile(w.dir, l, n)
+		if err != nil {
 			return // was said already
 		}
-		want = want[:width]
+		want = full[:width]
 	}
 	b, err := w.content(name)
 	if err == nil && len(b) != width*tlog.HashSize {
-		err = fmt.Errorf("has %d bytes, not %d", len(b), width*tlog.HashSize)
+		err = fault{text: say(lang.Text{En: "has %d bytes, not %d", Es: "tiene %d bytes, no %d"}, len(b), width*tlog.HashSize)}
 	}
-	if err == nil && !bytes.Equal(b, joinTile(want)) {
-		err = errors.New("does not fit the entries")
+	var have []tlog.Hash
+	if err == nil {
+		have, err = splitTile(b)
 	}
-	if err != nil {
-		w.report.problem(problem(BadTile, -1, -1, name, lang.Text{En: "%s: %s", Es: "%s: %s"}.F(name, err)))
-	}
+	w.compareTile(l, n, width, have, want, err)
 }
 
 func (w *walk) comparePartialBundle(name string, n int64, width int) {
 	b, err := w.content(name)
 	if err != nil {
-		w.report.problem(problem(BadEntry, -1, -1, name, lang.Text{En: "%s: %s", Es: "%s: %s"}.F(name, err)))
+		w.report.problem(problem(BadEntry, -1, -1, name, say(lang.Text{En: "%s: %s", Es: "%s: %s"}, name, err)))
 		return
 	}
 	have, err := splitBundle(b)
@@ -488,16 +480,16 @@ func (w *walk) comparePartialBundle(name string, n int64, width int) {
 	for i := range width {
 		at := n*tileWidth + int64(i)
 		if i >= len(have) || !bytes.Equal(have[i], want[i]) {
-			w.report.problem(problem(BadEntry, at, at, name, lang.Text{
+			w.report.problem(problem(BadEntry, at, at, name, say(lang.Text{
 				En: "%s: entry %d is not what was recorded", Es: "%s: la entrada %d no es lo que se registró",
-			}.F(name, at)))
+			}, name, at)))
 			return
 		}
 	}
 	if err != nil || len(have) > width {
-		w.report.problem(problem(BadEntry, -1, -1, name, lang.Text{
+		w.report.problem(problem(BadEntry, -1, -1, name, say(lang.Text{
 			En: "%s: something stands behind its last entry", Es: "%s: hay algo tras su última entrada",
-		}.F(name)))
+		}, name)))
 	}
 }
 
