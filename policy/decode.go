@@ -3,7 +3,6 @@ package policy
 import (
 	"cmp"
 	"encoding/json"
-	"errors"
 	"math"
 	"net/netip"
 	"reflect"
@@ -35,14 +34,6 @@ func network(s string) error {
 		return says(lang.Text{En: "%s has bits behind its prefix; the network is %s", Es: "%s tiene bits tras su prefijo; la red es %s"}, p, p.Masked())
 	}
 	return nil
-}
-
-// told puts an error into both languages, if it is of this package.
-func told(err error) lang.Text {
-	if b := (bilingual{}); errors.As(err, &b) {
-		return b.text
-	}
-	return lang.Text{En: err.Error(), Es: err.Error()}
 }
 
 // A field is one key of a struct that a document fills.
@@ -332,7 +323,7 @@ func (r *reader) fits(n *yaml.Node, s string, ru rule) bool {
 		return false
 	case ru.check != nil:
 		if err := ru.check(s); err != nil {
-			r.say(n, told(err))
+			r.say(n, Told(err))
 			return false
 		}
 	}
@@ -369,7 +360,7 @@ func parsed[T any](r *reader, n *yaml.Node, v reflect.Value, pattern string, par
 		err = says(lang.Text{En: "%q is too large, or nothing", Es: "%q es demasiado grande, o nada"}, n.Value)
 	}
 	if err != nil {
-		r.say(n, told(err))
+		r.say(n, Told(err))
 		return
 	}
 	v.Set(reflect.ValueOf(x))

@@ -75,7 +75,7 @@ func (f *folder) wrong(name string, t lang.Text, args ...any) {
 var fileName = regexp.MustCompile(`^` + filePart + `$`)
 
 func parse(files map[string][]byte, message []byte) (*Policy, []Problem) {
-	f := &folder{p: &Policy{Lines: map[string]Pos{}}, alone: map[string]bool{}}
+	f := &folder{p: &Policy{Lines: map[string]Pos{}, Files: map[string][]byte{}}, alone: map[string]bool{}}
 	single := message != nil
 	if len(files) > maxFiles {
 		return nil, []Problem{{Pos{}, Error, lang.Text{En: "the folder has more than %d files", Es: "la carpeta tiene más de %d archivos"}.F(maxFiles)}}
@@ -89,8 +89,11 @@ func parse(files map[string][]byte, message []byte) (*Policy, []Problem) {
 			})
 		case single || isYAML(name):
 			f.read(name, files[name])
+		case path.Ext(name) != SignatureSuffix:
+			f.p.Files[name] = files[name]
 		}
 	}
+	f.named()
 	if f.first == (Pos{}) && !Refused(f.problems) {
 		f.wrong("", lang.Text{En: "there is no document of kind Policy", Es: "no hay documento de clase Policy"})
 	}
@@ -101,11 +104,25 @@ func parse(files map[string][]byte, message []byte) (*Policy, []Problem) {
 	if !single {
 		message = manifest(files, f.alone)
 	}
+	f.p.complete()
 	f.p.Message = message
 	sum := sha256.Sum256(message)
 	f.p.Digest = hex.EncodeToString(sum[:])
 	f.signatures(files)
 	return f.p, f.problems
+}
+
+// named wants the files that the policy names to be in the folder.
+func (f *folder) named() {
+	for _, pattern := range slices.Sorted(maps.Keys(f.p.Registries.Keys)) {
+		name := f.p.Registries.Keys[pattern]
+		if _, ok := f.p.Files[name]; !ok {
+			at := f.p.Where(join("registries.keys", pattern))
+			f.problems = append(f.problems, Problem{at, Error, lang.Text{
+				En: "there is no file %s in the policy folder", Es: "no hay archivo %s en la carpeta de la política",
+			}.F(name)})
+		}
+	}
 }
 
 func isYAML(name string) bool { ext := path.Ext(name); return ext == ".yaml" || ext == ".yml" }

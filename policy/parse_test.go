@@ -37,7 +37,7 @@ func examples(t testing.TB, name string) []txtar.File {
 
 // taken parses one document, which may be of any kind.
 func taken(name string, b []byte) []Problem {
-	files := map[string][]byte{"doc.yaml": b}
+	files := map[string][]byte{"doc.yaml": b, "cosign.pub": nil}
 	if !bytes.Contains(b, []byte("kind: Policy")) && !bytes.Contains(b, []byte("kind: [")) {
 		files["zz.yaml"] = []byte("apiVersion: casco/v1\nkind: Policy\nmetadata: {name: x, version: 1}\n")
 	}
@@ -138,6 +138,9 @@ func TestRefuseBytes(t *testing.T) {
 	if _, ps := ParseFolder(many); !strings.Contains(printed(ps), "more than 1000 files") {
 		t.Error(printed(ps))
 	}
+	if _, ps := ParseFile("full.yaml", fullBytes(t)); len(ps) != 1 || !strings.Contains(printed(ps), "full.yaml:54:10: there is no file cosign.pub") {
+		t.Error(printed(ps))
+	}
 	if _, ps := ParseFolder(map[string][]byte{"policy.yaml": []byte(head), "../x": nil}); !strings.Contains(printed(ps), "../x: a file of a policy") {
 		t.Error(printed(ps))
 	}
@@ -171,8 +174,9 @@ func TestFull(t *testing.T) {
 			t.Error(diff)
 		}
 	}
-	sum := sha256.Sum256(fullBytes(t))
-	if p.Digest != hex.EncodeToString(sum[:]) || !bytes.Equal(p.Message, fullBytes(t)) {
+	least := examples(t, "accept.txt")[1].Data
+	sum := sha256.Sum256(least)
+	if q, _ := ParseFile("least.yaml", least); q.Digest != hex.EncodeToString(sum[:]) || !bytes.Equal(q.Message, least) {
 		t.Error("what is signed is not the file")
 	}
 }
@@ -181,11 +185,30 @@ func fullBytes(t testing.TB) []byte { t.Helper(); return examples(t, "accept.txt
 
 func full(t testing.TB) *Policy {
 	t.Helper()
-	p, ps := ParseFile("full.yaml", fullBytes(t))
+	p, ps := ParseFolder(map[string][]byte{"full.yaml": fullBytes(t), "cosign.pub": []byte("key\n")})
 	if p == nil {
 		t.Fatal(printed(ps))
 	}
 	return p
+}
+
+// TestComplete: what a policy leaves out is as it is without one; what it says
+// stands, also where it says no.
+func TestComplete(t *testing.T) {
+	least, _ := ParseFile("p.yaml", examples(t, "accept.txt")[1].Data)
+	b := Builtin()
+	b.Metadata, b.Lines, b.Files, b.Digest, b.Message = least.Metadata, least.Lines, least.Files, least.Digest, least.Message
+	if diff := cmp.Diff(b, least); diff != "" {
+		t.Error(diff)
+	}
+	p := full(t)
+	if p.Changes.Normal.AuthorMayApprove || p.Exceptions.RequesterMayApprove || p.Changes.Normal.Approvals != 2 || len(p.Tiers) != 3 {
+		t.Errorf("%+v", p.Changes.Normal)
+	}
+	q, _ := ParseFile("p.yaml", []byte(header+"exceptions: {may_never_except: [], requester_may_approve: false}\nsla: {defer: 10d}\n"+persons(t)))
+	if len(q.Exceptions.MayNeverExcept) != 0 || q.SLA != (SLA{3 * day, 14 * day, 30 * day, 10 * day}) || q.Changes.Normal.AuthorMayApprove {
+		t.Errorf("%+v", q)
+	}
 }
 
 // TestFolder reads a policy of many files. Its manifest is what sha256sum

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -68,3 +69,12 @@ type bilingual struct{ text lang.Text }
 func (b bilingual) Error() string { return b.text.En }
 
 func says(t lang.Text, args ...any) error { return bilingual{t.F(args...)} }
+
+// Told is an error of this package in both languages; another error says the
+// same in both.
+func Told(err error) lang.Text {
+	if b := (bilingual{}); errors.As(err, &b) {
+		return b.text
+	}
+	return lang.Text{En: err.Error(), Es: err.Error()}
+}
