@@ -38,3 +38,52 @@ func Builtin() *Policy {
 		Digest:     "builtin",
 	}
 }
+
+// complete gives p what Builtin says where p says nothing. Where p names
+// persons, nobody agrees to their own changes or exceptions unless p says so.
+func (p *Policy) complete() {
+	b := Builtin()
+	said := func(path string) bool { _, ok := p.Lines[path]; return ok }
+	if len(p.Tiers) == 0 && len(p.Assign) == 0 {
+		p.Tiers, p.Assign = b.Tiers, b.Assign
+	}
+	or(&p.SLA.Immediate, b.SLA.Immediate)
+	or(&p.SLA.OutOfCycle, b.SLA.OutOfCycle)
+	or(&p.SLA.Scheduled, b.SLA.Scheduled)
+	or(&p.SLA.Defer, b.SLA.Defer)
+
+	alone := len(p.People) == 0
+	n, e := &p.Changes.Normal, &p.Changes.Emergency
+	or(&n.Approvals, b.Changes.Normal.Approvals)
+	or(&n.PlanValidFor, b.Changes.Normal.PlanValidFor)
+	or(&e.Approvals, b.Changes.Emergency.Approvals)
+	or(&e.RatifyWithin, b.Changes.Emergency.RatifyWithin)
+	or(&e.IfNotRatified, b.Changes.Emergency.IfNotRatified)
+	or(&p.Changes.ConfirmWithin, b.Changes.ConfirmWithin)
+	n.Roles, e.Roles = orRoles(n.Roles, Approver), orRoles(e.Roles, Approver)
+	if !said("changes.normal.author_may_approve") {
+		n.AuthorMayApprove = alone
+	}
+
+	x := &p.Exceptions
+	or(&x.MaxDuration, b.Exceptions.MaxDuration)
+	x.Roles = orRoles(x.Roles, RiskOwner)
+	if !said("exceptions.requester_may_approve") {
+		x.RequesterMayApprove = alone
+	}
+	if !said("exceptions.may_never_except") {
+		x.MayNeverExcept = b.Exceptions.MayNeverExcept
+	}
+	or(&p.Evidence.Keep, b.Evidence.Keep)
+	or(&p.Evidence.FreshFor, b.Evidence.FreshFor)
+	or(&p.Operations.Every, b.Operations.Every)
+	or(&p.Operations.SilentAfter, b.Operations.SilentAfter)
+}
+
+// or sets *v to def if it has its zero value.
+func or[T comparable](v *T, def T) {
+	var zero T
+	if *v == zero {
+		*v = def
+	}
+}

@@ -78,4 +78,4 @@ func (p *Policy) SignedBy(armored []byte, ns signed.Namespace, message []byte) (
 	return nil, k, fmt.Errorf("signed with %s: %w", k.Fingerprint(), errNobody)
 }
 
-var errNobody = errors.New("the policy names nobody with this key, or more than one person")
+var errNobody = errors.New("the policy names nobody with this key, or two persons")

@@ -62,6 +62,9 @@ type Policy struct {
 	// Digest is the SHA-256 of the signed bytes, in hex; "builtin" for the
 	// built-in policy.
 	Digest string `json:"digest,omitempty" yaml:"-"`
+	// Files are the files of the folder that are no documents, by name: keys of
+	// registries, profiles. They are signed with it.
+	Files map[string][]byte `json:"-" yaml:"-"`
 	// Message is those signed bytes: the file, or the manifest of the folder.
 	Message []byte `json:"-" yaml:"-"`
 }
@@ -399,7 +402,7 @@ type Answer struct {
 	Verdict  string   `json:"verdict" yaml:"verdict"` // pass, fail, not-applicable
 	By       string   `json:"by" yaml:"by"`           // ID of a person
 	On       Date     `json:"date" yaml:"date"`
-	ValidFor Duration `json:"valid_for,omitempty" yaml:"valid_for"`
+	ValidFor Duration `json:"valid_for" yaml:"valid_for"`
 	Evidence string   `json:"evidence" yaml:"evidence"` // what was seen, and where it is kept
 
 	Pos Pos `json:"pos,omitzero" yaml:"-"`

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"casco/lang"
 )
 
 // The values below have one text form, the one in the file; JSON has it too.
@@ -32,7 +34,9 @@ func ParseDuration(s string) (Duration, error) {
 		}
 		return Duration(time.Duration(n) * u.of), nil
 	}
-	return 0, fmt.Errorf("%q is no length of time, such as 30s, 10m, 24h or 90d", s)
+	return 0, says(lang.Text{
+		En: "%q is no length of time, such as 30s, 10m, 24h or 90d", Es: "%q no es una duración, como 30s, 10m, 24h o 90d",
+	}, s)
 }
 
 func (d Duration) String() string {
@@ -62,7 +66,7 @@ func ParseBytes(s string) (Bytes, error) {
 	}
 	n, err := strconv.ParseUint(number, 10, 63)
 	if err != nil || number[0] == '+' || n > uint64(math.MaxInt64)>>shift {
-		return 0, fmt.Errorf("%q is no size, such as 512m, 2g or 1048576", s)
+		return 0, says(lang.Text{En: "%q is no size, such as 512m, 2g or 1048576", Es: "%q no es un tamaño, como 512m, 2g o 1048576"}, s)
 	}
 	return Bytes(n << shift), nil
 }
@@ -92,7 +96,9 @@ func ParseDate(s string) (Date, error) {
 	}
 	t, err := time.Parse(time.RFC3339, s)
 	if err != nil {
-		return Date{}, fmt.Errorf("%q is no date, such as 2026-12-31 or 2026-12-31T18:00:00Z", s)
+		return Date{}, says(lang.Text{
+			En: "%q is no date, such as 2026-12-31 or 2026-12-31T18:00:00Z", Es: "%q no es una fecha, como 2026-12-31 o 2026-12-31T18:00:00Z",
+		}, s)
 	}
 	return Date{t.UTC(), false}, nil
 }
@@ -137,13 +143,18 @@ var dayNames = []string{"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"}
 
 const minutesOfDay = 24 * 60
 
+var hours = lang.Text{En: "hours are 02:00-04:00", Es: "las horas son 02:00-04:00"}
+
 // ParseWindow reads days, hours and a zone: "Tue,Thu 02:00-04:00
 // America/La_Paz". Days and zone may be left out: every day, UTC. The program
 // must have the time zone database in it (time/tzdata), or zones depend on the
 // host.
 func ParseWindow(s string) (Window, error) {
-	fail := func(why string) (Window, error) {
-		return Window{}, fmt.Errorf(`%q is no window, such as "Tue,Thu 02:00-04:00 America/La_Paz": %s`, s, why)
+	fail := func(why lang.Text) (Window, error) {
+		return Window{}, bilingual{lang.Text{
+			En: fmt.Sprintf(`%q is no window, such as "Tue,Thu 02:00-04:00 America/La_Paz": %s`, s, why.En),
+			Es: fmt.Sprintf(`%q no es una ventana, como "Tue,Thu 02:00-04:00 America/La_Paz": %s`, s, why.Es),
+		}}
 	}
 	words := strings.Split(s, " ")
 	var w Window
@@ -151,10 +162,10 @@ func ParseWindow(s string) (Window, error) {
 		for _, name := range strings.Split(words[0], ",") {
 			day := time.Weekday(slices.Index(dayNames, name))
 			if day < 0 {
-				return fail("days are " + strings.Join(dayNames, ","))
+				return fail(lang.Text{En: "days are %s", Es: "los días son %s"}.F(strings.Join(dayNames, ",")))
 			}
 			if slices.Contains(w.Days, day) {
-				return fail(name + " stands there twice")
+				return fail(lang.Text{En: "%s stands there twice", Es: "%s está dos veces"}.F(name))
 			}
 			w.Days = append(w.Days, day)
 		}
@@ -163,21 +174,21 @@ func ParseWindow(s string) (Window, error) {
 	from, to, ok := strings.Cut(words[0], "-")
 	var err error
 	if w.From, err = minutes(from); err != nil || !ok || w.From == minutesOfDay {
-		return fail("hours are 02:00-04:00")
+		return fail(hours)
 	}
 	if w.To, err = minutes(to); err != nil {
-		return fail("hours are 02:00-04:00")
+		return fail(hours)
 	}
 	if w.From == w.To {
-		return fail("it ends when it begins; all day is 00:00-24:00")
+		return fail(lang.Text{En: "it ends when it begins; all day is 00:00-24:00", Es: "acaba cuando empieza; todo el día es 00:00-24:00"})
 	}
 	switch {
 	case len(words) > 2:
-		return fail("there is too much in it")
+		return fail(lang.Text{En: "there is too much in it", Es: "sobra algo"})
 	case len(words) == 2:
 		w.Zone = words[1]
 		if _, err := w.location(); err != nil {
-			return fail("there is no time zone of that name")
+			return fail(lang.Text{En: "there is no time zone of that name", Es: "no hay zona horaria con ese nombre"})
 		}
 	}
 	return w, nil
@@ -206,8 +217,8 @@ func (w Window) String() string {
 	for _, d := range w.Days {
 		days = append(days, dayNames[d])
 	}
-	hours := fmt.Sprintf("%02d:%02d-%02d:%02d", w.From/60, w.From%60, w.To/60, w.To%60)
-	return strings.TrimSpace(strings.Join(days, ",") + " " + hours + " " + w.Zone)
+	from := fmt.Sprintf("%02d:%02d-%02d:%02d", w.From/60, w.From%60, w.To/60, w.To%60)
+	return strings.TrimSpace(strings.Join(days, ",") + " " + from + " " + w.Zone)
 }
 
 // MarshalText gives the form of the file.

@@ -1,0 +1,113 @@
+package policy
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// A Workload is what a container, or one that somebody asks for, is assigned
+// by.
+type Workload struct {
+	Name     string // without the slash
+	Image    string // as it was named
+	Networks []string
+	Labels   map[string]string
+}
+
+// Labels that Compose gives its containers.
+const (
+	composeProject = "com.docker.compose.project"
+	composeService = "com.docker.compose.service"
+)
+
+// Of reports whether w is all that m names. The zero Match is true of nothing.
+func (m Match) Of(w Workload) bool {
+	if m.zero() {
+		return false
+	}
+	for _, c := range []struct{ pattern, is string }{
+		{m.Name, w.Name},
+		{m.Image, w.Image},
+		{m.ComposeProject, w.Labels[composeProject]},
+		{m.ComposeService, w.Labels[composeService]},
+	} {
+		if c.pattern != "" && !oneOf(c.pattern, c.is) {
+			return false
+		}
+	}
+	for k, pattern := range m.Label {
+		if is, has := w.Labels[k]; !has || !oneOf(pattern, is) {
+			return false
+		}
+	}
+	return m.Network == "" || slices.ContainsFunc(w.Networks, func(n string) bool { return oneOf(m.Network, n) })
+}
+
+// oneOf reports whether s is one of the alternatives of pattern.
+func oneOf(pattern, s string) bool {
+	for p := range strings.SplitSeq(pattern, "|") {
+		head, star := strings.CutSuffix(p, "*")
+		if s == p || star && strings.HasPrefix(s, head) {
+			return s != ""
+		}
+	}
+	return false
+}
+
+// Tier returns the tier with that ID, or nil.
+func (p *Policy) Tier(id string) *Tier {
+	i := slices.IndexFunc(p.Tiers, func(t Tier) bool { return t.ID == id })
+	if i < 0 {
+		return nil
+	}
+	return &p.Tiers[i]
+}
+
+// TierOf returns the tier of w, the path of the entry that says so
+// ("assign.1"), and whether that is the default, which is what nobody placed
+// gets. The tier is nil if the policy assigns none.
+func (p *Policy) TierOf(w Workload) (tier *Tier, path string, byDefault bool) {
+	def := -1
+	for i, a := range p.Assign {
+		if a.Default != "" {
+			if def < 0 {
+				def = i
+			}
+			continue
+		}
+		if a.Match.Of(w) {
+			return p.Tier(a.Tier), "assign." + strconv.Itoa(i), false
+		}
+	}
+	if def < 0 {
+		return nil, "", false
+	}
+	return p.Tier(p.Assign[def].Default), "assign." + strconv.Itoa(def), true
+}
+
+// TierOfNetwork returns the tier that a network carries and the path that says
+// so, or nil.
+func (p *Policy) TierOfNetwork(name string) (tier *Tier, path string) {
+	for i, t := range p.Tiers {
+		if j := slices.Index(t.Networks, name); j >= 0 {
+			return &p.Tiers[i], fmt.Sprintf("tiers.%d.networks.%d", i, j)
+		}
+	}
+	return nil, ""
+}
+
+// Where says where path stands, or the nearest thing around it that does. The
+// zero Pos is the built-in policy.
+func (p *Policy) Where(path string) Pos {
+	for {
+		if at, ok := p.Lines[path]; ok {
+			return at
+		}
+		if path == "" {
+			return Pos{}
+		}
+		path = path[:max(0, strings.LastIndexByte(path, '.'))]
+	}
+}

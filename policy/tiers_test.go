@@ -1,0 +1,61 @@
+package policy
+
+import "testing"
+
+func TestMatch(t *testing.T) {
+	w := Workload{Name: "shop-web-1", Image: "registry.example/web:2", Networks: []string{"dmz", "lan"}, Labels: map[string]string{
+		composeProject: "shop", composeService: "web", "tier": "public", "none": "",
+	}}
+	for _, tc := range []struct {
+		m    Match
+		want bool
+	}{
+		{Match{}, false},
+		{Match{Name: "shop-web-1"}, true},
+		{Match{Name: "shop-*"}, true},
+		{Match{Name: "shop"}, false},
+		{Match{Name: "a|shop-*|b"}, true},
+		{Match{Name: "*"}, true},
+		{Match{Image: "registry.example/*"}, true},
+		{Match{Image: "registry.example.evil/*"}, false},
+		{Match{Network: "lan"}, true},
+		{Match{Network: "data"}, false},
+		{Match{ComposeService: "web|proxy", ComposeProject: "shop"}, true},
+		{Match{ComposeService: "web", ComposeProject: "blog"}, false},
+		{Match{Label: map[string]string{"tier": "public"}}, true},
+		{Match{Label: map[string]string{"tier": "public", "app": "*"}}, false},
+		{Match{Label: map[string]string{"none": "*"}}, false}, // an empty value is nothing
+		{Match{Name: "shop-*", Network: "data"}, false},
+	} {
+		if got := tc.m.Of(w); got != tc.want {
+			t.Errorf("%+v: %v", tc.m, got)
+		}
+	}
+}
+
+func TestTierOf(t *testing.T) {
+	p := full(t)
+	for _, tc := range []struct {
+		w         Workload
+		tier, at  string
+		byDefault bool
+	}{
+		{Workload{Name: "x", Labels: map[string]string{composeProject: "shop", composeService: "proxy"}}, "public", "assign.0", false},
+		{Workload{Name: "db1", Image: "registry.org.example/db:1", Networks: []string{"data"}, Labels: map[string]string{"tier": "restricted", "app": "db7"}}, "restricted", "assign.1", false},
+		{Workload{Name: "db1"}, "internal", "assign.2", true},
+	} {
+		tier, path, byDefault := p.TierOf(tc.w)
+		if tier == nil || tier.ID != tc.tier || path != tc.at || byDefault != tc.byDefault {
+			t.Errorf("%+v: %v %s %v", tc.w, tier, path, byDefault)
+		}
+	}
+	if tier, path := p.TierOfNetwork("data"); tier == nil || tier.ID != "restricted" || path != "tiers.2.networks.0" {
+		t.Error(tier, path)
+	}
+	if tier, _ := p.TierOfNetwork("bridge"); tier != nil {
+		t.Error(tier)
+	}
+	if tier, _, byDefault := Builtin().TierOf(Workload{}); tier == nil || tier.Impact != 1 || !byDefault {
+		t.Error(tier)
+	}
+}
