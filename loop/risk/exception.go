@@ -205,15 +205,15 @@ func (j judge) form(e *policy.Exception) (why []Reason, detail string) {
 
 // signatures says why no signature on e counts; "" if one does.
 func (j judge) signatures(e *policy.Exception) (Reason, string) {
-	e.Signatures = nil
-	if j.verify == nil {
-		return Unsigned, ""
+	var sigs []policy.Signature
+	var err error
+	if j.verify != nil {
+		sigs, err = j.verify(*e)
 	}
-	sigs, err := j.verify(*e)
+	e.Signatures = sigs // not what the document may claim of itself
 	if err != nil {
 		return BadSignature, err.Error()
 	}
-	e.Signatures = sigs
 	worst := Unsigned
 	for _, s := range sigs {
 		switch person := j.p.Person(s.Person); {

@@ -1,6 +1,9 @@
 package risk
 
 import (
+	"fmt"
+	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -60,6 +63,34 @@ func TestDecisions(t *testing.T) {
 		if got := c.axes.Priority(); got != c.want {
 			t.Errorf("%s: %v, want %v", c.what, got, c.want)
 		}
+	}
+}
+
+// TestTableAsPublished holds the table in docs/decisions to the one that decides.
+func TestTableAsPublished(t *testing.T) {
+	b, err := os.ReadFile("../../docs/decisions/0008-priority-by-table-order-by-formula.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	written := map[string]bool{}
+	for line := range strings.Lines(string(b)) {
+		if strings.HasPrefix(line, "| ") {
+			written[strings.TrimSpace(line)] = true
+		}
+	}
+	rows := map[string]string{}
+	eachCell(func(a Axes) {
+		auto := map[bool]string{false: "no", true: "yes"}[a.Automatable]
+		head := fmt.Sprintf("| %v | %v | %s |", a.Exploitation, a.Exposure, auto)
+		rows[head] += fmt.Sprintf(" %v |", a.Priority())
+	})
+	for head, cells := range rows {
+		if !written[head+cells] {
+			t.Errorf("not written so: %s%s", head, cells)
+		}
+	}
+	if len(written) != len(rows)+1 {
+		t.Errorf("%d lines are written, of %d rows", len(written), len(rows))
 	}
 }
 
