@@ -11,9 +11,11 @@ type Conformance struct {
 
 // Conform counts the findings about the engine in use and its host. NotApplicable
 // ones are no questions; a Manual one without an answer is as open as an Unknown.
+// What is found about exceptions is not counted: it is about decisions, which
+// change no number of the host.
 func Conform(fs []Finding) (c Conformance) {
 	for _, f := range fs {
-		if f.Other != (inventory.Ref{}) {
+		if f.Other != (inventory.Ref{}) || f.Ref.Kind == inventory.Exception {
 			continue
 		}
 		switch f.Verdict {

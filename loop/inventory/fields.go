@@ -325,3 +325,12 @@ var (
 	HostPortRange = Field[string]{Host, "PortRange"}  // net.ipv4.ip_local_port_range: "32768\t60999"
 	HostRoot      = Field[bool]{Host, "Root"}         // casco ran as root when it read
 )
+
+// Fields of an exception. Force: "active", "not-yet", "expired", "void",
+// "unmatched", "not-told".
+var (
+	ExceptionForce = Field[string]{Exception, "Force"}
+	ExceptionCheck = Field[string]{Exception, "Check"}
+	ExceptionAsset = Field[string]{Exception, "Asset"}
+	ExceptionLocus = Field[string]{Exception, "Locus"}
+)

@@ -68,4 +68,7 @@ const (
 	Unit Kind = "unit"
 	// Host: the machine itself, named by its host name.
 	Host Kind = "host"
+	// Exception: an exception of the policy as it stands at this moment, named
+	// by its ID. It is no part of the host. See Exception* in fields.go.
+	Exception Kind = "exception"
 )

@@ -3,7 +3,8 @@ package checks
 import "casco/loop/audit"
 
 // hostChecks lists the checks about the machine below the engine: its kernel,
-// accounts, sockets, software, and the registries and logins that it uses.
+// accounts, sockets, software, and the registries and logins that it uses. The
+// one about exceptions finds no object in a snapshot of a host: see package risk.
 func hostChecks() []*audit.Check {
 	cs := []*audit.Check{
 		hostHardening,
@@ -24,6 +25,7 @@ func hostChecks() []*audit.Check {
 		sysctlUserNamespaces,
 		packageUnneeded,
 		unitUnneeded,
+		ExceptionUnmatched,
 	}
 	for _, t := range kernelSettings {
 		cs = append(cs, t.check())
