@@ -120,12 +120,7 @@ func (a *app) sources(h *host) []inventory.Source {
 	if h.engine == nil {
 		return []inventory.Source{unreachable{h.trouble}}
 	}
-	parked, err := a.parked()
-	ss := []inventory.Source{docker.NewSource(h.engine, docker.Options{Changes: true, Parked: parked})}
-	if err != nil {
-		ss = append(ss, unreachable{lang.Errorf(lang.Text{En: "parked containers: %w", Es: "contenedores apartados: %w"}, err)})
-	}
-	return append(ss,
+	return append([]inventory.Source{docker.NewSource(h.engine, docker.Options{Changes: true, Parked: a.parked})},
 		daemon.New(h.engine.Socket()),
 		proc.NewContainers(proc.Options{Banners: true}),
 		proc.NewListeners(),
