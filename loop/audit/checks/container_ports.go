@@ -212,7 +212,7 @@ var containerPrivilegedPort = &audit.Check{
 	},
 	Severity: audit.Medium,
 	Domains:  secures,
-	Controls: forPorts.cis("5.8"),
+	Controls: rowPorts.cis("5.8"),
 	Kind:     inventory.Container,
 	Eval: func(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
 		return forbid(s, o, func(p port) bool { return 0 < p.host && p.host < 1024 }, lang.Text{
@@ -235,7 +235,7 @@ var containerPublishedEverywhere = &audit.Check{
 	},
 	Severity: audit.Medium,
 	Domains:  secures,
-	Controls: forPorts.cis("5.14"),
+	Controls: rowPorts.cis("5.14"),
 	Kind:     inventory.Container,
 	Eval: func(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
 		return forbid(s, o, port.everywhere, lang.Text{
@@ -258,7 +258,7 @@ var containerRandomPort = &audit.Check{
 	},
 	Severity: audit.Medium,
 	Domains:  secures,
-	Controls: forPorts.cis("5.9"),
+	Controls: rowPorts.cis("5.9"),
 	Kind:     inventory.Container,
 	Eval:     evalRandomPort,
 }
@@ -306,7 +306,7 @@ var containerUnusedPort = &audit.Check{
 	},
 	Severity: audit.Low,
 	Domains:  secures,
-	Controls: forPorts.cis("5.9"),
+	Controls: rowPorts.cis("5.9"),
 	Kind:     inventory.Container,
 	Eval:     evalUnusedPort,
 }
