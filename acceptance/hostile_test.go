@@ -189,7 +189,8 @@ func TestHostileEngine(t *testing.T) {
 	})
 }
 
-// TestStoppedEngine: an engine that is stopped does not stop casco.
+// TestStoppedEngine: an engine that is stopped does not stop casco, and what can
+// be read of it and of its host without a word of its own is judged.
 func TestStoppedEngine(t *testing.T) {
 	e := realdocker.Start(t)
 	pid := e.Pid()
@@ -198,7 +199,8 @@ func TestStoppedEngine(t *testing.T) {
 	}
 	defer syscall.Kill(pid, syscall.SIGCONT)
 	out, code := run(t, 0, "-H", "unix://"+e.Socket, "--state", filepath.Join(e.Root, "state"), "audit")
-	wants(t, out, code, 1, "no answer within 20s: is it stopped or stuck?")
+	wants(t, out, code, 1, "no answer within 20s: is it stopped or stuck?", "engine not read", "this host without its engine",
+		"daemon-icc daemon/"+e.Socket, "kernel/kernel")
 }
 
 // noControl wants no byte that a terminal would obey, and no character that

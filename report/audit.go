@@ -134,10 +134,15 @@ func (p Printer) failures(n map[audit.Severity]int) string {
 
 func (p Printer) head(s *inventory.Snapshot, took time.Duration) {
 	p.printf("%s", p.bold("casco audit "+Clean(s.Host)))
+	read := false
 	for _, d := range s.Of(inventory.Daemon) {
 		if version, _, ok := inventory.DaemonVersion.Of(d); ok {
+			read = true
 			p.printf(" · Docker %s %s", Clean(version), Clean(d.Ref.Name))
 		}
+	}
+	if !read {
+		p.printf(" · %s", p.bold(lang.Text{En: "engine not read", Es: "motor no leído"}.In(p.Lang)))
 	}
 	p.say(lang.Text{En: " · %d containers, %d images · %s", Es: " · %d contenedores, %d imágenes · %s"},
 		len(s.Of(inventory.Container)), len(s.Of(inventory.Image)), s.Taken.Format("2006-01-02 15:04:05Z"))

@@ -111,8 +111,10 @@ func (a *app) look(ctx context.Context, more ...func(*host) inventory.Source) (*
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", a.snapshot, err)
 		}
-		return &look{snapshot: s, findings: audit.Run(checks.All(), s), took: time.Since(begun)}, nil
+		return &look{snapshot: s, findings: audit.Run(checks.All(), s), took: time.Since(begun), trouble: unread(s)}, nil
 	}
+	stop := a.progress(lang.Text{En: "reading the host", Es: "leyendo el anfitrión"})
+	defer stop()
 	h, err := a.openHost()
 	if err != nil {
 		return nil, err
@@ -122,8 +124,6 @@ func (a *app) look(ctx context.Context, more ...func(*host) inventory.Source) (*
 			h.sources = append(h.sources, source(h))
 		}
 	}
-	stop := a.progress(lang.Text{En: "reading the host", Es: "leyendo el anfitrión"})
-	defer stop()
 	return h.look(ctx), nil
 }
 

@@ -18,8 +18,8 @@ func auditCmd(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "audit",
 		Short: "Read this host and judge it",
-		Long: "Read this host and judge it. Nothing is changed.\n\n" +
-			"Exit codes: 0 no finding at or above the threshold, 1 the host could not be read, 3 findings.",
+		Long: "Read this host and judge it. Nothing is changed. Without its engine the rest of the host is judged, and the engine is a gap.\n\n" +
+			"Exit codes: 0 no finding at or above the threshold, 1 the engine could not be read, 3 findings.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			min, ok := audit.ParseSeverity(threshold)
@@ -100,7 +100,10 @@ func narrow(fs []audit.Finding, check, ref string) []audit.Finding {
 // could not be read, has failed, however clean the rest is.
 func (a *app) verdict(l *look, min audit.Severity) error {
 	if l.trouble != nil {
-		return l.trouble
+		return lang.Errorf(lang.Text{
+			En: "%w\nwhat is shown is this host without its engine",
+			Es: "%w\nlo que se muestra es este anfitrión sin su motor",
+		}, l.trouble)
 	}
 	if c := audit.Conform(l.findings); c.Pass+c.Fail == 0 {
 		return lang.Errorf(lang.Text{En: "nothing could be assessed", Es: "no se pudo evaluar nada"})

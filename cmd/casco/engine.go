@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"casco/host/docker"
 	"casco/lang"
@@ -35,6 +36,18 @@ func engineAddress(flag string) (string, error) {
 		}
 	}
 	return docker.DefaultHost, nil
+}
+
+// socketOf is the path of the unix socket at an address, "" if it is no such
+// address.
+func socketOf(address string) string {
+	if path, ok := strings.CutPrefix(address, "unix://"); ok {
+		return path
+	}
+	if filepath.IsAbs(address) {
+		return address
+	}
+	return ""
 }
 
 // contextAddress reads the address of the docker context in use, "" for the

@@ -38,6 +38,7 @@ import (
 // read it and the hands that change it.
 type host struct {
 	name    string
+	socket  string         // path of the socket of the engine in use, "" if it has none
 	engine  *docker.Client // nil if it could not be reached
 	trouble error          // why
 	sources []inventory.Source
@@ -61,40 +62,56 @@ func (h *host) look(ctx context.Context) *look {
 	s := inventory.Take(ctx, h.name, begun, h.sources...)
 	l := &look{snapshot: s, findings: audit.Run(checks.All(), s), trouble: h.trouble, engine: h.address()}
 	if l.trouble == nil {
-		l.trouble = cmp.Or(ctx.Err(), unread(s))
+		l.trouble = cmp.Or(ctx.Err(), mute(s))
 	}
 	l.took = time.Since(begun)
 	return l
 }
 
-// unread is the trouble of an engine that answered at first and then did not
-// say what it is: what was found is not the whole host.
-func unread(s *inventory.Snapshot) error {
-	for _, d := range s.Of(inventory.Daemon) {
-		if _, _, ok := inventory.DaemonVersion.Of(d); ok {
-			return nil
-		}
-	}
-	for _, g := range s.Gaps {
-		if strings.HasPrefix(g.Source, "docker ") {
-			return errors.New(g.Reason)
-		}
+// mute is the trouble of an engine that answered at first and then did not say
+// what it is: what was found is not the whole host.
+func mute(s *inventory.Snapshot) error {
+	if err := unread(s); err != nil || spoke(s) {
+		return err
 	}
 	return lang.Errorf(lang.Text{En: "the engine did not say what it is", Es: "el motor no dijo qué es"})
 }
 
+// unread is the trouble of a snapshot, taken now or read from a file, whose
+// engine could not be read: that is a Gap in it.
+func unread(s *inventory.Snapshot) error {
+	for _, g := range s.Gaps {
+		if (g.Source == noEngine || strings.HasPrefix(g.Source, noEngine+" ")) && !spoke(s) {
+			return errors.New(g.Reason)
+		}
+	}
+	return nil
+}
+
+// spoke reports whether an engine said what it is.
+func spoke(s *inventory.Snapshot) bool {
+	return slices.ContainsFunc(s.Of(inventory.Daemon), func(d *inventory.Object) bool {
+		_, _, ok := inventory.DaemonVersion.Of(d)
+		return ok
+	})
+}
+
 // openHost connects to the engine. One that cannot be reached is no error here
-// but the trouble of the host: a look at it then holds that Gap and nothing else.
+// but the trouble of the host: a look at it then holds that Gap, and what of
+// the host can be read without it.
 func (a *app) openHost() (*host, error) {
 	name, err := os.Hostname()
 	if err != nil {
 		return nil, err
 	}
-	h := &host{name: name}
 	address, err := engineAddress(a.host)
 	if err != nil {
 		return nil, err
 	}
+	if err := docker.Check(address); err != nil {
+		return nil, err
+	}
+	h := &host{name: name, socket: socketOf(address)}
 	var opts []docker.Option
 	if wrapTransport != nil {
 		opts = append(opts, docker.WithTransport(wrapTransport))
@@ -107,26 +124,27 @@ func (a *app) openHost() (*host, error) {
 	return h, nil
 }
 
+// noEngine is the source of the Gap of an engine that could not be reached.
+const noEngine = "docker"
+
 // unreachable is a source that could not be opened: it leaves the Gap.
 type unreachable struct{ err error }
 
-func (unreachable) Name() string { return "docker" }
+func (unreachable) Name() string { return noEngine }
 
 func (u unreachable) Read(context.Context, *inventory.Snapshot) error { return u.err }
 
 // sources lists what is read, in order: the engine first, for the others look
 // at what it said.
 func (a *app) sources(h *host) []inventory.Source {
+	var ss []inventory.Source
 	if h.engine == nil {
-		return []inventory.Source{unreachable{h.trouble}}
-	}
-	parked, err := a.parked()
-	ss := []inventory.Source{docker.NewSource(h.engine, docker.Options{Changes: true, Parked: parked})}
-	if err != nil {
-		ss = append(ss, unreachable{lang.Errorf(lang.Text{En: "parked containers: %w", Es: "contenedores apartados: %w"}, err)})
+		ss = append(ss, unreachable{h.trouble})
+	} else {
+		ss = append(ss, docker.NewSource(h.engine, docker.Options{Changes: true, Parked: a.parked}))
 	}
 	return append(ss,
-		daemon.New(h.engine.Socket()),
+		daemon.New(h.socket),
 		proc.NewContainers(proc.Options{Banners: true}),
 		proc.NewListeners(),
 		file.New(file.DockerPaths),

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 
 	"github.com/spf13/cobra"
 
@@ -13,20 +14,24 @@ func snapshotCmd(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "snapshot",
 		Short: "Write what was read to a file that every reading verb takes in place of a host",
-		Args:  cobra.NoArgs,
+		Long: "Write what was read to a file that every reading verb takes in place of a host. Nothing is changed.\n\n" +
+			"Exit codes: 0 written, 1 trouble: an engine that could not be read is a gap in what was written.",
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			l, err := a.look(cmd.Context())
 			if err != nil {
 				return err
 			}
-			if out == "" || out == "-" {
-				return l.snapshot.Write(a.out)
-			}
 			var b bytes.Buffer
 			if err := l.snapshot.Write(&b); err != nil {
 				return err
 			}
-			return atomicfile.Write(out, b.Bytes(), 0o600)
+			if out == "" || out == "-" {
+				_, err = b.WriteTo(a.out)
+			} else {
+				err = atomicfile.Write(out, b.Bytes(), 0o600)
+			}
+			return errors.Join(err, l.trouble)
 		},
 	}
 	cmd.Flags().StringVarP(&out, "output", "o", "", "file to write (default: standard output)")

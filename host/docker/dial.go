@@ -14,6 +14,12 @@ import (
 	"casco/lang"
 )
 
+// Check says what is wrong with the address of an engine, without asking it.
+func Check(host string) error {
+	_, err := dial(host)
+	return err
+}
+
 // dial makes a client for host. It opens no connection yet.
 func dial(host string) (*Client, error) {
 	if host == "" {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -18,10 +19,11 @@ type Options struct {
 	// Changes reads what each container has changed in its file system. It
 	// costs the engine a walk of the container's layer, for each of them.
 	Changes bool
-	// Parked are the IDs of containers that Recreate keeps for going back.
+	// Parked returns the IDs of containers that Recreate keeps for going back.
 	// They are ours and not part of the host: while they do not run, they are
-	// left out. (They still keep their image from counting as unused.)
-	Parked []string
+	// left out. (They still keep their image from counting as unused.) It is
+	// called at each reading, for a change made since keeps others; nil is none.
+	Parked func() ([]string, error)
 }
 
 // A Source reads one engine: its containers in every state, images, networks,
@@ -45,6 +47,13 @@ func (s *Source) Read(ctx context.Context, snap *inventory.Snapshot) error {
 	ctx, cancel := context.WithTimeout(ctx, readingTime)
 	defer cancel()
 	r := reading{Source: s, snap: snap}
+	if s.opt.Parked != nil {
+		ids, err := s.opt.Parked()
+		if err != nil {
+			snap.Gaps = append(snap.Gaps, inventory.Gap{Source: "parked containers", Reason: err.Error()})
+		}
+		r.kept = ids
+	}
 	if err := r.overview(ctx); err != nil {
 		return err
 	}
@@ -72,6 +81,7 @@ type reading struct {
 	images        []any // the list
 
 	containers []*inventory.Object // parked ones too
+	kept       []string            // IDs of those that are parked
 	incomplete bool                // a container could not be read
 	inspected  []*inventory.Object // images
 
@@ -250,10 +260,5 @@ func (r *reading) parked(o *inventory.Object) bool {
 		return false
 	}
 	id, _, _ := inventory.ContainerID.Of(o)
-	for _, p := range r.opt.Parked {
-		if p == id {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(r.kept, id)
 }

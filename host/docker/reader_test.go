@@ -3,9 +3,11 @@ package docker
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -127,7 +129,16 @@ func TestSourceMasks(t *testing.T) {
 }
 
 func TestSourceLeavesOutParked(t *testing.T) {
-	s := read(t, small(), Options{Parked: []string{"aaa", "bbb"}})
+	var parked []string
+	var trouble error
+	src := NewSource(small().client(t), Options{Parked: func() ([]string, error) { return parked, trouble }})
+	look := func() *inventory.Snapshot { return inventory.Take(t.Context(), "h", time.Unix(0, 0), src) }
+	before := look()
+	if diff := cmp.Diff([]string{"web", "web.casco-aaa"}, refs(before, inventory.Container)); diff != "" {
+		t.Errorf("containers before any is parked (-want +got):\n%s", diff)
+	}
+	parked = []string{"aaa", "bbb"} // by a change that is being proved
+	s := look()
 	if diff := cmp.Diff([]string{"web"}, refs(s, inventory.Container)); diff != "" {
 		t.Errorf("containers; a running one is never parked (-want +got):\n%s", diff)
 	}
@@ -142,6 +153,11 @@ func TestSourceLeavesOutParked(t *testing.T) {
 	attached, _, _ := inventory.NetworkContainers.Of(s.Of(inventory.Network)[0])
 	if diff := cmp.Diff([]string{"web"}, attached); diff != "" {
 		t.Errorf("attached (-want +got):\n%s", diff)
+	}
+	parked, trouble = nil, errors.New("no record")
+	want := inventory.Gap{Source: "parked containers", Reason: "no record"}
+	if s := look(); !slices.Contains(s.Gaps, want) {
+		t.Errorf("gaps where nobody knows what is parked: %v", s.Gaps)
 	}
 }
 

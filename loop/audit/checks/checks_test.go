@@ -144,7 +144,10 @@ func valid(t *testing.T, c *audit.Check) {
 			t.Errorf("lacks %s", what)
 		}
 	}
-	for _, ctl := range c.Controls {
+	for i, ctl := range c.Controls {
+		if slices.Contains(c.Controls[:i], ctl) {
+			t.Errorf("names %s %s twice", ctl.Framework, ctl.Number)
+		}
 		if f := frameworks.All()[ctl.Framework]; f == nil {
 			t.Errorf("no catalogue of %s", ctl.Framework)
 		} else if _, ok := f.Find(ctl.Number); !ok {

@@ -99,7 +99,7 @@ var containerDangerousCapabilities = &audit.Check{
 	},
 	Severity: audit.High,
 	Domains:  secures,
-	Controls: forConfinement.cis("5.4"),
+	Controls: rowConfinement.cis("5.4"),
 	Kind:     inventory.Container,
 	Eval: func(_ *inventory.Snapshot, o *inventory.Object) audit.Answer {
 		set, bad := capsOf(o)
@@ -143,7 +143,7 @@ var containerCapabilities = &audit.Check{
 	},
 	Severity: audit.Low,
 	Domains:  secures,
-	Controls: forConfinement.cis("5.4"),
+	Controls: rowConfinement.cis("5.4"),
 	Kind:     inventory.Container,
 	Eval: func(_ *inventory.Snapshot, o *inventory.Object) audit.Answer {
 		drop, fact, ok := inventory.CapDrop.Of(o)
@@ -173,7 +173,7 @@ var containerNetRaw = &audit.Check{
 	},
 	Severity: audit.Medium,
 	Domains:  secures,
-	Controls: forSegmentation.cis("5.4"),
+	Controls: rowSegments.cis("5.4"),
 	Kind:     inventory.Container,
 	Eval: func(_ *inventory.Snapshot, o *inventory.Object) audit.Answer {
 		set, bad := capsOf(o)

@@ -55,7 +55,7 @@ var containerCombination = &audit.Check{
 	},
 	Severity: audit.Critical,
 	Domains:  []audit.Domain{audit.Security, audit.Risk},
-	Controls: forConfinement,
+	Controls: rowConfinement,
 	Kind:     inventory.Container,
 	Eval:     evalCombination,
 }

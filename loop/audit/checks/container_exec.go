@@ -22,7 +22,7 @@ var containerExecPrivileged = &audit.Check{
 	},
 	Severity: audit.Medium,
 	Domains:  []audit.Domain{audit.Security, audit.Supervision},
-	Controls: forEngine.cis("5.23"),
+	Controls: rowEngineAccess.cis("5.23"),
 	Kind:     inventory.Container,
 	Eval: manually(lang.Text{
 		En: "Do the records of admission or of the host's audit show docker exec --privileged in it, and who allowed it?",
@@ -43,7 +43,7 @@ var containerExecRoot = &audit.Check{
 	},
 	Severity: audit.Low,
 	Domains:  []audit.Domain{audit.Security, audit.Supervision},
-	Controls: forEngine.cis("5.24"),
+	Controls: rowEngineAccess.cis("5.24"),
 	Kind:     inventory.Container,
 	Eval: manually(lang.Text{
 		En: "Do the records of admission or of the host's audit show docker exec --user root in it, and what for?",

@@ -30,7 +30,7 @@ var containerImageMoved = &audit.Check{
 	},
 	Severity: audit.Medium,
 	Domains:  changes,
-	Controls: forPatches.cis("5.28"),
+	Controls: rowImageFlaws.cis("5.28"),
 	Kind:     inventory.Container,
 	Eval: func(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
 		name, fact, ok := inventory.ImageName.Of(o)
@@ -80,7 +80,7 @@ var containerImageLatest = &audit.Check{
 	},
 	Severity: audit.Low,
 	Domains:  changes,
-	Controls: forLineage.cis("5.28"),
+	Controls: rowLineage.cis("5.28"),
 	Kind:     inventory.Container,
 	Eval: func(_ *inventory.Snapshot, o *inventory.Object) audit.Answer {
 		name, fact, ok := inventory.ImageName.Of(o)
@@ -107,7 +107,7 @@ var containerImageUntagged = &audit.Check{
 	},
 	Severity: audit.Medium,
 	Domains:  changes,
-	Controls: forLineage,
+	Controls: rowLineage,
 	Kind:     inventory.Container,
 	Eval: func(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
 		name, fact, _ := inventory.ImageName.Of(o)
@@ -140,7 +140,7 @@ var containerSecretEnv = &audit.Check{
 	},
 	Severity: audit.Medium,
 	Domains:  secures,
-	Controls: forSecrets,
+	Controls: rowSecrets,
 	Kind:     inventory.Container,
 	Eval: func(_ *inventory.Snapshot, o *inventory.Object) audit.Answer {
 		env, fact, ok := inventory.Env.Of(o)

@@ -37,7 +37,7 @@ var containerMemory = &audit.Check{
 	},
 	Severity: audit.Medium,
 	Domains:  operates,
-	Controls: forResources.cis("5.11"),
+	Controls: rowResources.cis("5.11"),
 	Kind:     inventory.Container,
 	Eval: func(_ *inventory.Snapshot, o *inventory.Object) audit.Answer {
 		return limited(o, inventory.Memory, inventory.EffectiveMemoryMax, memoryWants)
@@ -77,7 +77,7 @@ var containerPids = &audit.Check{
 	},
 	Severity: audit.Medium,
 	Domains:  operates,
-	Controls: forResources.cis("5.29"),
+	Controls: rowResources.cis("5.29"),
 	Kind:     inventory.Container,
 	Eval: func(_ *inventory.Snapshot, o *inventory.Object) audit.Answer {
 		return limited(o, inventory.PidsLimit, inventory.EffectivePidsMax, pidsWants)
@@ -142,7 +142,7 @@ var containerCPU = &audit.Check{
 	},
 	Severity: audit.Low,
 	Domains:  operates,
-	Controls: forResources.cis("5.12"),
+	Controls: rowResources.cis("5.12"),
 	Kind:     inventory.Container,
 	Eval:     evalCPU,
 }
@@ -211,7 +211,7 @@ var containerUlimits = &audit.Check{
 	},
 	Severity: audit.Low,
 	Domains:  operates,
-	Controls: forResources.cis("5.19"),
+	Controls: rowResources.cis("5.19"),
 	Kind:     inventory.Container,
 	CausedBy: "daemon-default-ulimits",
 	Eval:     evalUlimits,
@@ -269,7 +269,7 @@ var containerCgroupParent = &audit.Check{
 	},
 	Severity: audit.Low,
 	Domains:  operates,
-	Controls: forResources.cis("5.25"),
+	Controls: rowResources.cis("5.25"),
 	Kind:     inventory.Container,
 	Eval: func(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
 		parent, fact, ok := inventory.CgroupParent.Of(o)

@@ -28,7 +28,7 @@ var containerLogBounds = &audit.Check{
 	},
 	Severity: audit.Medium,
 	Domains:  operates,
-	Controls: forLogs,
+	Controls: rowLogBounds,
 	Kind:     inventory.Container,
 	CausedBy: "daemon-log-bounds",
 	Eval:     evalContainerLog,

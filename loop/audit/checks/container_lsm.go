@@ -22,7 +22,7 @@ var containerAppArmor = &audit.Check{
 	},
 	Severity: audit.Medium,
 	Domains:  secures,
-	Controls: forMandatory.cis("5.2"),
+	Controls: rowMandatory.cis("5.2"),
 	Kind:     inventory.Container,
 	Eval:     evalAppArmor,
 }
@@ -85,7 +85,7 @@ var containerAppArmorDeclared = &audit.Check{
 	},
 	Severity: audit.Medium,
 	Domains:  secures,
-	Controls: forMandatory.cis("5.2"),
+	Controls: rowMandatory.cis("5.2"),
 	Kind:     inventory.Container,
 	Eval: func(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
 		list, opts, ok := inventory.SecurityOpt.Of(o)
@@ -133,7 +133,7 @@ var containerSELinux = &audit.Check{
 	},
 	Severity: audit.Medium,
 	Domains:  secures,
-	Controls: forMandatory.cis("5.3"),
+	Controls: rowMandatory.cis("5.3"),
 	Kind:     inventory.Container,
 	CausedBy: "daemon-selinux",
 	Eval:     evalSELinux,

@@ -70,7 +70,7 @@ func namespaceChecks() []*audit.Check {
 				En: "Create the container again without " + ns.flag + ".",
 				Es: "Vuelva a crear el contenedor sin " + ns.flag + ".",
 			},
-			Domains: secures, Controls: forIsolation.cis(ns.number), Kind: inventory.Container, Eval: ns.eval,
+			Domains: secures, Controls: rowIsolation.cis(ns.number), Kind: inventory.Container, Eval: ns.eval,
 		})
 	}
 	return cs
@@ -157,7 +157,7 @@ var containerHostUserns = &audit.Check{
 	},
 	Severity: audit.High,
 	Domains:  secures,
-	Controls: forIsolation.cis("5.31"),
+	Controls: rowIsolation.cis("5.31"),
 	Kind:     inventory.Container,
 	Eval: func(_ *inventory.Snapshot, o *inventory.Object) audit.Answer {
 		mode, fact, ok := inventory.UsernsMode.Of(o)
@@ -190,7 +190,7 @@ var containerUserNamespace = &audit.Check{
 	},
 	Severity: audit.Low,
 	Domains:  secures,
-	Controls: forIsolation.cis("2.10"),
+	Controls: rowIsolation.cis("2.10"),
 	Kind:     inventory.Container,
 	CausedBy: "daemon-userns-remap",
 	Eval: func(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
@@ -218,7 +218,7 @@ var containerHostCgroup = &audit.Check{
 	},
 	Severity: audit.Low,
 	Domains:  secures,
-	Controls: forIsolation,
+	Controls: rowIsolation,
 	Kind:     inventory.Container,
 	Eval: func(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
 		mode, fact, ok := inventory.CgroupnsMode.Of(o)

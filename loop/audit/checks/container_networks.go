@@ -23,7 +23,7 @@ var containerDefaultBridge = &audit.Check{
 	},
 	Severity: audit.Medium,
 	Domains:  secures,
-	Controls: forSegmentation.cis("5.30"),
+	Controls: rowSegments.cis("5.30"),
 	Kind:     inventory.Container,
 	Eval: func(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
 		names, fact, ok := inventory.NetworksOf(s, o)
@@ -89,7 +89,7 @@ var containerMixedTiers = &audit.Check{
 	},
 	Severity: audit.High,
 	Domains:  secures,
-	Controls: forSegmentation,
+	Controls: rowTiers,
 	Kind:     inventory.Container,
 	Eval:     evalMixedTiers,
 }

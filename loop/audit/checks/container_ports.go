@@ -67,7 +67,7 @@ var containerPrivilegedPort = &audit.Check{
 	},
 	Severity: audit.Medium,
 	Domains:  secures,
-	Controls: forPorts.cis("5.8"),
+	Controls: rowPorts.cis("5.8"),
 	Kind:     inventory.Container,
 	Eval: func(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
 		return forbid(s, o, func(p inventory.Port) bool { return 0 < p.Host && p.Host < 1024 }, lang.Text{
@@ -90,7 +90,7 @@ var containerPublishedEverywhere = &audit.Check{
 	},
 	Severity: audit.Medium,
 	Domains:  secures,
-	Controls: forPorts.cis("5.14"),
+	Controls: rowPorts.cis("5.14"),
 	Kind:     inventory.Container,
 	Eval: func(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
 		return forbid(s, o, inventory.Port.Everywhere, lang.Text{
@@ -113,7 +113,7 @@ var containerRandomPort = &audit.Check{
 	},
 	Severity: audit.Medium,
 	Domains:  secures,
-	Controls: forPorts.cis("5.9"),
+	Controls: rowPorts.cis("5.9"),
 	Kind:     inventory.Container,
 	Eval:     evalRandomPort,
 }
@@ -162,7 +162,7 @@ var containerUnusedPort = &audit.Check{
 	},
 	Severity: audit.Low,
 	Domains:  secures,
-	Controls: forPorts.cis("5.9"),
+	Controls: rowPorts.cis("5.9"),
 	Kind:     inventory.Container,
 	Eval:     evalUnusedPort,
 }

@@ -19,9 +19,8 @@ var containerPrivileged = &audit.Check{
 	},
 	Severity: audit.Critical,
 	Domains:  []audit.Domain{audit.Security},
-	Controls: on("cis-docker-1.8.0", "5.5", "nist-800-190", "4.4.3", "nist-800-53-r5", "AC-6", "iso-27001-2022", "A.8.2",
-		"pci-dss-4", "7.2.5", "cis-controls-8", "5.4", "cobit-2019", "DSS05.03"),
-	Kind: inventory.Container,
+	Controls: rowConfinement.cis("5.5"),
+	Kind:     inventory.Container,
 	Eval: func(_ *inventory.Snapshot, o *inventory.Object) audit.Answer {
 		a := audit.Must(inventory.Privileged, false)(nil, o)
 		for i := range a.Wants {

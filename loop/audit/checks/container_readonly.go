@@ -24,7 +24,7 @@ var containerReadOnlyRoot = &audit.Check{
 	},
 	Severity: audit.Medium,
 	Domains:  secures,
-	Controls: forConfinement.cis("5.13"),
+	Controls: rowReadOnly.cis("5.13"),
 	Kind:     inventory.Container,
 	Eval: func(_ *inventory.Snapshot, o *inventory.Object) audit.Answer {
 		want, asked, ok := inventory.ReadonlyRootfs.Of(o)
@@ -158,7 +158,7 @@ var containerDrift = &audit.Check{
 	},
 	Severity: audit.High,
 	Domains:  changes,
-	Controls: forBaseline.cis("5.13"),
+	Controls: rowDrift.cis("5.13"),
 	Kind:     inventory.Container,
 	Eval: func(_ *inventory.Snapshot, o *inventory.Object) audit.Answer {
 		list, fact, ok := changesOf(o)

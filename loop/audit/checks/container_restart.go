@@ -25,7 +25,7 @@ var containerRestart = &audit.Check{
 	},
 	Severity: audit.Low,
 	Domains:  operates,
-	Controls: forResources.cis("5.15"),
+	Controls: rowResources.cis("5.15"),
 	Kind:     inventory.Container,
 	Eval: func(_ *inventory.Snapshot, o *inventory.Object) audit.Answer {
 		if inventory.OwnerOf(o) == inventory.OwnerSwarm {
@@ -75,7 +75,7 @@ var containerHealthcheck = &audit.Check{
 	},
 	Severity: audit.Low,
 	Domains:  operates,
-	Controls: forAvailability.cis("5.27"),
+	Controls: rowHealth.cis("5.27"),
 	Kind:     inventory.Container,
 	Eval: func(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
 		check, fact, ok := inventory.Healthcheck.Of(o)

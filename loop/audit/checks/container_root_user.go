@@ -24,7 +24,7 @@ var containerRootUser = &audit.Check{
 	},
 	Severity: audit.Medium,
 	Domains:  secures,
-	Controls: forConfinement.cis("4.1"),
+	Controls: rowConfinement.cis("4.1"),
 	Kind:     inventory.Container,
 	Eval:     evalRootUser,
 }

@@ -46,7 +46,7 @@ var containerSensitiveMount = &audit.Check{
 	},
 	Severity: audit.High,
 	Domains:  secures,
-	Controls: forMounts.cis("5.6"),
+	Controls: rowMounts.cis("5.6"),
 	Kind:     inventory.Container,
 	Eval: func(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
 		secret := secretDirs
@@ -101,7 +101,7 @@ var containerEngineSocket = &audit.Check{
 	},
 	Severity: audit.Critical,
 	Domains:  secures,
-	Controls: forEngine.cis("5.32"),
+	Controls: rowEngineAccess.and("nist-800-190", "4.4.3", "nist-800-190", "4.5.5").cis("5.32"),
 	Kind:     inventory.Container,
 	Eval: func(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
 		sockets := slices.Clone(wellKnownSockets)
@@ -137,7 +137,7 @@ var containerMountPropagation = &audit.Check{
 	},
 	Severity: audit.Medium,
 	Domains:  secures,
-	Controls: forMounts.cis("5.20"),
+	Controls: rowMounts.cis("5.20"),
 	Kind:     inventory.Container,
 	Eval: func(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
 		// Effective.SharedMounts does not decide: an init system inside makes its
@@ -163,7 +163,7 @@ var containerDevices = &audit.Check{
 	},
 	Severity: audit.High,
 	Domains:  secures,
-	Controls: forIsolation.cis("5.18"),
+	Controls: rowIsolation.cis("5.18"),
 	Kind:     inventory.Container,
 	Eval:     evalDevices,
 }

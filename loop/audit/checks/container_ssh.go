@@ -22,7 +22,7 @@ var containerSSH = &audit.Check{
 	},
 	Severity: audit.High,
 	Domains:  secures,
-	Controls: forSSH.cis("5.7"),
+	Controls: rowSSH.cis("5.7"),
 	Kind:     inventory.Container,
 	Eval:     evalSSH,
 }

@@ -21,7 +21,7 @@ var containerSeccomp = &audit.Check{
 	},
 	Severity: audit.High,
 	Domains:  secures,
-	Controls: forConfinement.cis("5.22"),
+	Controls: rowConfinement.cis("5.22"),
 	Kind:     inventory.Container,
 	CausedBy: "daemon-seccomp-profile",
 	Eval:     evalSeccomp,
@@ -97,7 +97,7 @@ var containerNoNewPrivileges = &audit.Check{
 	},
 	Severity: audit.Medium,
 	Domains:  secures,
-	Controls: forConfinement.cis("5.26"),
+	Controls: rowConfinement.cis("5.26"),
 	Kind:     inventory.Container,
 	CausedBy: "daemon-no-new-privileges",
 	Eval:     evalNoNewPrivileges,
@@ -171,7 +171,7 @@ var containerSystemPaths = &audit.Check{
 	},
 	Severity: audit.High,
 	Domains:  secures,
-	Controls: forConfinement,
+	Controls: rowConfinement,
 	Kind:     inventory.Container,
 	Eval: func(_ *inventory.Snapshot, o *inventory.Object) audit.Answer {
 		priv, privFact, okPriv := inventory.Privileged.Of(o)

@@ -111,7 +111,7 @@ var daemonLogBounds = &audit.Check{
 	},
 	Severity: audit.Medium,
 	Domains:  []audit.Domain{audit.Operations},
-	Controls: rowResources,
+	Controls: rowLogBounds,
 	Kind:     inventory.Daemon,
 	Eval:     evalLogBounds,
 }

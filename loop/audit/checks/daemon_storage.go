@@ -30,7 +30,7 @@ func driverGone(id, number, driver string, title lang.Text) *audit.Check {
 		},
 		Severity: audit.Medium,
 		Domains:  []audit.Domain{audit.Operations, audit.Security},
-		Controls: rowPatches.cis(number),
+		Controls: rowEngineFlaws.cis(number),
 		Kind:     inventory.Daemon,
 		Eval: func(_ *inventory.Snapshot, o *inventory.Object) audit.Answer {
 			got, fact, ok := inventory.DaemonStorageDriver.Of(o)

@@ -22,7 +22,7 @@ var daemonTLS = &audit.Check{
 	},
 	Severity: audit.Critical,
 	Domains:  []audit.Domain{audit.Security},
-	Controls: rowEngineAccess.cis("2.8"),
+	Controls: rowEngineAccess.and("nist-800-190", "4.3.2", "nist-800-53-r5", "IA-3", "nist-800-53-r5", "SC-8", "pci-dss-4", "2.2.7").cis("2.8"),
 	Kind:     inventory.Daemon,
 	Eval:     evalTLS,
 }

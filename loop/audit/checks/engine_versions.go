@@ -71,7 +71,7 @@ var engineVersions = &audit.Check{
 	},
 	Severity: audit.High,
 	Domains:  []audit.Domain{audit.Security, audit.Operations},
-	Controls: append(rowPatches.cis("1.2.2"), on("nist-800-53-r5", "SA-22", "cis-controls-8", "2.2")...),
+	Controls: rowEngineFlaws.cis("1.2.2"),
 	Kind:     inventory.Daemon,
 	Eval:     evalEngineVersions,
 }
@@ -139,7 +139,7 @@ var engineKnownHoles = &audit.Check{
 	},
 	Severity: audit.High,
 	Domains:  []audit.Domain{audit.Security},
-	Controls: rowPatches.cis("1.2.2"),
+	Controls: rowEngineFlaws.and("nist-800-53-r5", "RA-5").cis("1.2.2"),
 	Kind:     inventory.Daemon,
 	Eval:     evalKnownHoles,
 }

@@ -24,7 +24,7 @@ var dockerAccounts = &audit.Check{
 	},
 	Severity: audit.High,
 	Domains:  []audit.Domain{audit.Security},
-	Controls: rowEngineAccess.cis("1.1.2"),
+	Controls: rowEngineAccess.and("nist-800-190", "4.5.4").cis("1.1.2"),
 	Kind:     inventory.Account,
 	Eval: func(_ *inventory.Snapshot, o *inventory.Object) audit.Answer {
 		ways, fact, ok := inventory.AccountReaches.Of(o)
@@ -49,9 +49,8 @@ var accountUIDZero = &audit.Check{
 	Remedy:   lang.Text{En: "Give it a user ID of its own (usermod -u), or delete it; find out who made it.", Es: "Déle un ID de usuario propio (usermod -u), o elimínela; averigüe quién la creó."},
 	Severity: audit.High,
 	Domains:  []audit.Domain{audit.Security},
-	Controls: row(on("nist-800-190", "4.5.4", "nist-800-53-r5", "AC-2", "nist-800-53-r5", "AC-6", "iso-27001-2022", "A.8.2",
-		"pci-dss-4", "7.2.1", "cis-controls-8", "5.4", "cobit-2019", "DSS05.04")),
-	Kind: inventory.Account,
+	Controls: rowHostAccounts,
+	Kind:     inventory.Account,
 	Eval: func(_ *inventory.Snapshot, o *inventory.Object) audit.Answer {
 		uid, fact, ok := inventory.AccountUID.Of(o)
 		switch {

@@ -23,7 +23,7 @@ var hostHardening = &audit.Check{
 	},
 	Severity: audit.Medium,
 	Domains:  []audit.Domain{audit.Security},
-	Controls: rowBaseline.cis("1.2.1"),
+	Controls: rowHardening.cis("1.2.1"),
 	Kind:     inventory.Host,
 	Eval: func(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
 		_, system, _ := inventory.HostOS.Of(o)
@@ -58,7 +58,7 @@ var hostVersion = &audit.Check{
 	Remedy:   lang.Text{En: "Move to a release with support, or buy extended support and record it.", Es: "Pase a una versión con soporte, o contrate soporte extendido y regístrelo."},
 	Severity: audit.High,
 	Domains:  []audit.Domain{audit.Security, audit.Operations},
-	Controls: append(rowPatches[:len(rowPatches):len(rowPatches)], on("nist-800-53-r5", "SA-22", "cis-controls-8", "2.2")...),
+	Controls: rowHostFlaws,
 	Kind:     inventory.Host,
 	Eval: func(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
 		system, fact, ok := inventory.HostOS.Of(o)

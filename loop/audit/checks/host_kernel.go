@@ -23,9 +23,8 @@ var kernelLSM = &audit.Check{
 	},
 	Severity: audit.High,
 	Domains:  []audit.Domain{audit.Security},
-	Controls: row(on("nist-800-190", "4.5.2", "nist-800-53-r5", "AC-3(3)", "iso-27001-2022", "A.8.2",
-		"pci-dss-4", "2.2.6", "cis-controls-8", "10.5", "cobit-2019", "DSS05.03")),
-	Kind: inventory.Kernel,
+	Controls: rowKernel.and("nist-800-53-r5", "AC-3(3)", "iso-27001-2022", "A.8.2"),
+	Kind:     inventory.Kernel,
 	Eval: func(_ *inventory.Snapshot, o *inventory.Object) audit.Answer {
 		armor, armorFact, armorOK := inventory.KernelAppArmor.Of(o)
 		selinux, selinuxFact, selinuxOK := inventory.KernelSELinux.Of(o)

@@ -27,7 +27,7 @@ var listenerEnginePort = &audit.Check{
 	},
 	Severity: audit.High,
 	Domains:  []audit.Domain{audit.Security},
-	Controls: append(rowPorts[:len(rowPorts):len(rowPorts)], on("nist-800-190", "4.5.4")...),
+	Controls: rowHostPorts.and("nist-800-190", "4.3.2"),
 	Kind:     inventory.Listener,
 	About: func(o *inventory.Object) bool {
 		port, _, ok := inventory.ListenerPort.Of(o)
@@ -60,7 +60,7 @@ var listenerAllAddresses = &audit.Check{
 	},
 	Severity: audit.Medium,
 	Domains:  []audit.Domain{audit.Security},
-	Controls: rowPorts,
+	Controls: rowHostPorts,
 	Kind:     inventory.Listener,
 	Eval: func(_ *inventory.Snapshot, o *inventory.Object) audit.Answer {
 		_, everywhere, addrFact, ok := listensOn(o)

@@ -84,9 +84,8 @@ var registryCredentials = &audit.Check{
 	},
 	Severity: audit.Medium,
 	Domains:  []audit.Domain{audit.Security},
-	Controls: row(on("nist-800-190", "4.2.3", "nist-800-53-r5", "IA-5(7)", "nist-800-53-r5", "SC-28", "iso-27001-2022", "A.5.17",
-		"pci-dss-4", "8.3.2", "cis-controls-8", "3.11", "cobit-2019", "DSS05.04")),
-	Kind: inventory.Credential,
+	Controls: rowCredentials,
+	Kind:     inventory.Credential,
 	Eval: func(_ *inventory.Snapshot, o *inventory.Object) audit.Answer {
 		inline, fact, ok := inventory.CredentialRegistries.Of(o)
 		_, store, _ := inventory.CredentialStore.Of(o)

@@ -142,7 +142,7 @@ var kernelSettings = []kernelSetting{
 	{
 		"net.ipv4.tcp_syncookies",
 		[]string{"1", "2"},
-		audit.Low, rowSegments,
+		audit.Low, rowFlood,
 		lang.Text{En: "A flood of connections stops the host's services", Es: "Una avalancha de conexiones detiene los servicios"},
 		lang.Text{En: "Without SYN cookies, half-open connections fill the queue and nobody else gets in.", Es: "Sin SYN cookies, las conexiones a medio abrir llenan la cola y nadie más entra."},
 		lang.Text{},
@@ -183,7 +183,7 @@ func (t kernelSetting) check() *audit.Check {
 		},
 		Severity: t.severity,
 		Domains:  []audit.Domain{audit.Security},
-		Controls: append(t.controls[:len(t.controls):len(t.controls)], on("nist-800-53-r5", "CM-6")...),
+		Controls: t.controls.and("nist-800-53-r5", "CM-6"),
 		Kind:     inventory.Sysctl,
 		About:    func(o *inventory.Object) bool { return o.Ref.Name == t.name },
 		Eval:     t.judge,

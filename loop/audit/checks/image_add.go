@@ -23,7 +23,7 @@ var imageAdd = &audit.Check{
 	},
 	Severity: audit.Low,
 	Domains:  secures,
-	Controls: cis("4.9", forImages),
+	Controls: rowImages.cis("4.9"),
 	Kind:     inventory.Image,
 	Eval: func(_ *inventory.Snapshot, o *inventory.Object) audit.Answer {
 		return judgeHistory(o, judgeAdd)

@@ -27,7 +27,7 @@ var imageAge = &audit.Check{
 	},
 	Severity: audit.Medium,
 	Domains:  changes,
-	Controls: cis("4.4", forFlaws),
+	Controls: rowImageFlaws.cis("4.4"),
 	Kind:     inventory.Image,
 	Eval:     evalImageAge,
 }

@@ -21,7 +21,7 @@ var imageHealthcheck = &audit.Check{
 	},
 	Severity: audit.Low,
 	Domains:  []audit.Domain{audit.Operations},
-	Controls: cis("4.6", on("nist-800-190", "4.1.2", "nist-800-53-r5", "SI-13", "iso-27001-2022", "A.8.6", "cobit-2019", "DSS01.03")),
+	Controls: rowHealth.and("nist-800-190", "4.1.2").cis("4.6"),
 	Kind:     inventory.Image,
 	Eval:     evalImageHealthcheck,
 }

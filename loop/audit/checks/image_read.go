@@ -10,18 +10,6 @@ import (
 	"casco/loop/inventory"
 )
 
-// The requirements that a theme of image checks serves in the other
-// frameworks, one line each; a check adds its own number of CIS Docker.
-var (
-	forImages = on("nist-800-190", "4.1.2", "nist-800-53-r5", "CM-6", "iso-27001-2022", "A.8.9", "pci-dss-4", "2.2.1",
-		"cis-controls-8", "16.7", "cobit-2019", "DSS05.03")
-	forTrust = on("nist-800-190", "4.1.5", "nist-800-53-r5", "SR-11", "nist-800-53-r5", "CM-14", "nist-800-53-r5", "SI-7(15)",
-		"iso-27001-2022", "A.5.21", "iso-27001-2022", "A.8.19", "pci-dss-4", "6.3.2", "cis-controls-8", "2.5",
-		"cis-controls-8", "16.5", "cobit-2019", "DSS05.03")
-	forFlaws = on("nist-800-190", "4.1.1", "nist-800-53-r5", "SI-2", "nist-800-53-r5", "RA-5", "iso-27001-2022", "A.8.8",
-		"pci-dss-4", "6.3.3", "cis-controls-8", "7.4", "cobit-2019", "DSS05.07")
-)
-
 // configKey reads a key of an image's Config. Newer engines leave a key out
 // that is empty (OCI image specification, config.md: all of them are
 // OPTIONAL), so where there is a Config a missing key is the zero value.

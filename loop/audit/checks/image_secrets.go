@@ -24,7 +24,7 @@ var imageSecrets = &audit.Check{
 	},
 	Severity: audit.High,
 	Domains:  secures,
-	Controls: cis("4.10", forSecrets),
+	Controls: rowSecrets.cis("4.10"),
 	Kind:     inventory.Image,
 	Eval:     evalImageSecrets,
 }

@@ -19,7 +19,7 @@ var imageSetuid = &audit.Check{
 	},
 	Severity: audit.Low,
 	Domains:  secures,
-	Controls: cis("4.8", forImages),
+	Controls: rowImages.cis("4.8"),
 	Kind:     inventory.Image,
 	Eval: func(_ *inventory.Snapshot, o *inventory.Object) audit.Answer {
 		paths, fact, ok := inventory.ImageSetuid.Of(o)

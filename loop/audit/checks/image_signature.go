@@ -22,7 +22,7 @@ var imageContentTrust = &audit.Check{
 	},
 	Severity: audit.Medium,
 	Domains:  secures,
-	Controls: cis("4.5", forTrust),
+	Controls: rowTrust.cis("4.5"),
 	Kind:     inventory.Daemon,
 	Eval: func(_ *inventory.Snapshot, o *inventory.Object) audit.Answer {
 		_, fact, _ := inventory.DaemonAuthorization.Of(o)
@@ -46,7 +46,7 @@ var imageSignature = &audit.Check{
 	},
 	Severity: audit.Medium,
 	Domains:  secures,
-	Controls: cis("4.12", forTrust),
+	Controls: rowTrust.cis("4.12"),
 	Kind:     inventory.Image,
 	Eval: func(_ *inventory.Snapshot, o *inventory.Object) audit.Answer {
 		digests, fact, ok := inventory.ImageDigests.Of(o)

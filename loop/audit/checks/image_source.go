@@ -22,7 +22,7 @@ var imageSource = &audit.Check{
 	},
 	Severity: audit.Medium,
 	Domains:  secures,
-	Controls: cis("4.2", forTrust),
+	Controls: rowTrust.cis("4.2"),
 	Kind:     inventory.Image,
 	Eval:     evalImageSource,
 }
@@ -90,9 +90,8 @@ var imagePackages = &audit.Check{
 	},
 	Severity: audit.Low,
 	Domains:  secures,
-	Controls: cis("4.3", on("nist-800-190", "4.1.2", "nist-800-53-r5", "CM-7", "iso-27001-2022", "A.8.19", "pci-dss-4", "2.2.4",
-		"cis-controls-8", "4.8", "cobit-2019", "DSS05.03")),
-	Kind: inventory.Image,
+	Controls: rowImageSize.cis("4.3"),
+	Kind:     inventory.Image,
 	Eval: func(_ *inventory.Snapshot, o *inventory.Object) audit.Answer {
 		_, size, _ := inventory.ImageSize.Of(o)
 		_, used, _ := inventory.ImageUsedBy.Of(o)

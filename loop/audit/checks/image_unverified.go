@@ -23,7 +23,7 @@ var imageUnverifiedPackages = &audit.Check{
 	},
 	Severity: audit.Medium,
 	Domains:  secures,
-	Controls: cis("4.11", forTrust),
+	Controls: rowTrust.cis("4.11"),
 	Kind:     inventory.Image,
 	Eval: func(_ *inventory.Snapshot, o *inventory.Object) audit.Answer {
 		return judgeHistory(o, judgeDownloads)

@@ -22,7 +22,7 @@ var imageUpdateAlone = &audit.Check{
 	},
 	Severity: audit.Low,
 	Domains:  secures,
-	Controls: cis("4.7", forFlaws),
+	Controls: rowImageFlaws.cis("4.7"),
 	Kind:     inventory.Image,
 	Eval: func(_ *inventory.Snapshot, o *inventory.Object) audit.Answer {
 		return judgeHistory(o, judgeUpdate)

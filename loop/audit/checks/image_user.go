@@ -21,7 +21,7 @@ var imageRootUser = &audit.Check{
 	},
 	Severity: audit.Medium,
 	Domains:  secures,
-	Controls: cis("4.1", forImages),
+	Controls: rowImages.cis("4.1"),
 	Kind:     inventory.Image,
 	Eval:     evalImageUser,
 }

@@ -19,7 +19,7 @@ var networkICC = &audit.Check{
 	},
 	Severity: audit.Low,
 	Domains:  secures,
-	Controls: cis("2.2", forSegmentation),
+	Controls: rowSegments.cis("2.2"),
 	Kind:     inventory.Network,
 	Eval:     evalNetworkICC,
 }

@@ -25,7 +25,7 @@ var operationsUnusedImages = &audit.Check{
 	},
 	Severity: audit.Low,
 	Domains:  []audit.Domain{audit.Operations},
-	Controls: cis("6.1", forLineage),
+	Controls: rowLineage.cis("6.1"),
 	Kind:     inventory.Daemon,
 	Eval: func(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
 		return evalUnused(s, o, "Images", "Created")
@@ -45,7 +45,7 @@ var operationsStoppedContainers = &audit.Check{
 	},
 	Severity: audit.Low,
 	Domains:  []audit.Domain{audit.Operations},
-	Controls: cis("6.2", forLineage),
+	Controls: rowLineage.cis("6.2"),
 	Kind:     inventory.Daemon,
 	Eval: func(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
 		return evalUnused(s, o, "Containers", "Since")

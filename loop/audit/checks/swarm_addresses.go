@@ -23,7 +23,7 @@ var swarmListen = &audit.Check{
 	},
 	Severity: audit.Medium,
 	Domains:  secures,
-	Controls: cis("7.2", forPorts),
+	Controls: rowHostPorts.cis("7.2"),
 	Kind:     inventory.Daemon,
 	Eval:     inSwarm(everyNode, evalSwarmListen),
 }
@@ -73,7 +73,7 @@ var swarmDataPath = &audit.Check{
 	},
 	Severity: audit.Low,
 	Domains:  secures,
-	Controls: cis("7.9", forSegmentation),
+	Controls: rowSegments.cis("7.9"),
 	Kind:     inventory.Daemon,
 	Eval: inSwarm(everyNode, func(_ *inventory.Snapshot, _, swarm *inventory.Object) audit.Answer {
 		data, fact, ok := inventory.SwarmDataPathAddr.Of(swarm)

@@ -22,9 +22,8 @@ var swarmAutoLock = &audit.Check{
 	},
 	Severity: audit.Medium,
 	Domains:  secures,
-	Controls: cis("7.5", on("nist-800-190", "4.3.5", "nist-800-53-r5", "SC-28", "nist-800-53-r5", "SC-12", "iso-27001-2022", "A.8.24",
-		"cis-controls-8", "3.11", "cobit-2019", "DSS05.03")),
-	Kind: inventory.Daemon,
+	Controls: rowSwarm.and("nist-800-53-r5", "SC-28", "cis-controls-8", "3.11").cis("7.5"),
+	Kind:     inventory.Daemon,
 	Eval: inSwarm(managers, func(s *inventory.Snapshot, _, swarm *inventory.Object) audit.Answer {
 		a := audit.Must(inventory.SwarmAutoLock, true)(s, swarm)
 		for i := range a.Wants {
@@ -50,7 +49,7 @@ var swarmUnlockKey = &audit.Check{
 	},
 	Severity: audit.Low,
 	Domains:  secures,
-	Controls: cis("7.6", forSwarm),
+	Controls: rowSwarm.cis("7.6"),
 	Kind:     inventory.Daemon,
 	Eval: inSwarm(managers, func(_ *inventory.Snapshot, _, swarm *inventory.Object) audit.Answer {
 		locked, fact, ok := inventory.SwarmAutoLock.Of(swarm)
@@ -84,7 +83,7 @@ var swarmCertExpiry = &audit.Check{
 	},
 	Severity: audit.Medium,
 	Domains:  secures,
-	Controls: cis("7.7", forSwarm),
+	Controls: rowSwarm.cis("7.7"),
 	Kind:     inventory.Daemon,
 	Eval: inSwarm(managers, func(_ *inventory.Snapshot, _, swarm *inventory.Object) audit.Answer {
 		life, fact, ok := inventory.SwarmCertExpiry.Of(swarm)
@@ -116,7 +115,7 @@ var swarmCARotation = &audit.Check{
 	},
 	Severity: audit.Low,
 	Domains:  secures,
-	Controls: cis("7.8", forSwarm),
+	Controls: rowSwarm.cis("7.8"),
 	Kind:     inventory.Daemon,
 	Eval:     inSwarm(managers, evalSwarmCA),
 }

@@ -23,9 +23,8 @@ var swarmManagers = &audit.Check{
 	},
 	Severity: audit.Medium,
 	Domains:  operates,
-	Controls: cis("7.1", on("nist-800-190", "4.3.1", "nist-800-53-r5", "AC-6", "iso-27001-2022", "A.8.2", "pci-dss-4", "7.2.1",
-		"cis-controls-8", "5.4", "cobit-2019", "DSS05.04")),
-	Kind: inventory.Daemon,
+	Controls: rowEngineAccess.cis("7.1"),
+	Kind:     inventory.Daemon,
 	Eval: inSwarm(managers, func(_ *inventory.Snapshot, _, swarm *inventory.Object) audit.Answer {
 		n, fact, ok := inventory.SwarmManagers.Of(swarm)
 		switch {

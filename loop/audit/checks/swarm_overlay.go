@@ -8,9 +8,6 @@ import (
 	"casco/loop/inventory"
 )
 
-var forOverlay = on("nist-800-190", "4.3.3", "nist-800-53-r5", "SC-8", "nist-800-53-r5", "SC-8(1)", "iso-27001-2022", "A.8.24",
-	"pci-dss-4", "4.2.1", "cis-controls-8", "3.10", "cobit-2019", "DSS05.02")
-
 var swarmOverlayEncryption = &audit.Check{
 	ID:    "swarm-overlay-encryption",
 	Title: lang.Text{En: "Overlay networks carry traffic in the clear", Es: "Redes overlay llevan el tráfico en claro"},
@@ -24,7 +21,7 @@ var swarmOverlayEncryption = &audit.Check{
 	},
 	Severity: audit.Medium,
 	Domains:  secures,
-	Controls: cis("7.3", forOverlay),
+	Controls: rowOverlay.cis("7.3"),
 	Kind:     inventory.Daemon,
 	Eval:     inSwarm(everyNode, evalOverlays),
 }
@@ -89,7 +86,7 @@ var swarmIngressEncryption = &audit.Check{
 	},
 	Severity: audit.Low,
 	Domains:  secures,
-	Controls: cis("7.3", forOverlay),
+	Controls: rowOverlay.cis("7.3"),
 	Kind:     inventory.Daemon,
 	Eval:     inSwarm(managers, evalIngress),
 }

@@ -9,9 +9,6 @@ import (
 // The checks about Swarm are put to the daemon, so that a host without a swarm
 // gets an answer too: not applicable. What they read is the swarm's own object.
 
-var forSwarm = on("nist-800-190", "4.3.5", "nist-800-53-r5", "SC-12", "nist-800-53-r5", "SC-17", "iso-27001-2022", "A.8.24",
-	"pci-dss-4", "2.2.6", "cobit-2019", "DSS05.04")
-
 // A nodeRole says which nodes of a swarm a question is for.
 type nodeRole uint8
 

@@ -21,7 +21,7 @@ var swarmSecrets = &audit.Check{
 	},
 	Severity: audit.High,
 	Domains:  secures,
-	Controls: cis("7.4", forSecrets),
+	Controls: rowSecrets.cis("7.4"),
 	Kind:     inventory.Daemon,
 	Eval:     inSwarm(managers, evalSwarmSecrets),
 }

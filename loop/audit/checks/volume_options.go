@@ -22,7 +22,7 @@ var volumeSecrets = &audit.Check{
 	},
 	Severity: audit.Medium,
 	Domains:  secures,
-	Controls: forSecrets,
+	Controls: rowSecrets,
 	Kind:     inventory.Volume,
 	Eval: func(_ *inventory.Snapshot, o *inventory.Object) audit.Answer {
 		options, fact, ok := inventory.VolumeOptions.Of(o)
@@ -49,7 +49,7 @@ var volumeHostPath = &audit.Check{
 	},
 	Severity: audit.High,
 	Domains:  secures,
-	Controls: cis("5.6", forMounts),
+	Controls: rowMounts.cis("5.6"),
 	Kind:     inventory.Volume,
 	Eval:     evalVolumeHostPath,
 }
