@@ -181,6 +181,14 @@ func TestHostileEngine(t *testing.T) {
 			out, code := run(t, tt.uid, "-H", "unix://"+tt.socket, "--state", filepath.Join(dir, "state"), "audit")
 			wants(t, out, code, 1, tt.says)
 			noControl(t, out)
+			if tt.uid != 0 {
+				return // it has no record to look into either
+			}
+			for _, verb := range [][]string{{"plan"}, {"drift"}, {"rollback", "1", "--yes"}} {
+				out, code := run(t, 0, append([]string{"-H", "unix://" + tt.socket, "--state", filepath.Join(dir, "state")}, verb...)...)
+				wants(t, out, code, 1)
+				noControl(t, out)
+			}
 		})
 	}
 	t.Run("no JSON", func(t *testing.T) {
