@@ -35,7 +35,7 @@ var may = map[string]string{
 	"lab/probe":             "lab/actor",
 	"cmd/casco":             "loop/ host/ lab lab/actor report state internal/atomicfile",
 	"bench":                 "internal/realdocker",
-	"acceptance":            "internal/realdocker",
+	"acceptance":            "internal/handtest internal/realdocker",
 	"internal/archtest":     "",
 	"internal/atomicfile":   "",
 	"internal/handtest":     "loop/",
