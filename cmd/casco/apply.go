@@ -176,6 +176,11 @@ func (a *app) ended(ctx context.Context, rec *apply.Record, err error) error {
 		a.tell(lang.Text{En: "change %s: nothing was begun", Es: "cambio %s: no se empezó nada"}, rec.ID)
 	case rec.State == apply.Undone:
 		a.tell(lang.Text{En: "change %s was undone: the host is as it was before", Es: "el cambio %s se deshizo: el anfitrión está como antes"}, rec.ID)
+	case rec.State.Open():
+		a.tell(lang.Text{
+			En: "change %s is not undone yet, for the engine does not answer; once it does, any casco takes it back: casco changes",
+			Es: "el cambio %s aún no se ha deshecho, pues el motor no responde; cuando responda, cualquier casco lo revierte: casco changes",
+		}, rec.ID)
 	case rec.State == apply.Failed:
 		a.tell(lang.Text{
 			En: "change %s could NOT be undone: look at it (casco changes), mend the cause, then casco rollback %[1]s",
@@ -196,6 +201,7 @@ func (a *app) runner(h *host) apply.Runner {
 			}
 			return a.noteStep(ctx, rec, i, what, err)
 		},
+		Reach: h.reach,
 	}
 }
 

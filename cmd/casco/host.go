@@ -181,6 +181,16 @@ func (a *app) handsOf(h *host) map[string]apply.Hand {
 	}
 }
 
+// reach waits for the engine if the hand of st asks it. That of daemon.json
+// starts an engine that is down; the others need none.
+func (h *host) reach(ctx context.Context, st plan.Step) error {
+	switch st.Hand {
+	case docker.RecreateHand, docker.UpdateHand, compose.Hand, swarm.Hand:
+		return h.engine.Await(ctx)
+	}
+	return nil
+}
+
 // listeners returns where a running container listens, as proto:addr:port: the
 // health gate of a re-creation wants the new one to listen where the old one did.
 func (h *host) listeners(ctx context.Context, id string) ([]string, error) {

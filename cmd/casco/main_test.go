@@ -2,30 +2,40 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"casco/internal/realdocker"
+	"casco/loop/apply"
 )
 
 // The test binary is casco itself when a script calls it by that name. With
 // CASCO_TEST_DIE_AT=N it kills itself, as kill -9 does, at its N-th boundary:
 // when a hand or the runner looks whether it should go on, which every one does
 // between any two acts, and before and after each request that changes the
-// engine.
+// engine. With CASCO_TEST_SIGNAL=S and CASCO_TEST_SIGNAL_FILE=F it is not casco
+// that gets it there, but the process whose number is in F, and it gets S; only
+// boundaries after a step of the newest change was begun count then, and with
+// CASCO_TEST_REQUESTS=1 only those beside requests.
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"casco": func() {
 		ctx := context.Background()
 		if n, err := strconv.Atoi(os.Getenv("CASCO_TEST_DIE_AT")); err == nil {
 			d := &death{at: int64(n)}
-			ctx = mortal{ctx, d}
+			if os.Getenv("CASCO_TEST_REQUESTS") == "" {
+				ctx = mortal{ctx, d}
+			}
 			wrapTransport = func(rt http.RoundTripper) http.RoundTripper { return mortalTransport{rt, d} }
 		}
 		os.Exit(run(ctx, os.Args, os.Stdin, os.Stdout, os.Stderr))
@@ -36,9 +46,58 @@ func TestMain(m *testing.M) {
 type death struct{ at, seen int64 }
 
 func (d *death) boundary() {
-	if atomic.AddInt64(&d.seen, 1) == d.at {
-		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-		select {} // until the signal arrives
+	if records := os.Getenv("CASCO_TEST_SIGNAL_RECORDS"); records != "" && !begun(records) {
+		return
+	}
+	if atomic.AddInt64(&d.seen, 1) != d.at {
+		return
+	}
+	if file := os.Getenv("CASCO_TEST_SIGNAL_FILE"); file != "" {
+		strike(file)
+		return
+	}
+	_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	select {} // until the signal arrives
+}
+
+// begun reports whether the newest change of the records in dir is doing a step.
+func begun(dir string) bool {
+	newest, at := "", 0
+	all, _ := os.ReadDir(dir)
+	for _, e := range all {
+		head, _, _ := strings.Cut(e.Name(), "-")
+		if n, err := strconv.Atoi(head); err == nil && n > at {
+			newest, at = e.Name(), n
+		}
+	}
+	b, err := os.ReadFile(filepath.Join(dir, newest, "record.json"))
+	var rec apply.Record
+	return err == nil && json.Unmarshal(b, &rec) == nil && len(rec.Done) > 0 && (rec.State == apply.Applying || rec.State == apply.Verifying)
+}
+
+// strike sends the process in a pid file a signal, and leaves a file beside it
+// that says so.
+func strike(file string) {
+	sig, err := strconv.Atoi(os.Getenv("CASCO_TEST_SIGNAL"))
+	if err != nil {
+		panic(err)
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return // the engine is down at this boundary: there is nothing to hit
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	if err != nil || syscall.Kill(pid, syscall.Signal(sig)) != nil {
+		return
+	}
+	if err := os.WriteFile(os.Getenv("CASCO_TEST_STRUCK"), nil, 0o600); err != nil {
+		panic(err)
+	}
+	for sig == int(syscall.SIGKILL) && syscall.Kill(pid, 0) == nil { // until it is gone, or a zombie
+		if stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat"); err != nil || strings.Contains(string(stat), ") Z ") {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
 	}
 }
 

@@ -105,7 +105,81 @@ func notFound(err error) bool {
 // Call sends in as JSON, unless it is nil, and decodes the reply into out,
 // unless that is nil; numbers become json.Number. The path has no version:
 // "/containers/web1/json". A refusal is an *Error.
+//
+// A call may take as long as the engine works on it, but not longer than the
+// engine answers at all: one that was stopped would hold its caller for ever.
 func (c *Client) Call(ctx context.Context, method, path string, in, out any) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer c.watch(ctx, cancel)()
+	err := c.call(ctx, method, path, in, out)
+	if cause := context.Cause(ctx); err != nil && errors.Is(cause, errStuck) {
+		return fmt.Errorf("%s %s: %w", method, path, cause)
+	}
+	return err
+}
+
+// errStuck is the end of a call to an engine that no longer answers others.
+var errStuck = fmt.Errorf("the engine has not answered for %v: is it stopped or stuck?", stuckAfter+pingTimeout)
+
+// stuckAfter is how long a call is under way before the engine is asked
+// whether it still answers.
+const stuckAfter = 10 * time.Second
+
+// watch cancels a call with errStuck once the engine answers nobody else
+// either. The caller calls stop when the call is over.
+func (c *Client) watch(ctx context.Context, cancel context.CancelCauseFunc) (stop func()) {
+	over := make(chan struct{})
+	var look func()
+	look = func() {
+		select {
+		case <-over:
+			return
+		default:
+		}
+		if err := c.ping(ctx); errors.Is(err, context.DeadlineExceeded) {
+			cancel(errStuck)
+			return
+		}
+		time.AfterFunc(stuckAfter, look)
+	}
+	timer := time.AfterFunc(stuckAfter, look)
+	return func() { close(over); timer.Stop() }
+}
+
+// ping fails unless the engine answers within pingTimeout.
+func (c *Client) ping(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
+	defer cancel()
+	res, err := c.Do(ctx, http.MethodGet, "/_ping", nil, "")
+	if err == nil {
+		res.Body.Close()
+	}
+	return err
+}
+
+// awaitTime is how long Await waits: systemd starts an engine that died again
+// after 2 s (RestartSec of docker.service), and it takes 0.5 s to answer; ten
+// times that was seen on a loaded machine.
+const awaitTime = 20 * time.Second
+
+// Await waits until the engine answers, for awaitTime at most. It is for going
+// back after an engine died, which somebody may be starting again.
+func (c *Client) Await(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, awaitTime)
+	defer cancel()
+	for {
+		err := c.ping(ctx)
+		if err == nil {
+			return nil
+		}
+		if serr := sleep(ctx, 4*pollEvery); serr != nil {
+			return fmt.Errorf("engine at %s: not reachable: %w", c.host, err)
+		}
+	}
+}
+
+func (c *Client) call(ctx context.Context, method, path string, in, out any) error {
 	var body io.Reader
 	var contentType string
 	if in != nil {

@@ -276,7 +276,9 @@ func (r *Recreate) Do(ctx context.Context, st plan.Step, undo json.RawMessage) e
 		return err
 	}
 	t.live = true
-	if err := t.forward(ctx, st); err != nil {
+	if err := t.forward(ctx, st); errors.Is(err, errStuck) {
+		return err // nobody would listen; Undo comes once the engine does
+	} else if err != nil {
 		return errors.Join(err, t.back(context.WithoutCancel(ctx)))
 	}
 	return nil

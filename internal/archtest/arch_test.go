@@ -42,7 +42,7 @@ var may = map[string]string{
 	"cmd/casco":             "loop/ host/ policy signed ledger store supervision lab lab/actor report state internal/atomicfile",
 	"cmd/casco-verify":      "",
 	"bench":                 "internal/realdocker",
-	"acceptance":            "internal/realdocker",
+	"acceptance":            "internal/handtest internal/realdocker",
 	"internal/archtest":     "",
 	"internal/atomicfile":   "",
 	"internal/handtest":     "loop/",

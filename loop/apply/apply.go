@@ -141,11 +141,14 @@ const (
 // A Runner carries out plans with its hands. Save must put the record on
 // stable storage before it returns. Note is told of each act on step i, of which
 // err is the outcome; if it fails for a step that is about to be done, that step
-// is not done. It may be nil.
+// is not done. It may be nil. Reach waits, within reason, until what a step
+// changes can be reached, and fails if it cannot: an engine that died may be on
+// its way back. It may be nil.
 type Runner struct {
 	Hands map[string]Hand
 	Save  func(*Record) error
 	Note  func(ctx context.Context, rec *Record, i int, what Act, err error) error
+	Reach func(ctx context.Context, st plan.Step) error
 }
 
 func (r Runner) note(ctx context.Context, rec *Record, i int, what Act, err error) error {
@@ -235,32 +238,26 @@ func (r Runner) step(ctx context.Context, rec *Record, i int) error {
 
 // Undo takes back all steps of rec that were begun, last first, and does not
 // stop at failures. During is the state until it is over: Undoing or
-// RollingBack. It ends in Undone, RolledBack, or Failed with an error.
+// RollingBack. It ends in Undone, RolledBack, or Failed with an error. If what
+// a step changes cannot be reached it stays in the state during, with an
+// error: the way back is open, for Recover to go.
 func (r Runner) Undo(ctx context.Context, rec *Record, during State, why string) error {
 	rec.State, rec.Why = during, why
 	// With a full disk the record cannot be saved, but going back must not
 	// wait for that: the undo of every step is there already.
 	errs := []error{r.Save(rec)}
-	failed := false
+	failed, away := false, false
 	for i := len(rec.Done) - 1; i >= 0; i-- {
 		d := &rec.Done[i]
 		if d.Undone {
 			continue
 		}
 		st := rec.Plan.Steps[d.Step]
-		h, ok := r.Hands[st.Hand]
-		if !ok {
-			failed = true
-			errs = append(errs, lang.Errorf(lang.Text{
-				En: "%s: undo: no hand %q on this host",
-				Es: "%s: deshacer: no hay mano %q en este anfitrión",
-			}, st.Ref, st.Hand))
-			continue
-		}
-		if err := h.Undo(ctx, st, d.Undo); err != nil {
-			failed = true
+		reached, err := r.undo(ctx, st, d.Undo)
+		if err != nil {
 			d.Err = err.Error()
 			errs = append(errs, lang.Errorf(lang.Text{En: "%s: undo: %w", Es: "%s: deshacer: %w"}, st.Ref, err))
+			failed, away = failed || reached, away || !reached
 			continue
 		}
 		d.Undone = true
@@ -269,16 +266,41 @@ func (r Runner) Undo(ctx context.Context, rec *Record, during State, why string)
 	switch {
 	case failed:
 		rec.State = Failed
+	case away: // still during
 	case during == RollingBack:
 		rec.State = RolledBack
 	default:
 		rec.State = Undone
 	}
 	err := r.Save(rec)
-	if failed || err != nil {
+	if failed || away || err != nil {
 		return errors.Join(append(errs, err)...)
 	}
 	return nil
+}
+
+// undo takes one step back. What it changes may go away under it and come
+// back: then it is tried once more. Reached is false if it is still away.
+func (r Runner) undo(ctx context.Context, st plan.Step, undo json.RawMessage) (reached bool, err error) {
+	h, ok := r.Hands[st.Hand]
+	if !ok {
+		return true, lang.Errorf(lang.Text{En: "no hand %q on this host", Es: "no hay mano %q en este anfitrión"}, st.Hand)
+	}
+	if r.Reach == nil {
+		return true, h.Undo(ctx, st, undo)
+	}
+	for range 2 {
+		if err := r.Reach(ctx, st); err != nil {
+			return false, err
+		}
+		if err = h.Undo(ctx, st, undo); err == nil {
+			return true, nil
+		}
+	}
+	if away := r.Reach(ctx, st); away != nil {
+		return false, errors.Join(err, away)
+	}
+	return true, err
 }
 
 // Release lets go of what the undo of a verified change holds on to. The

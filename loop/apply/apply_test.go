@@ -175,6 +175,40 @@ func TestUndoFails(t *testing.T) {
 	}
 }
 
+// TestAway leaves the way back open while what a step changed is away, and goes
+// it when that is back.
+func TestAway(t *testing.T) {
+	d := &disk{on: map[string]bool{}, fails: map[string]error{"do c": errors.New("gone away")}}
+	rec := threeSteps()
+	away := errors.New("not reachable")
+	r := Runner{Hands: map[string]Hand{"disk": d}, Save: func(*Record) error { return nil }, Reach: func(_ context.Context, st plan.Step) error {
+		if st.Ref.Name == "b" {
+			return away
+		}
+		return nil
+	}}
+	err := r.Run(t.Context(), rec)
+	if !errors.Is(err, away) || rec.State != Undoing || !rec.State.Open() || d.on["a"] || !d.on["b"] || d.on["c"] {
+		t.Fatalf("err %v, state %v, host %v", err, rec.State, d.on)
+	}
+	away, d.log = nil, nil
+	if err := r.Recover(t.Context(), rec); err != nil || rec.State != Undone || !d.all(false) || !slices.Equal(d.log, []string{"undo b"}) {
+		t.Errorf("back again: err %v, state %v, host %v, did %v", err, rec.State, d.on, d.log)
+	}
+
+	// It goes away in the middle of an undo, and is back for a second try.
+	rec, d = threeSteps(), &disk{on: map[string]bool{}, fails: map[string]error{"do a": errors.New("gone away"), "undo a": errors.New("cut off")}}
+	r.Hands, r.Reach = map[string]Hand{"disk": d}, func(context.Context, plan.Step) error {
+		if slices.Contains(d.log, "undo a") {
+			delete(d.fails, "undo a")
+		}
+		return nil
+	}
+	if err := r.Run(t.Context(), rec); rec.State != Undone || !d.all(false) {
+		t.Errorf("second try: err %v, state %v, host %v", err, rec.State, d.on)
+	}
+}
+
 // TestInterrupted undoes although the context is over.
 func TestInterrupted(t *testing.T) {
 	d := &disk{on: map[string]bool{}}
