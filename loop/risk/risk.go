@@ -172,3 +172,6 @@ func riskID(host string, ref inventory.Ref, t Threat) string {
 	h := sha256.Sum256([]byte(host + "\x00" + ref.String() + "\x00" + string(t)))
 	return "R-" + hex.EncodeToString(h[:5])
 }
+
+// Open reports whether something of k still fails, or was not told since.
+func (k Risk) Open() bool { return k.State != Closed && k.State != Gone }

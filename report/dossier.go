@@ -1,0 +1,439 @@
+package report
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"casco/lang"
+	"casco/loop/audit"
+	"casco/loop/audit/frameworks"
+	"casco/loop/inventory"
+	"casco/loop/risk"
+	"casco/store"
+	"casco/supervision"
+)
+
+// DossierSchema names the format of a whole report in JSON. Fields are added,
+// never renamed or removed.
+const DossierSchema = "casco/report/v1"
+
+// A Dossier is a whole report: what an auditor is given. It is one value, from
+// which every format is written, so that a number is the same in all of them
+// and can be reckoned again from the JSON. Sections stand in the order in which
+// they are read.
+type Dossier struct {
+	Schema       string                           `json:"schema"`
+	Cover        Cover                            `json:"cover"`
+	Posture      Posture                          `json:"posture"`
+	History      []Point                          `json:"history"` // posture over time, oldest first
+	Limits       Limits                           `json:"limits"`
+	Inventory    []Asset                          `json:"inventory"`
+	Results      []Result                         `json:"results"`
+	Risks        []risk.Risk                      `json:"risks"`
+	Paths        []risk.Path                      `json:"attack_paths"`
+	Exceptions   []risk.Judged                    `json:"exceptions"`
+	Overrides    []Override                       `json:"overrides"` // checks that the policy tailors
+	Changes      []ChangeLine                     `json:"changes"`
+	Undeclared   []store.Recorded[store.Drift]    `json:"undeclared_changes"`
+	Segmentation Segmentation                     `json:"segmentation"`
+	Incidents    []Incident                       `json:"incidents"`
+	Problems     []risk.Problem                   `json:"problems"`
+	Metrics      []supervision.Metric             `json:"metrics"`
+	Controls     []supervision.Held               `json:"controls"`
+	Runs         []store.Recorded[store.Run]      `json:"runs"`
+	Annex        []FrameworkLine                  `json:"frameworks"`
+	Evidence     []store.Recorded[store.Evidence] `json:"evidence"`
+	Sample       Sample                           `json:"sample"`
+}
+
+// Cover says what a report is of, and how whoever holds it checks it.
+type Cover struct {
+	Host      string    `json:"host"`
+	Engine    string    `json:"engine,omitempty"`
+	From      time.Time `json:"from"` // of the period
+	Until     time.Time `json:"until"`
+	Read      time.Time `json:"read"` // when the host was read for it
+	Generated time.Time `json:"generated"`
+	Program   string    `json:"program"` // version of casco
+
+	PolicyName    string `json:"policy_name"`
+	PolicyVersion int    `json:"policy_version"`
+	PolicyDigest  string `json:"policy_digest"`
+	PolicySigner  string `json:"policy_signer,omitempty"` // ID of a person; empty: unsigned
+	// SingleOperator: one person plans and approves. No four eyes saw a change.
+	SingleOperator bool `json:"single_operator"`
+
+	// Origin, Size and Root are the checkpoint of the ledger that the report
+	// rests on; Key verifies it. With them the report is checked offline.
+	Origin    string `json:"ledger_origin,omitempty"`
+	Size      int64  `json:"ledger_size"`
+	Root      string `json:"ledger_root,omitempty"`
+	Key       string `json:"ledger_key,omitempty"`
+	Witnessed int64  `json:"ledger_witnessed"` // entries that a witness vouches for
+	// Silent is for how long the loop had not turned though it should have.
+	Silent time.Duration `json:"silent,omitempty"`
+}
+
+// Posture is how far the host conforms: an interval, never a grade. Accepted is
+// a part of Fail.
+type Posture struct {
+	Pass          int     `json:"pass"`
+	Fail          int     `json:"fail"`
+	Unknown       int     `json:"unknown"`
+	Manual        int     `json:"manual"`
+	NotApplicable int     `json:"not_applicable"`
+	Accepted      int     `json:"accepted"`
+	N             int     `json:"n"`
+	Low           float64 `json:"low"`
+	High          float64 `json:"high"`
+	Coverage      float64 `json:"coverage"`
+	AcceptedShare float64 `json:"accepted_share"`
+
+	Domains []DomainPosture `json:"domains"`
+	// Priorities counts the risks that are open, by priority, soonest first.
+	Priorities []Count `json:"priorities"`
+	Overdue    int     `json:"overdue"`
+}
+
+// A DomainPosture is the posture of the checks of one COBIT domain. A check of
+// two domains counts in both.
+type DomainPosture struct {
+	Domain  audit.Domain `json:"domain"`
+	Pass    int          `json:"pass"`
+	Fail    int          `json:"fail"`
+	Unknown int          `json:"unknown"` // with those for a person to answer
+}
+
+// A Count is how many there are of something.
+type Count struct {
+	Key string `json:"key"`
+	N   int    `json:"n"`
+}
+
+// A Point is the posture of one run, with the policy that was in force: a new
+// policy is a break in the curve.
+type Point struct {
+	At     time.Time    `json:"at"`
+	Counts store.Counts `json:"counts"`
+	Policy string       `json:"policy"`
+	Missed bool         `json:"missed,omitempty"`
+}
+
+// Limits is what the report does not see.
+type Limits struct {
+	Gaps     []inventory.Gap `json:"gaps"`
+	Unknown  []Reasoned      `json:"unknown"`
+	Manual   []Reasoned      `json:"manual"`
+	NotAsked []Reasoned      `json:"not_applicable"`
+	Other    []string        `json:"other_engines"` // engines of the host that were not judged
+}
+
+// A Reasoned is a check that could not be told, with the reason that most of its
+// objects have.
+type Reasoned struct {
+	Check  string    `json:"check"`
+	Title  lang.Text `json:"title"`
+	Reason lang.Text `json:"reason"`
+	N      int       `json:"n"` // objects
+}
+
+// An Asset is one object of the inventory.
+type Asset struct {
+	Ref    inventory.Ref `json:"ref"`
+	Tier   string        `json:"tier,omitempty"`
+	Image  string        `json:"image,omitempty"`
+	Owner  string        `json:"owner,omitempty"` // compose, swarm
+	Source string        `json:"source"`
+}
+
+// A Result is one finding with what was declared beside what is in effect.
+type Result struct {
+	Fingerprint string           `json:"fingerprint"`
+	Check       string           `json:"check"`
+	Title       lang.Text        `json:"title"`
+	Why         lang.Text        `json:"why"`
+	Remedy      lang.Text        `json:"remedy"`
+	Ref         inventory.Ref    `json:"ref"`
+	Verdict     audit.Verdict    `json:"verdict"`
+	Severity    audit.Severity   `json:"severity"`
+	Domains     []audit.Domain   `json:"domains"`
+	Controls    []audit.Control  `json:"controls"`
+	Reason      lang.Text        `json:"reason,omitzero"`
+	Evidence    []inventory.Fact `json:"evidence"`
+	FirstFailed time.Time        `json:"first_failed,omitzero"`
+	Reopened    int              `json:"reopened,omitempty"`
+	New         bool             `json:"new,omitempty"` // it first failed in the period
+	Exception   string           `json:"exception,omitempty"`
+	CausedBy    string           `json:"caused_by,omitempty"`
+	Priority    string           `json:"priority,omitempty"`
+	Due         time.Time        `json:"due,omitzero"`
+}
+
+// An Override is a check that the policy made stricter, milder or void, and why.
+type Override struct {
+	Check   string `json:"check"`
+	What    string `json:"what"` // "severity: high", "applicable: false"
+	Because string `json:"because"`
+	Line    string `json:"line,omitempty"` // policy.yaml:41
+}
+
+// A ChangeLine is one change of the period.
+type ChangeLine struct {
+	ID        string    `json:"id"`
+	Class     string    `json:"class"`
+	State     string    `json:"state"`
+	Author    string    `json:"author"`
+	Approvers []string  `json:"approvers"`
+	Reason    string    `json:"reason,omitempty"`
+	Asked     time.Time `json:"asked,omitzero"`
+	Begun     time.Time `json:"begun"`
+	Ended     time.Time `json:"ended,omitzero"`
+	Steps     int       `json:"steps"`
+	Why       string    `json:"why,omitempty"`
+	RatifyBy  time.Time `json:"ratify_by,omitzero"`
+	Ratified  time.Time `json:"ratified,omitzero"`
+	Late      bool      `json:"unratified,omitempty"`
+}
+
+// Segmentation is the matrix of sensitivity levels: what was declared to talk,
+// and what the host lets talk.
+type Segmentation struct {
+	Tiers []string  `json:"tiers"`
+	Pairs []Pairing `json:"pairs"` // ordered pairs of different tiers
+}
+
+// A Pairing is one crossing from a tier to another.
+type Pairing struct {
+	From     string   `json:"from"`
+	To       string   `json:"to"`
+	Declared []string `json:"declared"` // IDs of flows of the policy
+	// Shared are networks on which members of both sit, Published the ports of
+	// the second that the first reaches: what is open though nobody declared it.
+	Shared    []string `json:"shared_networks"`
+	Published []string `json:"published_ports"`
+}
+
+// An Incident is something that happened and needed somebody.
+type Incident struct {
+	At       time.Time `json:"at"`
+	Severity string    `json:"severity"`
+	What     string    `json:"what"`
+	About    string    `json:"about"`
+	State    string    `json:"state"`
+}
+
+// A FrameworkLine says how far one requirement of a framework is covered here.
+type FrameworkLine struct {
+	Framework string    `json:"framework"`
+	Number    string    `json:"number"`
+	Title     lang.Text `json:"title"`
+	// Status: automated (a machine judges all of it that casco knows), partial
+	// (some by a person), manual (all by a person), none.
+	Status  string   `json:"status"`
+	Checks  []string `json:"checks"`
+	Pass    int      `json:"pass"`
+	Fail    int      `json:"fail"`
+	Unknown int      `json:"unknown"`
+}
+
+// A Sample says how to draw the auditor's sample again.
+type Sample struct {
+	Seed       string  `json:"seed"`
+	N          int     `json:"n"`
+	Population string  `json:"population"`
+	Size       int     `json:"size"`
+	Drawn      []int64 `json:"drawn"` // indices of entries of the ledger
+	Command    string  `json:"command"`
+}
+
+// domains in the order in which a report shows them.
+var domains = []audit.Domain{audit.Security, audit.Risk, audit.Change, audit.Operations, audit.Supervision}
+
+// PostureOf counts what a report shows of findings and risks.
+func PostureOf(fs []audit.Finding, x risk.Exceptions, risks []risk.Risk) Posture {
+	c := risk.PostureOf(fs, x)
+	p := Posture{
+		Pass: c.Pass, Fail: c.Fail, Unknown: c.Unknown, Manual: c.Manual, NotApplicable: c.NotApplicable, Accepted: c.Accepted,
+		N: c.N(), Low: c.Low(), High: c.High(), Coverage: c.Coverage(), AcceptedShare: c.AcceptedShare(),
+	}
+	for _, d := range domains {
+		p.Domains = append(p.Domains, domainPosture(fs, d))
+	}
+	for _, level := range []risk.Priority{risk.Immediate, risk.OutOfCycle, risk.Scheduled, risk.Defer} {
+		n := 0
+		for _, r := range risks {
+			if r.Open() && r.Priority == level {
+				n++
+			}
+		}
+		p.Priorities = append(p.Priorities, Count{level.String(), n})
+	}
+	for _, r := range risks {
+		if r.Overdue {
+			p.Overdue++
+		}
+	}
+	return p
+}
+
+func domainPosture(fs []audit.Finding, d audit.Domain) DomainPosture {
+	p := DomainPosture{Domain: d}
+	for _, f := range fs {
+		if f.Other != (inventory.Ref{}) || !slices.Contains(f.Check.Domains, d) {
+			continue
+		}
+		switch f.Verdict {
+		case audit.Pass:
+			p.Pass++
+		case audit.Fail:
+			p.Fail++
+		case audit.Unknown, audit.Manual:
+			p.Unknown++
+		}
+	}
+	return p
+}
+
+// LimitsOf gathers what could not be told of s.
+func LimitsOf(s *inventory.Snapshot, fs []audit.Finding) Limits {
+	l := Limits{Gaps: append([]inventory.Gap{}, s.Gaps...), Other: []string{}}
+	l.Unknown = reasoned(fs, audit.Unknown)
+	l.Manual = reasoned(fs, audit.Manual)
+	l.NotAsked = reasoned(fs, audit.NotApplicable)
+	for _, o := range others(Audit{s, fs}) {
+		l.Other = append(l.Other, o.Ref.String())
+	}
+	return l
+}
+
+func reasoned(fs []audit.Finding, v audit.Verdict) []Reasoned {
+	out := []Reasoned{}
+	at := map[string]int{}
+	for _, f := range fs {
+		if f.Verdict != v {
+			continue
+		}
+		i, is := at[f.Check.ID]
+		if !is {
+			i = len(out)
+			at[f.Check.ID] = i
+			out = append(out, Reasoned{Check: f.Check.ID, Title: f.Check.Title, Reason: f.Reason})
+		}
+		out[i].N++
+	}
+	return out
+}
+
+// ResultsOf lists findings, failures first and worst first among them; lives and
+// risks say since when, and until when.
+func ResultsOf(fs []audit.Finding, lives map[string]risk.Life, x risk.Exceptions, risks []risk.Risk, from time.Time) []Result {
+	causes := Causes(fs)
+	members := map[string]risk.Member{}
+	for _, r := range risks {
+		for _, m := range r.Findings {
+			members[m.Fingerprint] = m
+		}
+	}
+	out := make([]Result, 0, len(fs))
+	for _, f := range fs {
+		fp := f.Fingerprint()
+		life := lives[fp]
+		r := Result{
+			Fingerprint: fp, Check: f.Check.ID, Title: f.Check.Title, Why: f.Check.Why, Remedy: f.Check.Remedy, Ref: f.Ref,
+			Verdict: f.Verdict, Severity: f.Check.Severity, Domains: f.Check.Domains, Controls: f.Check.Controls, Reason: f.Reason,
+			Evidence: f.Evidence, FirstFailed: life.FirstFailed, Reopened: life.Reopened,
+		}
+		if f.Verdict == audit.Fail {
+			r.Exception, _ = x.Of(f)
+			r.CausedBy = causes[f.Check.ID]
+			r.New = !life.FirstFailed.Before(from)
+		}
+		if m, is := members[fp]; is {
+			r.Priority, r.Due = m.Priority.String(), m.Due
+		}
+		out = append(out, r)
+	}
+	rank := map[audit.Verdict]int{audit.Fail: 0, audit.Unknown: 1, audit.Manual: 2, audit.Pass: 3, audit.NotApplicable: 4}
+	slices.SortStableFunc(out, func(a, b Result) int {
+		return cmp.Or(cmp.Compare(rank[a.Verdict], rank[b.Verdict]), cmp.Compare(b.Severity, a.Severity))
+	})
+	return out
+}
+
+// AnnexOf says for every requirement of every catalogue how far checks cover it
+// and what they found. Checks are all that there are; fs is what was found.
+func AnnexOf(checks []*audit.Check, fs []audit.Finding) []FrameworkLine {
+	type key struct{ framework, number string }
+	found := map[string]FrameworkLine{} // by check
+	manual := map[string]bool{}         // checks that a person answered, or must
+	for _, f := range fs {
+		l := found[f.Check.ID]
+		switch f.Verdict {
+		case audit.Pass:
+			l.Pass++
+		case audit.Fail:
+			l.Fail++
+		case audit.Unknown, audit.Manual:
+			l.Unknown++
+		}
+		found[f.Check.ID] = l
+		manual[f.Check.ID] = manual[f.Check.ID] || f.Verdict == audit.Manual
+	}
+	by := map[key][]*audit.Check{}
+	for _, c := range checks {
+		for _, ctl := range c.Controls {
+			k := key{ctl.Framework, ctl.Number}
+			by[k] = append(by[k], c)
+		}
+	}
+	all := frameworks.All()
+	var ids []string
+	for id := range all {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	var out []FrameworkLine
+	for _, id := range ids {
+		for _, req := range all[id].Requirements {
+			line := FrameworkLine{Framework: id, Number: req.Number, Title: req.Title, Checks: []string{}}
+			persons := 0
+			for _, c := range by[key{id, req.Number}] {
+				line.Checks = append(line.Checks, c.ID)
+				n := found[c.ID]
+				line.Pass, line.Fail, line.Unknown = line.Pass+n.Pass, line.Fail+n.Fail, line.Unknown+n.Unknown
+				if manual[c.ID] {
+					persons++
+				}
+			}
+			switch {
+			case len(line.Checks) == 0:
+				line.Status = "none"
+			case persons == len(line.Checks):
+				line.Status = "manual"
+			case persons > 0:
+				line.Status = "partial"
+			default:
+				line.Status = "automated"
+			}
+			out = append(out, line)
+		}
+	}
+	return out
+}
+
+// HistoryOf is the posture of each run that looked at the whole host, and of
+// each that should have and did not.
+func HistoryOf(runs []store.Recorded[store.Run]) []Point {
+	out := []Point{}
+	for _, r := range runs {
+		e := r.Event
+		switch {
+		case e.Outcome == "missed":
+			out = append(out, Point{At: e.Due, Policy: e.Policy, Missed: true})
+		case e.Counts != store.Counts{}:
+			out = append(out, Point{At: e.Ended, Counts: e.Counts, Policy: e.Policy})
+		}
+	}
+	return out
+}
