@@ -120,7 +120,10 @@ func (c *Client) Call(ctx context.Context, method, path string, in, out any) err
 }
 
 // errStuck is the end of a call to an engine that no longer answers others.
-var errStuck = fmt.Errorf("the engine has not answered for %v: is it stopped or stuck?", stuckAfter+pingTimeout)
+var errStuck = lang.Errorf(lang.Text{
+	En: "the engine has not answered for %v: is it stopped or stuck?",
+	Es: "el motor no responde desde hace %v: ¿está detenido o atascado?",
+}, stuckAfter+pingTimeout)
 
 // stuckAfter is how long a call is under way before the engine is asked
 // whether it still answers.
@@ -174,7 +177,7 @@ func (c *Client) Await(ctx context.Context) error {
 			return nil
 		}
 		if serr := sleep(ctx, 4*pollEvery); serr != nil {
-			return fmt.Errorf("engine at %s: not reachable: %w", c.host, err)
+			return lang.Errorf(lang.Text{En: "engine at %s: not reachable: %w", Es: "motor en %s: no se puede alcanzar: %w"}, c.host, err)
 		}
 	}
 }

@@ -245,7 +245,7 @@ func TestRules(t *testing.T) {
 		{"an approver left", func() *Change { return asked(t).approved().c }, func(r *Rules) { r.Policy.People = r.Policy.People[:2] }, "names nobody"},
 		{"a key that two persons have", func() *Change { return asked(t).approved().c }, func(r *Rules) {
 			r.Policy.People[3].Keys = append(r.Policy.People[3].Keys, r.Policy.People[1].Keys[0])
-		}, "more than one person"},
+		}, "or two persons"},
 		{"the author may approve", func() *Change { return asked(t).says("ana", "a", Approve).says("op", "o", Approve).c }, func(r *Rules) { r.Policy.Changes.Normal.AuthorMayApprove = true }, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

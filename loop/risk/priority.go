@@ -1,10 +1,10 @@
 package risk
 
 import (
-	"fmt"
 	"slices"
 	"time"
 
+	"casco/lang"
 	"casco/policy"
 )
 
@@ -29,7 +29,7 @@ func (p Priority) MarshalText() ([]byte, error) { return []byte(p.String()), nil
 func (p *Priority) UnmarshalText(b []byte) error {
 	i := slices.Index(priorities[:], string(b))
 	if i < 0 {
-		return fmt.Errorf("%q is no priority", b)
+		return lang.Errorf(lang.Text{En: "%q is no priority", Es: "%q no es una prioridad"}, b)
 	}
 	*p = Priority(i)
 	return nil

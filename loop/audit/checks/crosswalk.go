@@ -121,6 +121,7 @@ var (
 		"pci-dss-4", "4.2.1", "cis-controls-8", "3.10", "cobit-2019", "DSS05.03"))
 	rowSecrets = row(on("nist-800-190", "4.1.4", "nist-800-53-r5", "IA-5(7)", "iso-27001-2022", "A.5.17", "pci-dss-4", "8.6.2",
 		"cobit-2019", "DSS05.04"))
+	rowExceptions  = row(on("nist-800-53-r5", "RA-7", "nist-800-53-r5", "CA-5", "iso-27001-2022", "A.5.36", "cobit-2019", "APO12.06"))
 	rowCredentials = row(on("nist-800-190", "4.2.3", "nist-800-53-r5", "IA-5(7)", "nist-800-53-r5", "SC-28", "iso-27001-2022", "A.5.17",
 		"pci-dss-4", "8.3.2", "cis-controls-8", "3.11", "cobit-2019", "DSS05.04"))
 )

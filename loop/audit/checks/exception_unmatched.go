@@ -21,7 +21,7 @@ var ExceptionUnmatched = &audit.Check{
 	},
 	Severity: audit.Low,
 	Domains:  []audit.Domain{audit.Risk, audit.Supervision},
-	Controls: on("nist-800-53-r5", "RA-7", "nist-800-53-r5", "CA-5", "iso-27001-2022", "A.5.36", "cobit-2019", "APO12.06"),
+	Controls: rowExceptions,
 	Kind:     inventory.Exception,
 	Eval:     evalExceptionUnmatched,
 }
