@@ -11,7 +11,7 @@ func hostChecks() []*audit.Check {
 		dockerAccounts,
 		accountUIDZero,
 		listenerEnginePort,
-		listenerAllAddresses,
+		listenerAllAddresses, listenerForbidden,
 		registryInsecure,
 		registryPlain,
 		registryCredentials,
@@ -24,6 +24,7 @@ func hostChecks() []*audit.Check {
 		sysctlUserNamespaces,
 		packageUnneeded,
 		unitUnneeded,
+		policyCrossingReview,
 	}
 	for _, t := range kernelSettings {
 		cs = append(cs, t.check())
