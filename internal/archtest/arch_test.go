@@ -23,7 +23,7 @@ var may = map[string]string{
 	"loop/audit":            "loop/inventory",
 	"loop/audit/frameworks": "",
 	"loop/audit/checks":     "loop/inventory loop/audit",
-	"loop/declared":         "loop/inventory policy",
+	"loop/declared":         "loop/inventory loop/audit loop/audit/frameworks policy",
 	"loop/plan":             "loop/inventory loop/audit",
 	"loop/change":           "loop/plan",
 	"loop/apply":            "loop/inventory loop/plan",

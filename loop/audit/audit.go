@@ -103,6 +103,8 @@ type Check struct {
 	// Policy lists what the check reads of the policy, by path:
 	// "host.packages" is all below it. Empty: the policy does not move it.
 	Policy []string
+	// Tailored is what an organisation changed of the check: see Tailor.
+	Tailored []Override
 	// Eval judges o, which is of Kind, and may look at the rest of s. It must
 	// not keep or change either. s may hold nothing but o.
 	Eval func(s *inventory.Snapshot, o *inventory.Object) Answer
