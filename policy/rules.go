@@ -114,7 +114,7 @@ var rules = map[string]rule{
 	"SSH.in_containers": aMode,
 	"SSH.on_host_from":  {pattern: `^[0-9a-fA-F:.]+/[0-9]{1,3}$`, check: network, say: lang.Text{En: "a network, such as 10.0.9.0/24", Es: "una red, como 10.0.9.0/24"}},
 
-	"Registries.allow":   {pattern: `^[a-z0-9][a-z0-9._:/-]*\*?$`, say: lang.Text{En: "a registry, or part of one: registry.example, registry.example/team/*", Es: "un registro, o parte de uno: registry.example, registry.example/equipo/*"}},
+	"Registries.allow":   {pattern: `^[a-z0-9][a-z0-9._:-]*(/[a-z0-9._/-]*\*?)?$`, say: lang.Text{En: "a registry, or part of one: registry.example, registry.example/team/*", Es: "un registro, o parte de uno: registry.example, registry.example/equipo/*"}},
 	"Registries.require": {enum: []string{"tls", "digest", "signature"}},
 	"Registries.keys":    {pattern: `^` + filePart + `$`, say: lang.Text{En: "the name of a file in the policy folder", Es: "el nombre de un archivo de la carpeta"}, keys: &aGlob},
 

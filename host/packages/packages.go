@@ -49,7 +49,7 @@ type Reader struct {
 }
 
 // New returns a source that reads the databases under root, "" for the host's
-// own. With names it reads these packages only, else all.
+// own. With names, which may end in *, it reads these packages only, else all.
 func New(root string, names ...string) *Reader { return &Reader{root, names} }
 
 // Name implements inventory.Source.
@@ -75,7 +75,7 @@ func (r *Reader) Read(ctx context.Context, s *inventory.Snapshot) error {
 			continue
 		}
 		err = db.read(f, func(p pkg) {
-			if len(r.only) == 0 || slices.Contains(r.only, p.name) {
+			if len(r.only) == 0 || slices.ContainsFunc(r.only, p.is) {
 				s.Add(p.object(db.path, now))
 			}
 		})
@@ -96,6 +96,12 @@ func (r *Reader) Read(ctx context.Context, s *inventory.Snapshot) error {
 		errs = append(errs, errors.New("no database of dpkg, apk or rpm on this host"))
 	}
 	return errors.Join(errs...)
+}
+
+// is reports whether p has that name, which may end in *.
+func (p pkg) is(name string) bool {
+	head, star := strings.CutSuffix(name, "*")
+	return p.name == name || star && strings.HasPrefix(p.name, head)
 }
 
 func (p pkg) object(from string, now time.Time) *inventory.Object {

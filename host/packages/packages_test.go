@@ -69,6 +69,7 @@ func TestRead(t *testing.T) {
 	}{
 		"dpkg":       {dpkgs, nil, map[string]string{"telnet": "0.17+2.4-2", "half": "3"}, ""},
 		"some":       {dpkgs, []string{"telnet", "gone", "none"}, map[string]string{"telnet": "0.17+2.4-2"}, ""},
+		"head":       {dpkgs, []string{"tel*"}, map[string]string{"telnet": "0.17+2.4-2"}, ""},
 		"apk":        {apks, nil, map[string]string{"busybox": "1.36.1-r29", "runc": "1.1.12-r5"}, ""},
 		"rpm":        {map[string]string{"var/lib/rpm/rpmdb.sqlite": "x"}, nil, map[string]string{}, "/var/lib/rpm/rpmdb.sqlite: the packages of rpm are not read yet"},
 		"none":       {nil, nil, map[string]string{}, "no database"},

@@ -24,6 +24,7 @@ var may = map[string]string{
 	"loop/audit/frameworks": "",
 	"loop/audit/checks":     "loop/inventory loop/audit",
 	"loop/risk":             "loop/inventory loop/audit policy",
+	"loop/declared":         "loop/inventory loop/audit loop/audit/frameworks policy",
 	"loop/plan":             "loop/inventory loop/audit",
 	"loop/change":           "loop/plan policy signed",
 	"loop/apply":            "loop/inventory loop/plan",

@@ -94,11 +94,17 @@ type Check struct {
 	Controls []Control
 	Kind     inventory.Kind
 	// About narrows Kind to the objects that the check speaks of: one role of
-	// a file, one sysctl. Nil is all of them. Run leaves the others out.
-	About func(o *inventory.Object) bool
+	// a file, one sysctl, what the policy names. Nil is all of them. Run leaves
+	// the others out.
+	About func(s *inventory.Snapshot, o *inventory.Object) bool
 	// CausedBy is the ID of a check about the daemon whose failure explains
 	// failures of this one: a missing default is one cause for all containers.
 	CausedBy string
+	// Policy lists what the check reads of the policy, by path:
+	// "host.packages" is all below it. Empty: the policy does not move it.
+	Policy []string
+	// Tailored is what an organisation changed of the check: see Tailor.
+	Tailored []Override
 	// Eval judges o, which is of Kind, and may look at the rest of s. It must
 	// not keep or change either. s may hold nothing but o.
 	Eval func(s *inventory.Snapshot, o *inventory.Object) Answer
@@ -185,7 +191,7 @@ func Run(checks []*Check, s *inventory.Snapshot) []Finding {
 func judge(c *Check, s *inventory.Snapshot, objects []*inventory.Object) []Finding {
 	fs := make([]Finding, 0, len(objects))
 	for _, o := range objects {
-		if c.About == nil || c.About(o) {
+		if c.About == nil || c.About(s, o) {
 			f := Finding{Check: c, Ref: o.Ref, Answer: c.Eval(s, o)}
 			if d := s.Another(o); d != nil {
 				f.Other = d.Ref

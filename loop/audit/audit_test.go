@@ -21,7 +21,7 @@ func TestRunOrder(t *testing.T) {
 	for _, id := range []string{"one", "two", "three", "four", "five"} {
 		checks = append(checks, &Check{ID: id, Kind: inventory.Container, Eval: eval})
 	}
-	checks[1].About = func(o *inventory.Object) bool { return o.Ref.Name == "b" }
+	checks[1].About = func(_ *inventory.Snapshot, o *inventory.Object) bool { return o.Ref.Name == "b" }
 	checks[2].Kind = inventory.Image
 	want := "one a, one b, one c, two b, four a, four b, four c, five a, five b, five c, "
 	for range 100 {

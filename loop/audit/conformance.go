@@ -7,6 +7,9 @@ import "casco/loop/inventory"
 // one grade, and what a risk decision accepts stays a fail in it.
 type Conformance struct {
 	Pass, Fail, Unknown, NotApplicable, Manual int
+	// Aside is how many of NotApplicable are so because the policy set the
+	// check aside.
+	Aside int
 }
 
 // Conform counts the findings about the engine in use and its host. NotApplicable
@@ -27,6 +30,9 @@ func Conform(fs []Finding) (c Conformance) {
 			c.Unknown++
 		case NotApplicable:
 			c.NotApplicable++
+			if f.Check.Aside() {
+				c.Aside++
+			}
 		case Manual:
 			c.Manual++
 		}

@@ -43,14 +43,11 @@ func (f Field[T]) Of(o *Object) (v T, fact Fact, ok bool) {
 
 // Lookup finds the value at path in o, whatever its type.
 func Lookup(o *Object, path string) (v any, fact Fact, ok bool) {
-	fact = Fact{Ref: o.Ref, Field: path, Source: o.Source, Read: o.Read}
-	top, _, _ := strings.Cut(path, ".")
-	if src, has := o.Sources[top]; has {
-		fact.Source = src
-	}
+	fact = Fact{Ref: o.Ref, Field: path, Source: o.SourceOf(path), Read: o.Read}
 	v, ok = dig(o.Fields, path)
 	if !ok {
 		fact.Err = Absent
+		top, _, _ := strings.Cut(path, ".")
 		if why, has := o.Unread[path]; has {
 			fact.Err = why
 		} else if why, has := o.Unread[top]; has {
@@ -60,6 +57,21 @@ func Lookup(o *Object, path string) (v any, fact Fact, ok bool) {
 	}
 	fact.Value = v
 	return v, fact, true
+}
+
+// SourceOf returns where the value at path, or what it is part of, came from.
+func (o *Object) SourceOf(path string) string {
+	for p := path; len(o.Sources) > 0; {
+		if src, has := o.Sources[p]; has {
+			return src
+		}
+		i := strings.LastIndexByte(p, '.')
+		if i < 0 {
+			break
+		}
+		p = p[:i]
+	}
+	return o.Source
 }
 
 // dig follows path from map to map. Where a step leads nowhere, what is left

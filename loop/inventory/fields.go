@@ -334,3 +334,34 @@ var (
 	ExceptionAsset = Field[string]{Exception, "Asset"}
 	ExceptionLocus = Field[string]{Exception, "Locus"}
 )
+
+// PolicyRef names the policy in a snapshot that is being judged.
+var PolicyRef = Ref{Policy, "policy"}
+
+// Fields of the policy that checks read, and what the policy says of objects.
+var (
+	PolicyName    = Field[string]{Policy, "metadata.name"}
+	PolicyVersion = Field[int64]{Policy, "metadata.version"}
+
+	PolicyAllowPackages  = Field[[]string]{Policy, "host.packages.allow"}
+	PolicyForbidPackages = Field[[]string]{Policy, "host.packages.forbid"}
+	PolicyAllowServices  = Field[[]string]{Policy, "host.services.allow"}
+	PolicyForbidServices = Field[[]string]{Policy, "host.services.forbid"}
+	PolicyAllowAccounts  = Field[[]string]{Policy, "host.accounts.allow"}
+	PolicyForbidAccounts = Field[[]string]{Policy, "host.accounts.forbid"}
+	PolicyAllowPorts     = Field[[]string]{Policy, "host.ports.allow"} // "22/tcp"
+	PolicyForbidPorts    = Field[[]string]{Policy, "host.ports.forbid"}
+
+	PolicyPrivilegedPublish = Field[string]{Policy, "ports.privileged_publish"} // allow, warn, deny
+	PolicyRandomPublish     = Field[string]{Policy, "ports.random_publish"}
+	PolicyPublishEverywhere = Field[string]{Policy, "ports.publish_on_all_interfaces"}
+	PolicyPublishAllowed    = Field[[]string]{Policy, "ports.allow"} // "443/tcp", "proxy:443/tcp"
+	PolicySSHInContainers   = Field[string]{Policy, "ssh.in_containers"}
+	PolicyRegistries        = Field[[]string]{Policy, "registries.allow"}
+	PolicyImageMaxAge       = Field[string]{Policy, "images.max_age"} // "60d"
+	PolicyFlows             = Field[[]any]{Policy, "flows"}
+
+	ContainerTier        = Field[string]{Container, "Tier"}
+	ContainerTierDefault = Field[bool]{Container, "TierDefault"}
+	NetworkTier          = Field[string]{Network, "Tier"}
+)

@@ -61,8 +61,8 @@ type Object struct {
 	Read   time.Time      `json:"read"`   // when, UTC
 	Fields map[string]any `json:"fields"` // decoded JSON (numbers are json.Number), names untouched
 
-	// Sources names, for a top-level field that did not come from Source,
-	// where it did come from: {"Effective": "/proc/4711"}.
+	// Sources names, for a field that did not come from Source, where it did
+	// come from: {"Effective": "/proc/4711"}. It holds for all below the path.
 	Sources map[string]string `json:"sources,omitempty"`
 	// Unread says, for a top-level field that should be there and is not, why;
 	// or for a path, where a part of one is missing: "Effective.Label".

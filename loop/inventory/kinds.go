@@ -24,13 +24,17 @@ const (
 	//	BindSources  map: for each bind or local-volume source of Mounts what it
 	//	             resolves to on the host: {Resolved, Type, Sockets:[],
 	//	             Exists}; Sockets are engine sockets at or under it
+	//	Tier         the tier that the policy assigns it to; absent without a
+	//	TierDefault  policy of several tiers. TierDefault is true if nothing
+	//	             but the default placed it
 	Container Kind = "container"
 	// Image: named by its first tag (sorted), else its ID. Fields: GET
 	// /images/{id}/json, and History ([] of GET /images/{id}/history, full
 	// CreatedBy), UsedBy ([] container names), Setuid ([] paths; only when the
 	// layers could be read from the host).
 	Image Kind = "image"
-	// Network, Volume: named by Name. Fields: as in the API.
+	// Network, Volume: named by Name. Fields: as in the API; of a network that
+	// the policy gives to a tier, Tier.
 	Network Kind = "network"
 	Volume  Kind = "volume"
 	// Daemon: one engine, named by the path of the socket it was reached on
@@ -66,6 +70,11 @@ const (
 	Package Kind = "package"
 	// Unit: an enabled system service of the host, named by the unit.
 	Unit Kind = "unit"
+	// Policy: what the organisation wants, one, named "policy". Fields: the
+	// keys of the policy as they stand in its file; the source of each is its
+	// line. It is no part of the host and of no snapshot file: it is put beside
+	// what was read when that is judged.
+	Policy Kind = "policy"
 	// Host: the machine itself, named by its host name.
 	Host Kind = "host"
 	// Exception: an exception of the policy as it stands at this moment, named

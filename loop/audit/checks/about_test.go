@@ -22,7 +22,7 @@ func TestAbout(t *testing.T) {
 		}
 		for _, f := range ar.Files {
 			verdict, _, _ := strings.Cut(f.Name, ":")
-			if _, o := host(t, c, f); (verdict == "fail" || verdict == "manual") && !c.About(o) {
+			if s, o := host(t, c, f); (verdict == "fail" || verdict == "manual") && !c.About(s, o) {
 				t.Errorf("%s is not about its own %q", c.ID, f.Name)
 			}
 		}

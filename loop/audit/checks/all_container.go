@@ -24,7 +24,7 @@ func containerChecks() []*audit.Check {
 		},
 		[]*audit.Check{ // who reaches it, and whom does it reach
 			containerPrivilegedPort, containerPublishedEverywhere, containerRandomPort, containerUnusedPort,
-			containerSSH, containerDefaultBridge, containerMixedTiers, containerCombination,
+			containerSSH, containerDefaultBridge, containerMixedTiers, containerTierDefault, containerCombination,
 		},
 		[]*audit.Check{ // what may it use up
 			containerMemory, containerCPU, containerPids, containerUlimits, containerCgroupParent, containerRestart, containerLogBounds,

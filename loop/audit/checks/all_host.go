@@ -12,7 +12,7 @@ func hostChecks() []*audit.Check {
 		dockerAccounts,
 		accountUIDZero,
 		listenerEnginePort,
-		listenerAllAddresses,
+		listenerAllAddresses, listenerForbidden,
 		registryInsecure,
 		registryPlain,
 		registryCredentials,
@@ -26,6 +26,7 @@ func hostChecks() []*audit.Check {
 		packageUnneeded,
 		unitUnneeded,
 		ExceptionUnmatched,
+		policyCrossingReview,
 	}
 	for _, t := range kernelSettings {
 		cs = append(cs, t.check())

@@ -20,10 +20,10 @@ func combinations() []combination {
 	out := lang.Text{En: "nothing left between it and the host", Es: "nada queda entre él y el anfitrión"}
 	hostNet, hostPID := namespaceCheck("net"), namespaceCheck("pid")
 	return []combination{
-		{containerPrivileged, containerPublishedEverywhere, entry},
-		{containerEngineSocket, containerPublishedEverywhere, entry},
-		{containerDangerousCapabilities, containerPublishedEverywhere, entry},
-		{containerSensitiveMount, containerPublishedEverywhere, entry},
+		{containerPrivileged, openToAll, entry},
+		{containerEngineSocket, openToAll, entry},
+		{containerDangerousCapabilities, openToAll, entry},
+		{containerSensitiveMount, openToAll, entry},
 		{containerPrivileged, hostPID, out},
 		{containerPrivileged, hostNet, out},
 		{containerSeccomp, containerDangerousCapabilities, out},

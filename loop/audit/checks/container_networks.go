@@ -56,9 +56,12 @@ func defaultBridge(s *inventory.Snapshot, name string) ([]inventory.Fact, bool) 
 // TierLabel names the tier of a container or of a network.
 const TierLabel = "casco.tier"
 
-// tierOf is the tier of o by its own label, or else by that of the first of
+// tierOf is the tier that the policy assigns o, or else by its own label, or else by that of the first of
 // its networks that has one.
 func tierOf(s *inventory.Snapshot, o *inventory.Object, networks []string) (tier string, fact inventory.Fact) {
+	if tier, fact, ok := inventory.ContainerTier.Of(o); ok {
+		return tier, fact
+	}
 	labels, fact, _ := inventory.Labels.Of(o)
 	if tier = asString(labels[TierLabel]); tier != "" {
 		return tier, fact
@@ -72,7 +75,11 @@ func tierOf(s *inventory.Snapshot, o *inventory.Object, networks []string) (tier
 }
 
 func networkTier(s *inventory.Snapshot, name string) (string, inventory.Fact) {
-	labels, fact, _ := inventory.NetworkLabels.Of(s.Find(inventory.Ref{Kind: inventory.Network, Name: name}))
+	n := s.Find(inventory.Ref{Kind: inventory.Network, Name: name})
+	if tier, fact, ok := inventory.NetworkTier.Of(n); ok {
+		return tier, fact
+	}
+	labels, fact, _ := inventory.NetworkLabels.Of(n)
 	return asString(labels[TierLabel]), fact
 }
 
@@ -91,13 +98,18 @@ var containerMixedTiers = &audit.Check{
 	Domains:  secures,
 	Controls: rowTiers,
 	Kind:     inventory.Container,
+	Policy:   []string{"tiers", "assign"},
 	Eval:     evalMixedTiers,
 }
 
 // mayMeet is a quick no for most of a host's containers, each of which is put
 // beside each: of the same tier, or attached to none of networks.
 func mayMeet(c *inventory.Object, tier string, networks []string) bool {
-	if asMap(asMap(c.Fields["Config"])["Labels"])[TierLabel] == tier {
+	declared, has := c.Fields[inventory.ContainerTier.Path]
+	if !has {
+		declared = asMap(asMap(c.Fields["Config"])["Labels"])[TierLabel]
+	}
+	if declared == tier {
 		return false
 	}
 	attached := asMap(asMap(c.Fields["NetworkSettings"])["Networks"])

@@ -11,22 +11,52 @@ import (
 	"casco/loop/inventory"
 )
 
-// forbid judges each door of o.
-func forbid(s *inventory.Snapshot, o *inventory.Object, bad func(inventory.Port) bool, question lang.Text) audit.Answer {
+// forbid judges each door of o. Rule is what the policy says of such doors; it
+// may allow single ones.
+func forbid(s *inventory.Snapshot, o *inventory.Object, rule inventory.Field[string], bad func(inventory.Port) bool, question lang.Text) audit.Answer {
 	ports, facts, ok := inventory.Published(s, o)
 	if !ok {
 		return audit.Untold(facts...)
 	}
 	var wrong []inventory.Port
 	for _, p := range ports {
-		if bad(p) {
-			wrong = append(wrong, p)
+		if !bad(p) {
+			continue
 		}
+		if line, ok := publishAllowed(s, o, p); ok && rule != atAll {
+			facts = append(facts, line)
+			continue
+		}
+		wrong = append(wrong, p)
 	}
 	if wrong == nil {
 		return audit.Good(facts...)
 	}
-	return shut(o, audit.Bad(facts...), wrong, question)
+	return ruled(s, rule, shut(o, audit.Bad(facts...), wrong, question))
+}
+
+// atAll is the rule of who asks what is open, whatever the policy allows.
+var atAll = inventory.Field[string]{}
+
+// publishAllowed returns the entry of ports.allow that lets container o take
+// the host's port of p: "443/tcp", or "proxy:443/tcp" of one container.
+func publishAllowed(s *inventory.Snapshot, o *inventory.Object, p inventory.Port) (inventory.Fact, bool) {
+	list, _, _ := inventory.PolicyPublishAllowed.Of(s.Find(inventory.PolicyRef))
+	_, proto, ok := strings.Cut(p.Inner, "/")
+	if !ok {
+		proto = "tcp" // a socket on the host's own network that is listened on
+	}
+	is := strconv.FormatInt(p.Host, 10) + "/" + protocol(proto)
+	for i, entry := range list {
+		name, port, one := strings.Cut(entry, ":")
+		if !one {
+			name, port = "*", entry
+		}
+		if port == is && fit(name, []string{o.Ref.Name}) >= 0 {
+			return entryFact(s, inventory.PolicyPublishAllowed, i, entry), true
+		}
+	}
+	return inventory.Fact{}, false
 }
 
 // shut names the wrong doors and asks about each port behind them; who owns o
@@ -69,8 +99,9 @@ var containerPrivilegedPort = &audit.Check{
 	Domains:  secures,
 	Controls: rowPorts.cis("5.8"),
 	Kind:     inventory.Container,
+	Policy:   []string{inventory.PolicyPrivilegedPublish.Path, inventory.PolicyPublishAllowed.Path},
 	Eval: func(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
-		return forbid(s, o, func(p inventory.Port) bool { return 0 < p.Host && p.Host < 1024 }, lang.Text{
+		return forbid(s, o, inventory.PolicyPrivilegedPublish, func(p inventory.Port) bool { return 0 < p.Host && p.Host < 1024 }, lang.Text{
 			En: "On which port from 1024 up should it be published?",
 			Es: "¿En qué puerto desde 1024 debe publicarse?",
 		})
@@ -92,13 +123,22 @@ var containerPublishedEverywhere = &audit.Check{
 	Domains:  secures,
 	Controls: rowPorts.cis("5.14"),
 	Kind:     inventory.Container,
-	Eval: func(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
-		return forbid(s, o, inventory.Port.Everywhere, lang.Text{
+	Policy:   []string{inventory.PolicyPublishEverywhere.Path, inventory.PolicyPublishAllowed.Path},
+	Eval:     publishedEverywhere(inventory.PolicyPublishEverywhere),
+}
+
+func publishedEverywhere(rule inventory.Field[string]) func(*inventory.Snapshot, *inventory.Object) audit.Answer {
+	return func(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
+		return forbid(s, o, rule, inventory.Port.Everywhere, lang.Text{
 			En: "On which address of the host must it be reached?",
 			Es: "¿En qué dirección del anfitrión hay que alcanzarlo?",
 		})
-	},
+	}
 }
+
+// openToAll is containerPublishedEverywhere whatever the policy allows: for what
+// lies behind an open door it does not matter that the door may be open.
+var openToAll = &audit.Check{ID: containerPublishedEverywhere.ID, Eval: publishedEverywhere(atAll)}
 
 var containerRandomPort = &audit.Check{
 	ID:    "container-random-port",
@@ -115,6 +155,7 @@ var containerRandomPort = &audit.Check{
 	Domains:  secures,
 	Controls: rowPorts.cis("5.9"),
 	Kind:     inventory.Container,
+	Policy:   []string{inventory.PolicyRandomPublish.Path},
 	Eval:     evalRandomPort,
 }
 
@@ -146,7 +187,7 @@ func evalRandomPort(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
 	if all {
 		a = a.Wanting(ask(o, inventory.PublishAllPorts.Path, publishAll))
 	}
-	return a
+	return ruled(s, inventory.PolicyRandomPublish, a)
 }
 
 var containerUnusedPort = &audit.Check{

@@ -24,6 +24,7 @@ var containerSSH = &audit.Check{
 	Domains:  secures,
 	Controls: rowSSH.cis("5.7"),
 	Kind:     inventory.Container,
+	Policy:   []string{inventory.PolicySSHInContainers.Path},
 	Eval:     evalSSH,
 }
 
@@ -63,7 +64,7 @@ func evalSSH(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
 	}
 	switch {
 	case found != nil:
-		return audit.Bad(fact).Because(plain(quoted(found)))
+		return ruled(s, inventory.PolicySSHInContainers, audit.Bad(fact).Because(plain(quoted(found))))
 	case silent != nil:
 		return audit.Untold(fact).Because(lang.Text{
 			En: "it was not heard what these sockets say: %s",

@@ -101,7 +101,7 @@ func (g guardedFile) group() string {
 	return ""
 }
 
-func (g guardedFile) about(o *inventory.Object) bool {
+func (g guardedFile) about(_ *inventory.Snapshot, o *inventory.Object) bool {
 	roles, _, _ := inventory.FileRoles.Of(o)
 	return slices.Contains(roles, g.role)
 }

@@ -26,7 +26,7 @@ var fileSocketDirectory = &audit.Check{
 	Domains:  []audit.Domain{audit.Operations},
 	Controls: rowAvailability,
 	Kind:     inventory.File,
-	About: func(o *inventory.Object) bool {
+	About: func(_ *inventory.Snapshot, o *inventory.Object) bool {
 		roles, _, _ := inventory.FileRoles.Of(o)
 		return slices.Contains(roles, "docker-socket") || slices.Contains(roles, "containerd-socket")
 	},

@@ -26,7 +26,8 @@ var dockerAccounts = &audit.Check{
 	Domains:  []audit.Domain{audit.Security},
 	Controls: rowEngineAccess.and("nist-800-190", "4.5.4").cis("1.1.2"),
 	Kind:     inventory.Account,
-	Eval: func(_ *inventory.Snapshot, o *inventory.Object) audit.Answer {
+	Policy:   []string{"host.accounts"},
+	Eval: func(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
 		ways, fact, ok := inventory.AccountReaches.Of(o)
 		switch {
 		case !ok:
@@ -35,6 +36,12 @@ var dockerAccounts = &audit.Check{
 			return audit.Good(fact)
 		}
 		_, shell, _ := inventory.AccountShell.Of(o)
+		switch says, line := accountLists.of(s, o.Ref.Name); says {
+		case allowed:
+			return audit.Good(fact, shell, line).Because(policyAllows)
+		case forbidden:
+			return audit.Bad(fact, shell, line).Because(policyForbids)
+		}
 		return audit.Bad(fact, shell)
 	},
 }

@@ -3,6 +3,7 @@ package checks
 import (
 	"net/netip"
 	"slices"
+	"strconv"
 
 	"casco/lang"
 	"casco/loop/audit"
@@ -29,7 +30,7 @@ var listenerEnginePort = &audit.Check{
 	Domains:  []audit.Domain{audit.Security},
 	Controls: rowHostPorts.and("nist-800-190", "4.3.2"),
 	Kind:     inventory.Listener,
-	About: func(o *inventory.Object) bool {
+	About: func(_ *inventory.Snapshot, o *inventory.Object) bool {
 		port, _, ok := inventory.ListenerPort.Of(o)
 		return !ok || slices.Contains(enginePorts, port)
 	},
@@ -62,7 +63,8 @@ var listenerAllAddresses = &audit.Check{
 	Domains:  []audit.Domain{audit.Security},
 	Controls: rowHostPorts,
 	Kind:     inventory.Listener,
-	Eval: func(_ *inventory.Snapshot, o *inventory.Object) audit.Answer {
+	Policy:   []string{"host.ports"},
+	Eval: func(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
 		_, everywhere, addrFact, ok := listensOn(o)
 		owner, ownerFact, owned := inventory.ListenerOwner.Of(o)
 		_, port, _ := inventory.ListenerPort.Of(o)
@@ -77,10 +79,68 @@ var listenerAllAddresses = &audit.Check{
 		case !owned:
 			return audit.Untold(ownerFact, addrFact)
 		}
+		switch says, line := portLists.of(s, portName(o)); says {
+		case allowed:
+			return audit.Good(addrFact, port, exe, line).Because(policyAllows)
+		case forbidden:
+			return audit.Beside(lang.Text{En: "the policy forbids it: see listener-forbidden", Es: "la política lo prohíbe: vea listener-forbidden"}, addrFact, port, line)
+		}
 		return audit.Question(lang.Text{
 			En: "Who needs this service, and from which networks?", Es: "¿Quién necesita este servicio, y desde qué redes?",
 		}, addrFact, port, exe)
 	},
+}
+
+var listenerForbidden = &audit.Check{
+	ID:    "listener-forbidden",
+	Title: lang.Text{En: "A port of the host is open that the policy forbids", Es: "Está abierto un puerto del anfitrión que la política prohíbe"},
+	Why: lang.Text{
+		En: "Somebody decided that nothing serves there: what does was forgotten, or was put there by somebody else.",
+		Es: "Alguien decidió que nada sirva ahí: lo que sirve se olvidó, o lo puso otro.",
+	},
+	Remedy: lang.Text{
+		En: "Stop the program that listens, and what starts it; or allow the port in the policy, host.ports.allow.",
+		Es: "Detenga el programa que escucha, y lo que lo inicia; o permita el puerto en la política, host.ports.allow.",
+	},
+	Severity: audit.High,
+	Domains:  []audit.Domain{audit.Security},
+	Controls: rowPorts,
+	Kind:     inventory.Listener,
+	Policy:   []string{"host.ports"},
+	About: func(s *inventory.Snapshot, _ *inventory.Object) bool {
+		_, _, said := inventory.PolicyForbidPorts.Of(s.Find(inventory.PolicyRef))
+		return said
+	},
+	Eval: func(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
+		_, port, okPort := inventory.ListenerPort.Of(o)
+		_, proto, okProto := inventory.ListenerProto.Of(o)
+		owner, ownerFact, owned := inventory.ListenerOwner.Of(o)
+		_, exe, _ := inventory.ListenerExe.Of(o)
+		_, pid, _ := inventory.ListenerPid.Of(o)
+		if owner != "" {
+			return audit.Beside(lang.Text{En: "a container owns it; its own checks judge it", Es: "es de un contenedor; lo juzgan sus propias comprobaciones"}, ownerFact)
+		}
+		if !okPort || !okProto {
+			return audit.Untold(port, proto)
+		}
+		says, line := portLists.of(s, portName(o))
+		switch {
+		case says == unsaid:
+			return audit.Good(port)
+		case says == allowed:
+			return audit.Good(port, line).Because(policyAllows)
+		case !owned:
+			return audit.Untold(ownerFact, port)
+		}
+		return audit.Bad(port, exe, pid, line).Because(policyForbids)
+	},
+}
+
+// portName is the port of a listener as a policy names it: "22/tcp".
+func portName(o *inventory.Object) string {
+	port, _, _ := inventory.ListenerPort.Of(o)
+	proto, _, _ := inventory.ListenerProto.Of(o)
+	return strconv.FormatInt(port, 10) + "/" + protocol(proto)
 }
 
 // listensOn reads the address of a listener: on loopback, or on every address.

@@ -79,11 +79,21 @@ var packageUnneeded = &audit.Check{
 	Domains:  []audit.Domain{audit.Security},
 	Controls: rowLeastFunction,
 	Kind:     inventory.Package,
-	About:    func(o *inventory.Object) bool { _, is := unneededPackages[o.Ref.Name]; return is },
-	Eval: func(_ *inventory.Snapshot, o *inventory.Object) audit.Answer {
+	Policy:   []string{"host.packages"},
+	About: func(s *inventory.Snapshot, o *inventory.Object) bool {
+		_, is := unneededPackages[o.Ref.Name]
+		says, _ := packageLists.of(s, o.Ref.Name)
+		return is || says == forbidden
+	},
+	Eval: func(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
 		_, fact, _ := inventory.PackageVersion.Of(o)
 		u, is := unneededPackages[o.Ref.Name]
+		says, line := packageLists.of(s, o.Ref.Name)
 		switch {
+		case says == forbidden:
+			return audit.Bad(fact, line).Because(policyForbids)
+		case says == allowed && is:
+			return audit.Good(fact, line).Because(policyAllows)
 		case !is:
 			return audit.Good(fact)
 		case u.ask:
@@ -93,8 +103,8 @@ var packageUnneeded = &audit.Check{
 	},
 }
 
-// Packages returns the names of the packages that checks judge, so that a
-// reader knows which to read.
+// Packages returns the names of the packages that checks judge whatever the
+// policy says, so that a reader knows which to read.
 func Packages() []string { return slices.Sorted(maps.Keys(unneededPackages)) }
 
 var unitUnneeded = &audit.Check{
@@ -109,22 +119,33 @@ var unitUnneeded = &audit.Check{
 	Domains:  []audit.Domain{audit.Security, audit.Operations},
 	Controls: rowLeastFunction,
 	Kind:     inventory.Unit,
-	About:    func(o *inventory.Object) bool { _, is := unneededUnits[unitName(o)]; return is },
-	Eval: func(_ *inventory.Snapshot, o *inventory.Object) audit.Answer {
+	Policy:   []string{"host.services"},
+	About: func(s *inventory.Snapshot, o *inventory.Object) bool {
+		_, is := unneededUnits[unitName(o)]
+		says, _ := serviceLists.of(s, o.Ref.Name, unitName(o))
+		return is || says == forbidden
+	},
+	Eval: func(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
 		enabled, fact, ok := inventory.UnitEnabled.Of(o)
 		u, is := unneededUnits[unitName(o)]
+		says, line := serviceLists.of(s, o.Ref.Name, unitName(o))
+		off := audit.Want{
+			Ref: o.Ref, Field: inventory.UnitEnabled.Path, Value: false,
+			Breaks: lang.Text{En: "Who still uses the service loses it.", Es: "Quien aún usa el servicio lo pierde."},
+		}
 		switch {
-		case !is, ok && !enabled:
+		case ok && !enabled, !is && says != forbidden:
 			return audit.Good(fact)
 		case !ok:
 			return audit.Untold(fact)
+		case says == forbidden:
+			return audit.Bad(fact, line).Because(policyForbids).Wanting(off)
+		case says == allowed:
+			return audit.Good(fact, line).Because(policyAllows)
 		case u.ask:
 			return audit.Question(u.question(), fact)
 		}
-		return audit.Bad(fact).Because(u.why).Wanting(audit.Want{
-			Ref: o.Ref, Field: inventory.UnitEnabled.Path, Value: false,
-			Breaks: lang.Text{En: "Who still uses the service loses it.", Es: "Quien aún usa el servicio lo pierde."},
-		})
+		return audit.Bad(fact).Because(u.why).Wanting(off)
 	},
 }
 

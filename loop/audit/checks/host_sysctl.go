@@ -185,7 +185,7 @@ func (t kernelSetting) check() *audit.Check {
 		Domains:  []audit.Domain{audit.Security},
 		Controls: t.controls.and("nist-800-53-r5", "CM-6"),
 		Kind:     inventory.Sysctl,
-		About:    func(o *inventory.Object) bool { return o.Ref.Name == t.name },
+		About:    func(_ *inventory.Snapshot, o *inventory.Object) bool { return o.Ref.Name == t.name },
 		Eval:     t.judge,
 	}
 }
@@ -248,7 +248,7 @@ var sysctlUserNamespaces = &audit.Check{
 	Domains:  []audit.Domain{audit.Security},
 	Controls: rowKernel,
 	Kind:     inventory.Sysctl,
-	About:    func(o *inventory.Object) bool { return o.Ref.Name == userNamespaces },
+	About:    func(_ *inventory.Snapshot, o *inventory.Object) bool { return o.Ref.Name == userNamespaces },
 	Eval: func(_ *inventory.Snapshot, o *inventory.Object) audit.Answer {
 		value, fact, ok := inventory.SysctlValue.Of(o)
 		switch {

@@ -29,6 +29,7 @@ var imageAge = &audit.Check{
 	Domains:  changes,
 	Controls: rowImageFlaws.cis("4.4"),
 	Kind:     inventory.Image,
+	Policy:   []string{inventory.PolicyImageMaxAge.Path},
 	Eval:     evalImageAge,
 }
 
@@ -39,6 +40,7 @@ func evalImageAge(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
 	}
 	age, what := ageOf(text, s.Taken)
 	days := int(age / (24 * time.Hour))
+	most, facts := imageAgeOf(s, fact)
 	switch {
 	case what == dateFuture:
 		return audit.Bad(fact).Because(lang.Text{
@@ -50,13 +52,22 @@ func evalImageAge(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
 			En: "its date is none: the builder wrote a fixed one, or it is forged; look at the source of the image for its age",
 			Es: "su fecha no es tal: el constructor puso una fija, o es falsa; busque la edad en el origen de la imagen",
 		})
-	case age > maxImageAge:
-		return audit.Bad(fact).Because(lang.Text{
-			En: fmt.Sprintf("%d days old, more than %d", days, int(maxImageAge.Hours()/24)),
-			Es: fmt.Sprintf("tiene %d días, más de %d", days, int(maxImageAge.Hours()/24)),
+	case age > most:
+		return audit.Bad(facts...).Because(lang.Text{
+			En: fmt.Sprintf("%d days old, more than %d", days, int(most.Hours()/24)),
+			Es: fmt.Sprintf("tiene %d días, más de %d", days, int(most.Hours()/24)),
 		})
 	}
-	return audit.Good(fact)
+	return audit.Good(facts...)
+}
+
+// imageAgeOf is how old an image may be, by the policy or else by us.
+func imageAgeOf(s *inventory.Snapshot, created inventory.Fact) (time.Duration, []inventory.Fact) {
+	text, line, ok := inventory.PolicyImageMaxAge.Of(s.Find(inventory.PolicyRef))
+	if d, read := lasting(text); ok && read {
+		return d, []inventory.Fact{created, line}
+	}
+	return maxImageAge, []inventory.Fact{created}
 }
 
 // A dating says what a date of the engine is worth.

@@ -24,6 +24,7 @@ var imageSource = &audit.Check{
 	Domains:  secures,
 	Controls: rowTrust.cis("4.2"),
 	Kind:     inventory.Image,
+	Policy:   []string{inventory.PolicyRegistries.Path},
 	Eval:     evalImageSource,
 }
 
@@ -60,10 +61,37 @@ func evalImageSource(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
 		hosts = append(hosts, host)
 	}
 	slices.Sort(hosts)
+	if list, all, said := inventory.PolicyRegistries.Of(s.Find(inventory.PolicyRef)); said {
+		for i, entry := range list {
+			if slices.ContainsFunc(digests, func(d string) bool { return fromRegistry(entry, d) }) {
+				return audit.Good(fact, named, entryFact(s, inventory.PolicyRegistries, i, entry)).Because(policyAllows)
+			}
+		}
+		return audit.Bad(fact, named, all).Because(lang.Text{
+			En: "it comes from %s, which is none of the registries that the policy allows",
+			Es: "viene de %s, que no es ninguno de los registros que la política permite",
+		}.F(quoted(slices.Compact(hosts))))
+	}
 	return audit.Question(lang.Text{
 		En: "Do you trust what is published at %s under this name?",
 		Es: "¿Confía en lo que %s publica con este nombre?",
 	}.F(quoted(slices.Compact(hosts))), fact, named)
+}
+
+// fromRegistry reports whether the image ref is of what entry names: a
+// registry, or with a slash the repositories below it.
+func fromRegistry(entry, ref string) bool {
+	host := registryOf(ref)
+	if !strings.Contains(entry, "/") {
+		return entry == host
+	}
+	path, _, _ := strings.Cut(strings.TrimPrefix(ref, host+"/"), "@")
+	if host == "docker.io" && !strings.Contains(path, "/") {
+		path = "library/" + path // distribution/reference, officialRepoPrefix
+	}
+	head, star := strings.CutSuffix(entry, "*")
+	full := host + "/" + path
+	return full == entry || star && strings.HasPrefix(full, head)
 }
 
 // registryOf returns the registry of a reference: what is before the first

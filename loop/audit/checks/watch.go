@@ -62,7 +62,7 @@ func (w watched) check() *audit.Check {
 		Domains:  []audit.Domain{audit.Supervision},
 		Controls: rowLog.cis(w.number),
 		Kind:     inventory.Watch,
-		About: func(o *inventory.Object) bool {
+		About: func(_ *inventory.Snapshot, o *inventory.Object) bool {
 			role, _, _ := inventory.WatchRole.Of(o)
 			return role == w.role
 		},
