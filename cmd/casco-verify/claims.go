@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -68,7 +67,7 @@ func (c *checker) witnesses() {
 }
 
 func (c *checker) witnessed(name string) {
-	b, err := os.ReadFile(name)
+	b, err := readFile(name)
 	if err != nil {
 		c.wrong(text{En: "witness: %v", Es: "testigo: %v"}.f(err))
 		return
@@ -124,8 +123,7 @@ func (c *checker) blobs() error {
 			c.wrong(text{En: "entry %d names no digest: %q", Es: "la entrada %d no nombra un digest: %q"}.f(c.named[sum].entry, sum))
 			continue
 		}
-		b, err := os.ReadFile(filepath.Join(dir, sum[:2], sum))
-		h := sha256.Sum256(b)
+		have, err := sumOf(filepath.Join(dir, sum[:2], sum))
 		switch {
 		case errors.Is(err, fs.ErrNotExist) && c.named[sum].purged:
 			purged++
@@ -133,7 +131,7 @@ func (c *checker) blobs() error {
 			c.note(text{En: "entry %d: evidence %s is not here; whether its deletion was recorded, these entries do not say", Es: "entrada %d: la evidencia %s no está; estas entradas no dicen si consta su borrado"}.f(c.named[sum].entry, sum))
 		case err != nil:
 			c.wrong(text{En: "entry %d: evidence %s: %v", Es: "entrada %d: evidencia %s: %v"}.f(c.named[sum].entry, sum, reason(err)))
-		case hex.EncodeToString(h[:]) != sum:
+		case have != sum:
 			c.wrong(text{En: "entry %d: evidence %s was altered", Es: "entrada %d: la evidencia %s fue alterada"}.f(c.named[sum].entry, sum))
 		default:
 			good++

@@ -3,11 +3,14 @@ package main
 import (
 	"bytes"
 	"crypto/ed25519"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -41,13 +44,13 @@ func entriesOf(b []byte) ([][]byte, error) {
 	for len(b) >= 2 {
 		n := 2 + int(binary.BigEndian.Uint16(b))
 		if n > len(b) {
-			return out, errors.New("ends within an entry")
+			return out, text{En: "ends within an entry", Es: "termina dentro de una entrada"}
 		}
 		out = append(out, b[2:n])
 		b = b[n:]
 	}
 	if len(b) > 0 {
-		return out, errors.New("one byte stands behind the last entry")
+		return out, text{En: "one byte stands behind the last entry", Es: "hay un byte tras la última entrada"}
 	}
 	return out, nil
 }
@@ -68,8 +71,15 @@ type keyring struct{ log, witness []note.Verifier }
 // open verifies a checkpoint: a key of the log named as its origin signed it.
 func (k keyring) open(signed []byte) (checkpoint, error) {
 	n, err := note.Open(signed, note.VerifierList(append(append([]note.Verifier{}, k.log...), k.witness...)...))
-	if err != nil {
-		return checkpoint{}, err
+	var bad *note.InvalidSignatureError
+	var strange *note.UnverifiedNoteError
+	switch {
+	case errors.As(err, &bad):
+		return checkpoint{}, text{En: "the signature of %s+%08x is not good", Es: "la firma de %s+%08x no es buena"}.f(bad.Name, bad.Hash)
+	case errors.As(err, &strange):
+		return checkpoint{}, text{En: "no known key signed it", Es: "ninguna clave conocida lo firmó"}
+	case err != nil:
+		return checkpoint{}, text{En: "not a signed note", Es: "no es una nota firmada"}
 	}
 	c, err := rootOf(n.Text)
 	if err != nil {
@@ -92,7 +102,7 @@ func (k keyring) open(signed []byte) (checkpoint, error) {
 		}
 	}
 	if !signedByLog {
-		return c, fmt.Errorf("no key of the log %q signed it", c.origin)
+		return c, text{En: "no key of the log %q signed it", Es: "ninguna clave del registro %q lo firmó"}.f(c.origin)
 	}
 	return c, nil
 }
@@ -100,15 +110,15 @@ func (k keyring) open(signed []byte) (checkpoint, error) {
 func rootOf(body string) (checkpoint, error) {
 	l := strings.Split(body, "\n")
 	if len(l) < 4 || l[0] == "" {
-		return checkpoint{}, errors.New("not a checkpoint")
+		return checkpoint{}, text{En: "not a checkpoint", Es: "no es un punto de control"}
 	}
 	n, err := strconv.ParseInt(l[1], 10, 64)
 	if err != nil || n < 0 || n > maxSize || strconv.FormatInt(n, 10) != l[1] {
-		return checkpoint{}, fmt.Errorf("not a checkpoint: size %q", l[1])
+		return checkpoint{}, text{En: "not a checkpoint: size %q", Es: "no es un punto de control: tamaño %q"}.f(l[1])
 	}
 	h, err := tlog.ParseHash(l[2])
 	if err != nil {
-		return checkpoint{}, fmt.Errorf("not a checkpoint: root %q", l[2])
+		return checkpoint{}, text{En: "not a checkpoint: root %q", Es: "no es un punto de control: raíz %q"}.f(l[2])
 	}
 	return checkpoint{origin: l[0], tree: tlog.Tree{N: n, Hash: h}}, nil
 }
@@ -163,7 +173,7 @@ type batch struct {
 func journalOf(b []byte) (base int64, batches []batch, rest []byte, torn bool, err error) {
 	line, b, ok := bytes.Cut(b, []byte("\n"))
 	if _, err := fmt.Sscanf(string(line), "casco-journal 1 %d", &base); err != nil || !ok || base < 0 || base%width != 0 || base > maxSize {
-		return 0, nil, nil, false, fmt.Errorf("%.40q is not the first line of a journal", line)
+		return 0, nil, nil, false, text{En: "%.40q is not the first line of a journal", Es: "%.40q no es la primera línea de un journal"}.f(line)
 	}
 	crc := crc32.MakeTable(crc32.Castagnoli)
 	num := binary.BigEndian.Uint32
@@ -239,4 +249,46 @@ func exportKeys(dir string) (k keyring, err error) {
 		}
 	}
 	return k, nil
+}
+
+// maxFile is more than any file of a log may have: a bundle of 256 entries of
+// 64 KiB, or a journal with four times that.
+const maxFile = 128 << 20
+
+// open opens a regular file: who made the folder may have put a link to a
+// device or a pipe there.
+func open(path string) (*os.File, int64, error) {
+	st, err := os.Lstat(path)
+	if err != nil {
+		return nil, 0, err
+	}
+	if !st.Mode().IsRegular() {
+		return nil, 0, text{En: "not a regular file", Es: "no es un archivo regular"}
+	}
+	f, err := os.Open(path)
+	return f, st.Size(), err
+}
+
+func readFile(path string) ([]byte, error) {
+	f, size, err := open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if size > maxFile {
+		return nil, text{En: "too big", Es: "demasiado grande"}
+	}
+	return io.ReadAll(f)
+}
+
+// sumOf returns the SHA-256 of a file, in hexadecimal.
+func sumOf(path string) (string, error) {
+	f, _, err := open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	_, err = io.Copy(h, f)
+	return hex.EncodeToString(h.Sum(nil)), err
 }

@@ -46,9 +46,20 @@ func (t text) in(lang string) string {
 	return t.En
 }
 
-// f formats both halves with the same arguments.
+// Error makes a text an error, too: one that can be told in both languages.
+func (t text) Error() string { return t.En }
+
+// f formats both halves with the same arguments; those that are texts
+// themselves, each in its language.
 func (t text) f(args ...any) text {
-	return text{fmt.Sprintf(t.En, args...), fmt.Sprintf(t.Es, args...)}
+	en, es := make([]any, len(args)), make([]any, len(args))
+	for i, a := range args {
+		en[i], es[i] = a, a
+		if a, ok := a.(text); ok {
+			en[i], es[i] = a.En, a.Es
+		}
+	}
+	return text{fmt.Sprintf(t.En, en...), fmt.Sprintf(t.Es, es...)}
 }
 
 type options struct {
@@ -164,7 +175,7 @@ func (r *result) print(w io.Writer, lang string) error {
 	var b strings.Builder
 	list := func(mark text, lines []text) {
 		for _, t := range lines {
-			fmt.Fprintf(&b, "%-7s%s\n", mark.in(lang), plain(t.in(lang)))
+			fmt.Fprintf(&b, "%-8s%s\n", mark.in(lang), plain(t.in(lang)))
 		}
 	}
 	list(text{"WRONG", "MAL"}, r.Wrong)
