@@ -20,7 +20,7 @@ func (m member) differs(minor int, sets []plan.Set, c map[string]any, but ...str
 	compare := func(prefix string, want, now map[string]any) {
 		for key, w := range want {
 			name := prefix + "." + key
-			if inventory.Equal(w, now[key]) || sameWord(w, now[key]) || slices.ContainsFunc(but, func(b string) bool { return b == name || strings.HasPrefix(b, name+".") }) {
+			if inventory.Equal(w, now[key]) || sameWord(w, now[key]) || sameOpts(name, w, now) || slices.ContainsFunc(but, func(b string) bool { return b == name || strings.HasPrefix(b, name+".") }) {
 				continue
 			}
 			out = append(out, apply.Conflict{
@@ -48,6 +48,19 @@ func sameWord(asked, now any) bool {
 	a, _ := asked.(string)
 	n, _ := now.(string)
 	return strings.HasPrefix(a, "container:") && strings.HasPrefix(n, "container:")
+}
+
+// sameOpts reports whether two lists of security options, of containers that
+// share another's processes or IPC, differ in their labels alone: the engine
+// gives them that of the other one.
+func sameOpts(name string, asked any, now map[string]any) bool {
+	if name != inventory.SecurityOpt.Path || !strings.HasPrefix(str(now, "IpcMode"), "container:") && !strings.HasPrefix(str(now, "PidMode"), "container:") {
+		return false
+	}
+	rest := func(host map[string]any) []string {
+		return slices.DeleteFunc(texts(host, "SecurityOpt"), func(o string) bool { return strings.HasPrefix(o, "label") })
+	}
+	return slices.Equal(rest(map[string]any{"SecurityOpt": asked}), rest(now))
 }
 
 // wanted are the fields that a step changes, or that follow from one; the plan

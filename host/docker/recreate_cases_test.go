@@ -404,3 +404,60 @@ func TestRecreateMeansRefuse(t *testing.T) {
 		}
 	}
 }
+
+// The engine writes "label=disable" into the options of a container that has
+// the host's processes; it is not to stay when they go.
+func TestRecreateRelabels(t *testing.T) {
+	h := onHost(t, "rcl")
+	h.run(h.Image("rcl"), "rcl", "--pid", "host", "--privileged", "--user", "1000")
+	hand := quick(h.client)
+	for _, s := range []struct {
+		set  map[string]any
+		want bool
+	}{
+		{map[string]any{"HostConfig.Privileged": false}, true}, // it still has the host's processes
+		{map[string]any{"HostConfig.PidMode": ""}, false},
+	} {
+		if opts := texts(h.inspect("rcl"), "HostConfig", "SecurityOpt"); !slices.Contains(opts, "label=disable") {
+			t.Fatalf("security options %q", opts)
+		}
+		st := step(t, RecreateHand, "rcl", s.set)
+		before := str(h.inspect("rcl"), "Id")
+		undo := carryOut(t, hand, st)
+		if opts := texts(h.inspect("rcl"), "HostConfig", "SecurityOpt"); slices.Contains(opts, "label=disable") != s.want {
+			t.Errorf("%v: security options %q", s.set, opts)
+		}
+		if conflicts, err := hand.Foreign(t.Context(), st, undo); err != nil || len(conflicts) > 0 {
+			t.Errorf("%v: going back: %v %v", s.set, conflicts, err)
+		}
+		h.Docker("rm", ParkedName("rcl", before))
+	}
+}
+
+// A container in another's IPC namespace has its SELinux label, which changes
+// when the other one is made again (as an engine with SELinux reports it).
+func TestRelabelFollower(t *testing.T) {
+	const label = "system_u:system_r:container_t:s0:c1,c2"
+	inspect := func(level string) map[string]any {
+		return map[string]any{"HostConfig": map[string]any{"IpcMode": "container:a", "SecurityOpt": []any{
+			"no-new-privileges", "label=user:system_u", "label=role:system_r", "label=type:container_t", "label=level:" + level,
+		}}}
+	}
+	m := member{Ref: inventory.Ref{Kind: inventory.Container, Name: "f"}, ID: strings.Repeat("f", 64), Inspect: inspect("s0:c1,c2")}
+	m.Inspect["Config"] = map[string]any{}
+	for leader, want := range map[string]int{label: 1, "": 5, "system_u:system_r:container_t:s0:c8,c9": 2} {
+		s := m.spec(41, nil, swap{ids: map[string]string{"a": "b"}, labels: map[string]string{"a": leader}})
+		if opts := texts(s.body, "HostConfig", "SecurityOpt"); len(opts) != want {
+			t.Errorf("leader %q: %q, want %d of them", leader, opts, want)
+		}
+	}
+	now := inspect("s0:c3,c4")
+	now["Config"] = map[string]any{}
+	if d := m.differs(41, nil, now, "HostConfig.Links", "HostConfig.Binds", "Config.Image"); len(d) > 0 {
+		t.Errorf("another label alone: %v", d)
+	}
+	object(now, "HostConfig")["SecurityOpt"] = []any{"seccomp=unconfined", "label=disable"}
+	if d := m.differs(41, nil, now, "HostConfig.Links", "HostConfig.Binds", "Config.Image"); len(d) != 1 {
+		t.Errorf("other options: %v, want one conflict", d)
+	}
+}

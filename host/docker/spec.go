@@ -58,6 +58,7 @@ func isParked(c map[string]any) bool {
 type swap struct {
 	ids    map[string]string
 	names  map[string]string // old name to new ID
+	labels map[string]string // old ID to the SELinux label of the old one's processes
 	mounts bool              // what is mounted changes, so who inherits it must look at the new one
 }
 
@@ -73,8 +74,11 @@ func (m member) spec(minor int, sets []plan.Set, sw swap) spec {
 	m.set(now, sets)
 	host, config := object(now, "HostConfig"), object(now, "Config")
 	if truth(was, "HostConfig", "Privileged") && !truth(host, "Privileged") {
-		deprivilege(host)
+		// The engine had unmasked the paths of /proc and /sys along with it.
+		delete(host, "MaskedPaths")
+		delete(host, "ReadonlyPaths")
 	}
+	relabel(object(was, "HostConfig"), host, sw)
 	if memory, swap := number(host["Memory"]), number(host["MemorySwap"]); swap > 0 && swap < memory {
 		host["MemorySwap"] = swapFor(memory, swap)
 	}
@@ -104,18 +108,32 @@ func (m member) set(now map[string]any, sets []plan.Set) {
 	}
 }
 
-// deprivilege takes away what the engine gave along with Privileged: no paths
-// of /proc and /sys masked, no SELinux label.
-func deprivilege(host map[string]any) {
-	delete(host, "MaskedPaths")
-	delete(host, "ReadonlyPaths")
-	opts := []any{}
-	for _, o := range list(host, "SecurityOpt") {
-		if o != "label=disable" && o != "label:disable" {
-			opts = append(opts, o)
+// relabel takes away what the engine wrote into SecurityOpt because of what the
+// container shared, as if somebody had asked for it (moby daemon/create.go,
+// generateSecurityOpt): that it has no SELinux label, or that of another
+// container. The engine decides anew for the new one.
+func relabel(was, host map[string]any, sw swap) {
+	gone := []any{}
+	if unlabelled(was) && !unlabelled(host) {
+		gone = append(gone, "label=disable", "label:disable")
+	}
+	for _, key := range []string{"IpcMode", "PidMode"} {
+		if id, ok := strings.CutPrefix(str(was, key), "container:"); ok {
+			parts := strings.SplitN(sw.labels[id], ":", 4)
+			for i := 0; len(parts) == 4 && i < 4; i++ {
+				gone = append(gone, "label="+[]string{"user:", "role:", "type:", "level:"}[i]+parts[i])
+			}
 		}
 	}
-	host["SecurityOpt"] = opts
+	if len(gone) > 0 {
+		host["SecurityOpt"] = slices.DeleteFunc(append([]any{}, list(host, "SecurityOpt")...), func(o any) bool { return slices.Contains(gone, o) })
+	}
+}
+
+// unlabelled reports whether the engine gives a container no SELinux label
+// because of its other settings.
+func unlabelled(host map[string]any) bool {
+	return truth(host, "Privileged") || str(host, "PidMode") == "host" || str(host, "IpcMode") == "host"
 }
 
 // hostname drops what the engine filled in, and what it does not accept beside

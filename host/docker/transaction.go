@@ -116,7 +116,7 @@ func (t *transaction) forward(ctx context.Context, st plan.Step) error {
 
 // create makes the new containers, under temporary names and not started.
 func (t *transaction) create(ctx context.Context, st plan.Step) (ids []string, err error) {
-	sw := swap{ids: map[string]string{}, names: map[string]string{}}
+	sw := swap{ids: map[string]string{}, names: map[string]string{}, labels: map[string]string{}}
 	for _, set := range st.Sets {
 		switch set.Field {
 		case "HostConfig.Binds", "HostConfig.Mounts", "Config.Volumes":
@@ -137,7 +137,7 @@ func (t *transaction) create(ctx context.Context, st plan.Step) (ids []string, e
 			return nil, fmt.Errorf("%s: %w", m.Ref, err)
 		}
 		ids = append(ids, id)
-		sw.ids[m.ID], sw.names[m.Ref.Name] = id, id
+		sw.ids[m.ID], sw.names[m.Ref.Name], sw.labels[m.ID] = id, id, str(m.Inspect, "ProcessLabel")
 	}
 	return ids, nil
 }
@@ -228,13 +228,13 @@ func (t *transaction) back(ctx context.Context) error {
 			return fmt.Errorf("%s: remove the new one: %w", m.Ref, err)
 		}
 	}
-	sw := swap{ids: map[string]string{}, names: map[string]string{}}
+	sw := swap{ids: map[string]string{}, names: map[string]string{}, labels: map[string]string{}}
 	for _, m := range t.members {
 		id, err := t.restore(ctx, m, sw)
 		if err != nil {
 			return fmt.Errorf("%s: put the old one back: %w", m.Ref, err)
 		}
-		sw.ids[m.ID], sw.names[m.Ref.Name] = id, id
+		sw.ids[m.ID], sw.names[m.Ref.Name], sw.labels[m.ID] = id, id, str(m.Inspect, "ProcessLabel")
 	}
 	for _, m := range t.members {
 		if err := t.resume(ctx, m, sw.ids[m.ID]); err != nil {

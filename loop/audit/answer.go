@@ -125,9 +125,11 @@ func Fulfil(s *inventory.Snapshot, ws []Want) *inventory.Snapshot {
 	}
 	for _, o := range s.Objects {
 		if c := touched[o.Ref]; c != nil {
-			// What the kernel said of the old state does not speak for the new.
+			// What the kernel said of the old state, and the label that the
+			// engine gave the old one, do not speak for the new.
 			if c.Ref.Kind == inventory.Container {
 				delete(c.Fields, "Effective")
+				delete(c.Fields, inventory.ProcessLabel.Path)
 			}
 			o = c
 		}

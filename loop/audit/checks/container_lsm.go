@@ -42,7 +42,7 @@ func evalAppArmor(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
 	evidence := known(opts, privFact, kernel)
 	if label, fact, read := inventory.EffectiveLabel.Of(o); read && !strings.Contains(label, ":") {
 		evidence = append([]inventory.Fact{fact}, evidence...)
-		if label != "" && strings.HasSuffix(label, "(enforce)") {
+		if enforced(label) != "" {
 			return audit.Good(evidence...)
 		}
 		if label != "" || okKernel {
@@ -58,6 +58,18 @@ func evalAppArmor(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
 		return audit.Untold(kernel, opts)
 	}
 	return declared(o, audit.Good(evidence...))
+}
+
+// enforced is the profile in an AppArmor label that refuses what it does not
+// allow: "NAME (MODE)", of which enforce and kill do (security/apparmor/label.c, label_modename). It is
+// "" for all others.
+func enforced(label string) string {
+	for _, mode := range []string{" (enforce)", " (kill)"} {
+		if name, ok := strings.CutSuffix(label, mode); ok {
+			return name
+		}
+	}
+	return ""
 }
 
 // activeAppArmor asks the kernel, or else the engine that runs on it.
@@ -96,22 +108,29 @@ var containerAppArmorDeclared = &audit.Check{
 		if len(asked) == 0 || isUnconfined(last(asked)) {
 			return audit.Good(opts)
 		}
+		active, kernel, okKernel := activeAppArmor(s)
+		question := lang.Text{
+			En: "Will AppArmor be enabled on this host, or may the option go?",
+			Es: "¿Se activará AppArmor en este anfitrión o puede quitarse la opción?",
+		}
+		if active {
+			question = lang.Text{
+				En: "Will the profile be loaded in enforce mode, or may the option go?",
+				Es: "¿Se cargará el perfil en modo enforce o puede quitarse la opción?",
+			}
+		}
 		bad := func(is any, facts ...inventory.Fact) audit.Answer {
 			w := without(o, asked, func(string) bool { return true }, lang.Text{})
 			for i := range w {
-				w[i].Ask = lang.Text{
-					En: "Will AppArmor be enabled on this host, or may the option go?",
-					Es: "¿Se activará AppArmor en este anfitrión o puede quitarse la opción?",
-				}
+				w[i].Ask = question
 			}
 			return audit.Bad(facts...).Because(contradicted(last(asked), is)).Wanting(w...)
 		}
-		active, kernel, okKernel := activeAppArmor(s)
 		label, fact, read := inventory.EffectiveLabel.Of(o)
 		switch {
 		case okKernel && !active:
 			return bad("no AppArmor", opts, kernel)
-		case read && label == last(asked)+" (enforce)":
+		case read && enforced(label) == last(asked):
 			return audit.Good(opts, fact)
 		case read:
 			return bad(label, opts, fact)
@@ -144,21 +163,34 @@ func evalSELinux(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
 	if okKernel && mode == "" {
 		return audit.Beside(lang.Text{En: "SELinux is not active in this kernel", Es: "SELinux no está activo en este núcleo"}, kernel)
 	}
+	label, labelFact, okLabel := inventory.EffectiveLabel.Of(o)
 	list, opts, okOpts := inventory.SecurityOpt.Of(o)
 	priv, privFact, okPriv := inventory.Privileged.Of(o)
+	if mode == "permissive" { // no other container could be shown to be better off
+		return audit.Bad(known(kernel, labelFact, opts)...).Because(lang.Text{
+			En: "SELinux is permissive: it records and refuses nothing",
+			Es: "SELinux es permisivo: registra y no niega nada",
+		})
+	}
 	labels := secOpts(list, "label")
 	disabled := slices.ContainsFunc(labels, func(l secOpt) bool { return l.Value == "disable" })
-	wants := append(without(o, labels, func(v string) bool { return v == "disable" }, lang.Text{
-		En: "Files of the host that it mounts are refused until they are relabelled.",
-		Es: "Se niegan los archivos montados del anfitrión hasta reetiquetarlos.",
-	}), unprivileged(o)...)
+	enabled, engine, okEngine := inventory.DaemonSELinux.Of(inventory.EngineOf(s))
+	given, givenFact, okGiven := inventory.ProcessLabel.Of(o)
+	wants := append(without(o, labels, func(v string) bool { return v == "disable" }, relabels), unprivileged(o)...)
+	if okGiven && given == "" && okEngine && enabled && len(wants) == 0 {
+		wants = append(wants, audit.Want{Ref: o.Ref, Field: inventory.SecurityOpt.Path, Op: audit.Add, Value: "label=type:container_t", Breaks: relabels})
+	}
 	evidence := known(opts, privFact, kernel)
-	if label, fact, read := inventory.EffectiveLabel.Of(o); read && okKernel {
-		evidence = append([]inventory.Fact{fact}, evidence...)
-		if confinedType(label) {
-			return audit.Good(evidence...)
+	if okLabel && okKernel {
+		evidence = append([]inventory.Fact{labelFact}, evidence...)
+		switch {
+		case okGiven && given == "":
+			// It has the label of whoever started it, whatever that is called.
+			return audit.Bad(append(evidence, givenFact)...).Because(gaveNone).Wanting(wants...)
+		case !confinedType(label):
+			return audit.Bad(evidence...).Wanting(wants...)
 		}
-		return audit.Bad(evidence...).Wanting(wants...)
+		return audit.Good(evidence...)
 	}
 	switch {
 	case !okKernel:
@@ -167,21 +199,30 @@ func evalSELinux(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
 		return audit.Untold(opts, privFact)
 	case disabled, priv:
 		return declared(o, audit.Bad(evidence...).Wanting(wants...))
-	}
-	enabled, engine, ok := inventory.DaemonSELinux.Of(inventory.EngineOf(s))
-	evidence = append(evidence, known(engine)...)
-	switch {
-	case !ok:
+	case !okEngine:
 		return audit.Untold(engine, opts)
 	case !enabled:
-		return declared(o, audit.Bad(evidence...))
+		return declared(o, audit.Bad(append(evidence, known(engine)...)...))
+	case okGiven && given == "":
+		return audit.Bad(append(evidence, engine, givenFact)...).Because(gaveNone).Wanting(wants...)
 	}
-	return declared(o, audit.Good(evidence...))
+	return declared(o, audit.Good(append(evidence, known(engine)...)...))
 }
 
+var (
+	gaveNone = lang.Text{
+		En: "the engine gave it no label when it made it, and an existing container gets none",
+		Es: "el motor no le dio etiqueta al crearlo, y a un contenedor existente no se le da",
+	}
+	relabels = lang.Text{
+		En: "Files of the host that it mounts are refused until they are relabelled.",
+		Es: "Se niegan los archivos montados del anfitrión hasta reetiquetarlos.",
+	}
+)
+
 // confinedType reports whether the type of an SELinux label confines:
-// container_t and kin do, spc_t ("super privileged container") and
-// unconfined_t do not (container-selinux).
+// container_t and kin do, spc_t ("super privileged container"), unconfined_t
+// and that of the engine do not (container-selinux).
 func confinedType(label string) bool {
 	part := strings.Split(label, ":")
 	return len(part) >= 3 && part[2] != "spc_t" && !strings.HasPrefix(part[2], "unconfined") && part[2] != "container_runtime_t"
