@@ -229,8 +229,11 @@ func (t *trial) ask(ctx context.Context, ended <-chan struct{}) error {
 }
 
 // create makes a container of an empty image, and does not start it: that is
-// when dockerd looks at the log driver and its options.
+// when dockerd looks at the log driver and its options. Both are taken away
+// again: an engine that keeps its images in containerd would leave them there.
 func (t *trial) create(ctx context.Context, e *engine) error {
+	empty(ctx, e) // of a trial that was killed
+	defer empty(context.WithoutCancel(ctx), e)
 	var layer bytes.Buffer
 	if err := tar.NewWriter(&layer).Close(); err != nil {
 		return err
@@ -249,6 +252,20 @@ func (t *trial) create(ctx context.Context, e *engine) error {
 		return fmt.Errorf("no container could be made with it: %w", err)
 	}
 	return nil
+}
+
+// empty removes all that a trial engine has; nothing of the real one is in its
+// containerd namespace. What cannot be removed is no fault of the settings.
+func empty(ctx context.Context, e *engine) {
+	for _, kind := range []string{"containers", "images"} {
+		var have []struct{ Id string }
+		if e.call(ctx, http.MethodGet, "/"+kind+"/json?all=1", nil, &have) != nil {
+			return
+		}
+		for _, h := range have {
+			_ = e.call(ctx, http.MethodDelete, "/"+kind+"/"+h.Id+"?force=1", nil, nil)
+		}
+	}
 }
 
 // validate asks the engine's own check of a configuration, which exists since

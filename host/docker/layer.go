@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -20,17 +21,71 @@ const layerMost = 10_000
 // from here: another storage driver, another machine, not root.
 var errNoLayer = errors.New("its layer cannot be looked at from here")
 
+// layerDirs are the directories of which overlayfs makes a container's root:
+// its own layer, and those below it, the nearest first, with a colon between.
+type layerDirs struct{ upper, lower string }
+
+// layerOf finds the layers of a container. The storage driver overlay2 says
+// where they are. An engine that keeps its images in containerd does not, but
+// mounted shows what the roots of running containers are made of.
+func layerOf(container map[string]any, mounted func() map[string]layerDirs) (layerDirs, error) {
+	var dirs layerDirs
+	driver := object(container, "GraphDriver")
+	switch data := object(driver, "Data"); {
+	case str(driver, "Name") == "overlay2":
+		dirs = layerDirs{str(data, "UpperDir"), str(data, "LowerDir")}
+	case driver["Data"] == nil && truth(container, "State", "Running"):
+		dirs = mounted()[str(container, "Id")]
+	}
+	if !filepath.IsAbs(dirs.upper) {
+		return dirs, errNoLayer
+	}
+	return dirs, nil
+}
+
+// mountedLayers reads the layers of running containers, by ID, from a table of
+// mounts: proc(5), mountinfo. An engine with images in containerd mounts a root
+// at DATA-ROOT/rootfs/SNAPSHOTTER/ID (moby, daemon/snapshotter/mount.go). What
+// a container mounts for itself is in a table of its own, and is not believed.
+func mountedLayers(table string) map[string]layerDirs {
+	found := map[string]layerDirs{}
+	for line := range strings.Lines(table) {
+		before, after, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " - ")
+		place, what := strings.Fields(before), strings.Fields(after)
+		if len(place) < 5 || len(what) < 3 || what[0] != "overlay" {
+			continue
+		}
+		id := filepath.Base(place[4])
+		if !isID(id) || filepath.Base(filepath.Dir(filepath.Dir(place[4]))) != "rootfs" {
+			continue
+		}
+		var dirs layerDirs
+		for option := range strings.SplitSeq(what[2], ",") {
+			switch key, value, _ := strings.Cut(option, "="); key {
+			case "upperdir":
+				dirs.upper = value
+			case "lowerdir":
+				dirs.lower = value
+			}
+		}
+		// A list too long for a page is shortened, relative to we know not what; a
+		// backslash is an escape, of which there is none in the names that an
+		// engine gives.
+		short := slices.ContainsFunc(strings.Split(dirs.lower, ":"), func(d string) bool { return !filepath.IsAbs(d) })
+		if !short && !strings.Contains(what[2], `\`) {
+			found[id] = dirs
+		}
+	}
+	return found
+}
+
 // layerChanges lists what a container has in its own layer, as the engine's
-// GET /containers/{id}/changes does, from the layer itself: overlay2 keeps it
+// GET /containers/{id}/changes does, from the layer itself: overlayfs keeps it
 // as a directory. It costs microseconds where the engine needs more than a
 // millisecond, which matters for a thousand containers, and it sees what is
 // executable. moby, pkg/archive/changes_linux.go, has the rules.
-func layerChanges(container map[string]any) ([]change, error) {
-	data := object(container, "GraphDriver", "Data")
-	upper := str(data, "UpperDir")
-	if str(object(container, "GraphDriver"), "Name") != "overlay2" || !filepath.IsAbs(upper) {
-		return nil, errNoLayer
-	}
+func layerChanges(dirs layerDirs) ([]change, error) {
+	upper := dirs.upper
 	if empty, err := emptyDir(upper); err != nil {
 		return nil, errNoLayer
 	} else if empty { // most containers that were never started
@@ -49,7 +104,7 @@ func layerChanges(container map[string]any) ([]change, error) {
 			return fmt.Errorf("more than %d changes", layerMost)
 		}
 		if lower == nil {
-			lower = openLayers(str(data, "LowerDir"))
+			lower = openLayers(dirs.lower)
 		}
 		c, err := lower.change(strings.TrimPrefix(path, upper), path, d)
 		all = append(all, c)

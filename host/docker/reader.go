@@ -46,7 +46,10 @@ func (s *Source) Name() string { return "docker " + s.client.Host() }
 func (s *Source) Read(ctx context.Context, snap *inventory.Snapshot) error {
 	ctx, cancel := context.WithTimeout(ctx, readingTime)
 	defer cancel()
-	r := reading{Source: s, snap: snap}
+	r := reading{Source: s, snap: snap, mounted: sync.OnceValue(func() map[string]layerDirs {
+		table, _ := os.ReadFile("/proc/self/mountinfo") // without it the engine is asked
+		return mountedLayers(string(table))
+	})}
 	if s.opt.Parked != nil {
 		ids, err := s.opt.Parked()
 		if err != nil {
@@ -79,6 +82,7 @@ type reading struct {
 	networks      []any
 	volumes       map[string]any
 	images        []any // the list
+	mounted       func() map[string]layerDirs
 
 	containers []*inventory.Object // parked ones too
 	kept       []string            // IDs of those that are parked

@@ -25,13 +25,16 @@ const (
 
 // changes adds what the container changed in its own layer. The engine is asked
 // only where the layer cannot be looked at, and only of running containers:
-// each question costs it a walk.
+// each question costs it a walk, and one whose images are in containerd a mount.
 func (r *reading) changes(ctx context.Context, o *inventory.Object, id string) {
-	from := str(object(o.Fields, "GraphDriver", "Data"), "UpperDir")
+	var dirs layerDirs
 	all, err := []change(nil), errNoLayer
 	if r.client.Socket() != "" {
-		all, err = layerChanges(o.Fields)
+		if dirs, err = layerOf(o.Fields, r.mounted); err == nil {
+			all, err = layerChanges(dirs)
+		}
 	}
+	from := dirs.upper
 	if errors.Is(err, errNoLayer) && truth(o.Fields, "State", "Running") {
 		path := "/containers/" + id + "/changes"
 		from, err = r.source(path), r.get(ctx, path, &all)

@@ -167,7 +167,7 @@ func (r *Recreate) member(ctx context.Context, ref inventory.Ref) (member, error
 	if c == nil {
 		return member{}, errors.New("no such container")
 	}
-	m := member{Ref: ref, ID: str(c, "Id"), Inspect: c}
+	m := member{Ref: ref, ID: str(c, "Id"), Inspect: c, MACs: r.client.desiredMACs(c)}
 	switch {
 	case truth(c, "HostConfig", "AutoRemove"):
 		return m, errors.New("it is removed when it stops (--rm): no way back")

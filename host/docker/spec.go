@@ -2,7 +2,6 @@ package docker
 
 import (
 	"fmt"
-	"net"
 	"slices"
 	"strings"
 
@@ -31,6 +30,9 @@ type member struct {
 	// Inherited are the mount points that it has from other containers
 	// (volumes-from).
 	Inherited []string
+	// MACs are the MAC addresses that somebody chose, by network; nil if it
+	// cannot be told which are.
+	MACs map[string]string `json:",omitempty"`
 	// Lost are paths that it changed in its own layer; a new container does
 	// not have the changes. LostMore is how many there are beyond the list.
 	Lost     []string
@@ -92,7 +94,7 @@ func (m member) spec(minor int, sets []plan.Set, sw swap) spec {
 	sw.lean(host)
 	s := spec{body: config, join: m.endpoints(minor, host, config)}
 	config["HostConfig"] = host
-	s.enter(networkOf(str(host, "NetworkMode")), networkOf(str(was, "HostConfig", "NetworkMode")))
+	s.enter(minor, networkOf(str(host, "NetworkMode")), networkOf(str(was, "HostConfig", "NetworkMode")))
 	return s
 }
 
@@ -272,8 +274,8 @@ func (m member) endpoints(minor int, host, config map[string]any) map[string]map
 		if aliases := m.aliases(e); len(aliases) > 0 {
 			end["Aliases"] = aliases
 		}
-		if minor >= 44 && chosenMAC(e) {
-			end["MacAddress"] = e["MacAddress"]
+		if mac := m.mac(name, e); minor >= 44 && mac != "" {
+			end["MacAddress"] = mac
 		}
 		out[name] = end
 	}
@@ -293,17 +295,6 @@ func (m member) aliases(endpoint map[string]any) []any {
 	return slices.DeleteFunc(slices.Clone(list(endpoint, "Aliases")), func(a any) bool { return a == m.ID[:12] })
 }
 
-// chosenMAC reports whether an endpoint's MAC may be one that somebody chose.
-// Engines before 28 make it of the IPv4 address (02:42 and its four bytes); to
-// pin such a one would make it collide with whoever gets the address next.
-func chosenMAC(endpoint map[string]any) bool {
-	mac, ip := str(endpoint, "MacAddress"), net.ParseIP(str(endpoint, "IPAddress")).To4()
-	if mac == "" || ip == nil {
-		return mac != ""
-	}
-	return mac != fmt.Sprintf("02:42:%02x:%02x:%02x:%02x", ip[0], ip[1], ip[2], ip[3])
-}
-
 // networkOf is the network that a mode names.
 func networkOf(mode string) string {
 	if mode == "default" || mode == "" {
@@ -312,20 +303,28 @@ func networkOf(mode string) string {
 	return mode
 }
 
-// enter gives the network of the mode along with the creation: before API
-// 1.44 that is the only one that may be. If the mode was another, that one's
-// network goes with it.
-func (s *spec) enter(primary, before string) {
+// enter gives the networks along with the creation. Before API 1.44 that may be
+// only the one of the mode, and the others are connected afterwards; since, it
+// must be all, because a MAC address that comes with "connect" is not kept
+// (28.5, measured). If the mode was another, that one's network goes with it.
+func (s *spec) enter(minor int, primary, before string) {
 	if s.join == nil {
 		return
 	}
 	if primary != before {
 		delete(s.join, before)
 	}
-	if end, ok := s.join[primary]; ok {
-		delete(s.join, primary)
-		s.body["NetworkingConfig"] = map[string]any{"EndpointsConfig": map[string]any{primary: end}}
-	} else if primary == before {
-		s.leave = primary // it has been disconnected from it since
+	with := map[string]any{}
+	for name, end := range s.join {
+		if name == primary || minor >= 44 {
+			with[name] = end
+			delete(s.join, name)
+		}
+	}
+	switch {
+	case len(with) > 0:
+		s.body["NetworkingConfig"] = map[string]any{"EndpointsConfig": with}
+	case primary == before:
+		s.leave = primary // the old one has been disconnected from it
 	}
 }
