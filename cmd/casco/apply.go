@@ -78,6 +78,9 @@ func (a *app) ready(ctx context.Context, h *host, c *change.Change, file string)
 	if err := c.Ready(h.name, trusted); err != nil {
 		return nil, refused(err, "casco approve "+file)
 	}
+	if err := a.unused(c, file); err != nil {
+		return nil, err
+	}
 	if c.Plan.Engine != "" && c.Plan.Engine != h.address() {
 		return nil, refused(fmt.Errorf("the plan is for the engine at %s, this is %s", c.Plan.Engine, h.address()), "casco -H "+c.Plan.Engine+" apply "+file)
 	}
@@ -92,6 +95,21 @@ func (a *app) ready(ctx context.Context, h *host, c *change.Change, file string)
 		return nil, refused(errors.New("the plan is stale: what it rests on has changed since"), "casco plan -o "+file)
 	}
 	return before, nil
+}
+
+// unused refuses a plan of which a step was ever begun: who approved it agreed
+// to one change, and not to the same again after it was taken back.
+func (a *app) unused(c *change.Change, file string) error {
+	recs, err := a.state().Records()
+	if err != nil {
+		return err
+	}
+	for _, rec := range recs {
+		if rec.PlanID == c.PlanID && len(rec.Done) > 0 {
+			return refused(fmt.Errorf("the plan was applied already, by change %s (%s): an approval is good for one change", rec.ID, rec.State), "casco plan -o "+file)
+		}
+	}
+	return nil
 }
 
 // prove reads the host afresh and holds it against what was promised. A change

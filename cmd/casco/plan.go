@@ -50,7 +50,7 @@ func planCmd(a *app) *cobra.Command {
 			p := plan.Make(l.snapshot, l.findings, means(), opt)
 			p.Engine = l.engine
 			c := change.New(p)
-			a.unused(opt, c.Plan)
+			a.unanswered(opt, c.Plan)
 			if err := a.printPlan(c, out); err != nil {
 				return err
 			}
@@ -71,9 +71,9 @@ func planCmd(a *app) *cobra.Command {
 	return cmd
 }
 
-// unused says which answers no step of the plan took up: a misspelt field, or a
+// unanswered says which answers no step of the plan took up: a misspelt field, or a
 // question that was not asked.
-func (a *app) unused(opt plan.Options, p *plan.Plan) {
+func (a *app) unanswered(opt plan.Options, p *plan.Plan) {
 	for key := range opt.Answers {
 		taken := slices.ContainsFunc(p.Steps, func(st plan.Step) bool {
 			_, ok := st.To(key.Field)

@@ -14,28 +14,35 @@ import (
 )
 
 func rollbackCmd(a *app) *cobra.Command {
-	return &cobra.Command{
+	var anyway bool
+	cmd := &cobra.Command{
 		Use:   "rollback CHANGE",
 		Short: "Take a change back",
 		Long: "Take a change back, to the byte. What somebody else changed after it is never overwritten: it is shown, and nothing is done.\n\n" +
+			"Of a change that failed and could not be undone, what is shown may also be what the failed run left half done; " +
+			"whoever has looked at it says --anyway.\n\n" +
 			"Exit codes: 0 taken back, 1 trouble, 4 refused.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.rollback(cmd.Context(), args[0])
+			return a.rollback(cmd.Context(), args[0], anyway)
 		},
 	}
+	cmd.Flags().BoolVar(&anyway, "anyway", false, "take a failed change back although something is neither as it was nor as the change wanted it")
+	return cmd
 }
 
-func (a *app) rollback(ctx context.Context, id string) error {
+func (a *app) rollback(ctx context.Context, id string, anyway bool) error {
 	h, rec, unlock, err := a.takeChange(ctx, id)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	if rec.State != apply.Verified && rec.State != apply.Failed {
+	switch {
+	case rec.State != apply.Verified && rec.State != apply.Failed:
 		return refused(fmt.Errorf("change %s is %s: there is nothing to take back", rec.ID, rec.State), "casco changes")
-	}
-	if rec.State == apply.Verified {
+	case anyway && rec.State != apply.Failed:
+		return refused(fmt.Errorf("change %s is %s: --anyway is for one that failed", rec.ID, rec.State), "casco rollback "+rec.ID)
+	case !anyway:
 		if err := a.unchanged(ctx, h, rec); err != nil {
 			return err
 		}
@@ -70,6 +77,10 @@ func (a *app) unchanged(ctx context.Context, h *host, rec *apply.Record) error {
 		return err
 	}
 	a.printerErr().Conflicts(cs)
+	if rec.State == apply.Failed {
+		return refused(errors.New("this is neither as it was nor as the change wanted it: the failed run left it half done, or somebody changed it since"),
+			"casco rollback "+rec.ID+" --anyway")
+	}
 	return refused(errors.New("somebody changed this since; taking it back would undo that too"), "casco drift")
 }
 
