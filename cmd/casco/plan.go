@@ -23,7 +23,7 @@ import (
 func planCmd(a *app) *cobra.Command {
 	var out, max string
 	var refs, kinds, ids, sets []string
-	var suggested bool
+	var suggested, exact bool
 	cmd := &cobra.Command{
 		Use:   "plan",
 		Short: "Say what would cure this host, as a diff",
@@ -31,7 +31,7 @@ func planCmd(a *app) *cobra.Command {
 			"Exit codes: 0 nothing to do, 1 trouble, 5 there are changes.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			opt := plan.Options{Checks: ids, Suggested: suggested, Limited: max != ""}
+			opt := plan.Options{Checks: ids, Suggested: suggested, Exact: exact, Limited: max != ""}
 			if err := errors.Join(parseRefs(refs, &opt), parseSets(sets, &opt), parseCost(max, &opt)); err != nil {
 				return usage(err)
 			}
@@ -67,6 +67,7 @@ func planCmd(a *app) *cobra.Command {
 	f.StringArrayVar(&ids, "check", nil, "plan only for this check (repeat)")
 	f.StringArrayVar(&sets, "set", nil, "answer a question: KIND/NAME:FIELD=VALUE, value in JSON (repeat)")
 	f.BoolVar(&suggested, "suggested", false, "take the suggested value where casco asks")
+	f.BoolVar(&exact, "exact", false, "only steps that a rollback takes back to the byte: limits that were not there are set by a re-creation")
 	f.StringVar(&max, "max-cost", "", "no step that costs more: live, reload, restart, recreate")
 	return cmd
 }
