@@ -260,7 +260,17 @@ func TestBrokenAfter(t *testing.T) {
 			t.Errorf("daemon.json is now %q", got)
 		}
 	})
-	rollback(t, e, id)
+	// The change is failed now. Still nobody's work is written over, unless
+	// somebody who has seen it says so.
+	theirs := strings.Replace(good, "false", "true", 1)
+	put(t, e.Config, theirs)
+	out, errs, code = casco(t, e, "rollback", id, "--yes")
+	wants(t, out+errs, code, 4, "file/"+e.Config, "neither as it was nor as the change wanted it", "casco rollback "+id+" --anyway")
+	if got := mustRead(t, e.Config); got != theirs {
+		t.Errorf("daemon.json is now %q", got)
+	}
+	out, errs, code = casco(t, e, "rollback", id, "--yes", "--anyway")
+	wants(t, out+errs, code, 0)
 	if got := mustRead(t, e.Config); got != "{\"debug\": false}\n" {
 		t.Errorf("daemon.json is now %q", got)
 	}

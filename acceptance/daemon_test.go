@@ -89,6 +89,19 @@ var daemonSettings = []remedy{
 		held: created("4096", "sh", "-c", "ulimit -Hn"),
 	},
 	{
+		cis: "2.11", check: "daemon-cgroup-parent", config: `{"cgroup-parent": "/%"}`,
+		held: func(t *testing.T, e *realdocker.Engine, _ string) string {
+			t.Helper()
+			e.Docker("run", "-d", "--name", "grouped", "web:1", "sleep", "1000")
+			defer e.Docker("rm", "-f", "grouped")
+			groups := mustRead(t, "/proc/"+e.Docker("inspect", "-f", "{{.State.Pid}}", "grouped")+"/cgroup")
+			if strings.Contains(groups, e.NetNS) {
+				return "a new container is in " + groups
+			}
+			return ""
+		},
+	},
+	{
 		cis: "2.13", check: "daemon-authorization-plugin", config: `{}`, set: []string{`Effective.authorization-plugins=["casco-test"]`},
 		held: says("{{.Plugins.Authorization}}", "casco-test"),
 	},
@@ -131,7 +144,7 @@ func TestDaemon(t *testing.T) {
 	ref := "daemon/" + e.Socket
 	for _, r := range daemonSettings {
 		t.Run(r.cis, func(t *testing.T) {
-			write(t, e.Config, strings.ReplaceAll(r.config, "@", e.Root))
+			write(t, e.Config, strings.NewReplacer("@", e.Root, "%", e.NetNS).Replace(r.config))
 			e.Restart()
 			if r.spoil != nil {
 				r.spoil(t, e)

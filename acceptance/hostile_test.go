@@ -375,6 +375,10 @@ func TestFullStateDisk(t *testing.T) {
 	}
 	refused := 0
 	for free := 0; free <= 64<<10; free += 4 << 10 {
+		if free > 0 { // an approval is good for one change
+			casco(t, e, "plan", "--check", "file-daemon-json-mode", "--ref", "file/"+e.Config, "-o", file)
+			casco(t, e, "approve", file, "--yes")
+		}
 		fill(t, state, free)
 		stdout, stderr, code := casco(t, e, "apply", file, "--yes")
 		os.Remove(filepath.Join(state, "filler"))

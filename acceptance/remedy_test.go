@@ -18,7 +18,7 @@ import (
 type remedy struct {
 	cis, check string
 	run        string                                   // how a container is made bad: arguments of docker run; @ stands for the engine's directory
-	config     string                                   // how an engine is made bad: its daemon.json; @ as above
+	config     string                                   // how an engine is made bad: its daemon.json; @ as above, % for its namespace
 	spoil      func(t *testing.T, e *realdocker.Engine) // what else makes an engine bad, if not nil
 	set        []string                                 // answers, FIELD=VALUE
 	suggested  bool                                     // take what casco suggests

@@ -38,7 +38,7 @@ func TestRestart(t *testing.T) {
 	e.Restart()
 	comesBack(t, e, name)
 	rollback(t, e, id)
-	if after := inspect(t, e, name); unlimited.ReplaceAllString(after, "") != unlimited.ReplaceAllString(before, "") {
+	if after := inspect(t, e, name); after != before {
 		t.Errorf("not as before:\n%s\n%s", before, after)
 	}
 

@@ -15,6 +15,7 @@ import (
 	"casco/loop/change"
 	"casco/loop/inventory"
 	"casco/loop/verify"
+	"casco/report"
 	"casco/state"
 	"casco/store"
 )
@@ -44,7 +45,7 @@ func (a *app) apply(ctx context.Context, c *change.Change, file string) error {
 	defer unlock()
 	before, rules, err := a.ready(ctx, h, c, file)
 	if err != nil {
-		if errors.Is(err, change.ErrRefused) {
+		if refusal := (coded{}); errors.As(err, &refusal) && refusal.code == exitRefused {
 			err = errors.Join(err, a.note(ctx, store.Change{
 				Plan: c.PlanID, Digest: c.Digest(), Class: string(c.Request.Class), State: "refused", Author: c.Request.By, By: operator(), Why: err.Error(),
 			}))
@@ -91,6 +92,9 @@ func (a *app) ready(ctx context.Context, h *host, c *change.Change, file string)
 	if err := c.Ready(rules); err != nil {
 		return nil, rules, refused(err, command("approve", file))
 	}
+	if err := a.unused(c, file); err != nil {
+		return nil, rules, err
+	}
 	if c.Plan.Engine != "" && c.Plan.Engine != h.address() {
 		return nil, rules, refused(lang.Errorf(lang.Text{
 			En: "the plan is for the engine at %s, this is %s",
@@ -111,6 +115,24 @@ func (a *app) ready(ctx context.Context, h *host, c *change.Change, file string)
 		}), command("plan", "-o", file))
 	}
 	return before, rules, nil
+}
+
+// unused refuses a plan of which a step was ever begun: who approved it agreed
+// to one change, and not to the same again after it was taken back.
+func (a *app) unused(c *change.Change, file string) error {
+	recs, err := a.state().Records()
+	if err != nil {
+		return err
+	}
+	for _, rec := range recs {
+		if rec.PlanID == c.PlanID && len(rec.Done) > 0 {
+			return refused(lang.Errorf(lang.Text{
+				En: "the plan was applied already, by change %s (%s): an approval is good for one change",
+				Es: "el plan ya se aplicó, con el cambio %s (%s): una aprobación vale para un cambio",
+			}, rec.ID, report.StateWord(rec.State)), command("plan", "-o", file))
+		}
+	}
+	return nil
 }
 
 // prove reads the host afresh and holds it against what was promised. A change

@@ -111,12 +111,12 @@ func (b *workbench) last() changeLine {
 func TestKilled(t *testing.T) {
 	b := newWorkbench(t)
 	file := filepath.Join(b.dir, "cure.json")
-	b.run(0, "plan", "--check", "container-host-pid", "--check", "file-daemon-json-mode", "--check", "daemon-live-restore",
-		"--ref", "container/web", "--ref", "file/"+b.e.Config, "--ref", "daemon/"+b.e.Socket, "-o", file)
-	b.run(0, "approve", file)
 	before := b.state()
 	kills := 0
 	for n := 1; ; n++ {
+		b.run(0, "plan", "--check", "container-host-pid", "--check", "file-daemon-json-mode", "--check", "daemon-live-restore",
+			"--ref", "container/web", "--ref", "file/"+b.e.Config, "--ref", "daemon/"+b.e.Socket, "-o", file)
+		b.run(0, "approve", file)
 		_, killed := b.run(n, "apply", file)
 		if !killed {
 			break

@@ -24,7 +24,7 @@ import (
 func planCmd(a *app) *cobra.Command {
 	var out, max string
 	var refs, kinds, ids, sets []string
-	var suggested bool
+	var suggested, exact bool
 	var ask asking
 	cmd := &cobra.Command{
 		Use:   "plan",
@@ -33,7 +33,7 @@ func planCmd(a *app) *cobra.Command {
 			"Exit codes: 0 nothing to do, 1 trouble, 5 there are changes.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			opt := plan.Options{Checks: ids, Suggested: suggested, Limited: max != ""}
+			opt := plan.Options{Checks: ids, Suggested: suggested, Exact: exact, Limited: max != ""}
 			if err := errors.Join(parseRefs(refs, &opt), parseSets(sets, &opt), parseCost(max, &opt)); err != nil {
 				return usage(err)
 			}
@@ -55,7 +55,7 @@ func planCmd(a *app) *cobra.Command {
 			if err := a.request(c, ask); err != nil {
 				return err
 			}
-			a.unused(opt, c.Plan)
+			a.unanswered(opt, c.Plan)
 			if err := a.printPlan(c, out); err != nil {
 				return err
 			}
@@ -73,13 +73,14 @@ func planCmd(a *app) *cobra.Command {
 	f.StringArrayVar(&ids, "check", nil, "plan only for this check (repeat)")
 	f.StringArrayVar(&sets, "set", nil, "answer a question: KIND/NAME:FIELD=VALUE, value in JSON (repeat)")
 	f.BoolVar(&suggested, "suggested", false, "take the suggested value where casco asks")
+	f.BoolVar(&exact, "exact", false, "only steps that a rollback takes back to the byte: limits that were not there are set by a re-creation")
 	f.StringVar(&max, "max-cost", "", "no step that costs more: live, reload, restart, recreate")
 	return cmd
 }
 
-// unused says which answers no step of the plan took up: a misspelt field, or a
+// unanswered says which answers no step of the plan took up: a misspelt field, or a
 // question that was not asked.
-func (a *app) unused(opt plan.Options, p *plan.Plan) {
+func (a *app) unanswered(opt plan.Options, p *plan.Plan) {
 	for key := range opt.Answers {
 		taken := slices.ContainsFunc(p.Steps, func(st plan.Step) bool {
 			_, ok := st.To(key.Field)

@@ -15,32 +15,44 @@ import (
 )
 
 func rollbackCmd(a *app) *cobra.Command {
-	return &cobra.Command{
+	var anyway bool
+	cmd := &cobra.Command{
 		Use:   "rollback CHANGE",
 		Short: "Take a change back",
 		Long: "Take a change back, to the byte. What somebody else changed after it is never overwritten: it is shown, and nothing is done.\n\n" +
+			"Of a change that failed and could not be undone, what is shown may also be what the failed run left half done; " +
+			"whoever has looked at it says --anyway.\n\n" +
 			"Exit codes: 0 taken back, 1 trouble, 4 refused.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.rollback(cmd.Context(), args[0])
+			return a.rollback(cmd.Context(), args[0], anyway)
 		},
 	}
+	cmd.Flags().BoolVar(&anyway, "anyway", false, "take a failed change back although something is neither as it was nor as the change wanted it")
+	return cmd
 }
 
-func (a *app) rollback(ctx context.Context, id string) error {
+func (a *app) rollback(ctx context.Context, id string, anyway bool) error {
 	h, rec, unlock, err := a.takeChange(ctx, id)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	if !rec.Reversible() {
+	switch {
+	case !rec.Reversible():
 		return refused(lang.Errorf(lang.Text{
 			En: "change %s is %s: there is nothing to take back",
 			Es: "el cambio %s está %s: no hay nada que revertir",
 		}, rec.ID, report.StateWord(rec.State)), command("changes"))
-	}
-	if err := a.unchanged(ctx, h, rec); err != nil {
-		return err
+	case anyway && rec.State != apply.Failed:
+		return refused(lang.Errorf(lang.Text{
+			En: "change %s is %s: --anyway is for one that failed",
+			Es: "el cambio %s está %s: --anyway es para uno que falló",
+		}, rec.ID, report.StateWord(rec.State)), command("rollback", rec.ID))
+	case !anyway:
+		if err := a.unchanged(ctx, h, rec); err != nil {
+			return err
+		}
 	}
 	if ok, err := a.ask(lang.Text{En: "Take this change back?", Es: "¿Revertir este cambio?"}); err != nil || !ok {
 		return errors.Join(err, quiet(exitRefused))
@@ -98,6 +110,12 @@ func (a *app) unchanged(ctx context.Context, h *host, rec *apply.Record) error {
 		return err
 	}
 	a.printerErr().Conflicts(cs)
+	if rec.State == apply.Failed {
+		return refused(lang.Errorf(lang.Text{
+			En: "this is neither as it was nor as the change wanted it: the failed run left it half done, or somebody changed it since",
+			Es: "esto no está ni como estaba ni como lo quería el cambio: la ejecución fallida lo dejó a medias, o alguien lo cambió después",
+		}), command("rollback", rec.ID, "--anyway"))
+	}
 	return refused(lang.Errorf(lang.Text{
 		En: "somebody changed this since; taking it back would undo that too",
 		Es: "alguien cambió esto después; revertirlo desharía también lo suyo",

@@ -42,6 +42,8 @@ type Hand struct {
 	Look Look
 	// Log is told what is done to containers and to the engine. It may be nil.
 	Log *slog.Logger
+
+	tried []byte // what the last trial that came up was made of
 }
 
 // New returns a Hand that sees engines through look.

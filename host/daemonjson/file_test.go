@@ -2,9 +2,11 @@ package daemonjson
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -181,5 +183,35 @@ time="x" level=info msg="stopping"
 	}
 	if got := complaint(""); got != "" {
 		t.Error(got)
+	}
+}
+
+// TestSweepMarks keeps the mark of an engine that runs, and no other.
+func TestSweepMarks(t *testing.T) {
+	dir := t.TempDir()
+	started, err := startOf(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	marks := map[string]string{
+		"daemon-json-living":  fmt.Sprint(os.Getpid(), " ", started, " abc"),
+		"daemon-json-reused":  fmt.Sprint(os.Getpid(), " ", started+1, " abc"),
+		"daemon-json-dead":    "4194305 1 abc", // above PID_MAX_LIMIT: proc(5)
+		"daemon-json-garbage": "",
+		"somebody-else":       "",
+	}
+	for name, text := range marks {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sweepMarks(dir)
+	var left []string
+	entries, _ := os.ReadDir(dir)
+	for _, e := range entries {
+		left = append(left, e.Name())
+	}
+	if want := []string{"daemon-json-living", "somebody-else"}; !slices.Equal(left, want) {
+		t.Errorf("left %v, want %v", left, want)
 	}
 }

@@ -79,7 +79,7 @@ func (h *Hand) Prepare(ctx context.Context, st plan.Step) (json.RawMessage, erro
 			return nil, err
 		}
 	}
-	if err := prove(ctx, o, u); err != nil {
+	if err := h.prove(ctx, o, u); err != nil {
 		return nil, placed(err, u.File)
 	}
 	return json.Marshal(u)
@@ -194,8 +194,10 @@ const (
 	fsAppend    = 0x20
 )
 
-// prove makes sure that the engine would start with the new file.
-func prove(ctx context.Context, o *inventory.Object, u undo) error {
+// prove makes sure that the engine would start with the new file. A run prepares
+// each step twice: what the same engine, with the same flags, was seen to start
+// with is not tried again.
+func (h *Hand) prove(ctx context.Context, o *inventory.Object, u undo) error {
 	conf, err := decode(u.New)
 	if err != nil {
 		return fmt.Errorf("%s: %w", u.File.Path, err)
@@ -207,11 +209,21 @@ func prove(ctx context.Context, o *inventory.Object, u undo) error {
 	if err != nil {
 		return err
 	}
+	root, _, _ := inventory.Field[string]{Kind: inventory.Daemon, Path: "DataRoot.Path"}.Of(o)
+	settings := withFlags(o, conf)
+	tried, err := json.Marshal([]any{u.Launch.Pid, u.Launch.Started, args, settings, root})
+	if err != nil || bytes.Equal(tried, h.tried) {
+		return err
+	}
 	if err := validateBytes(ctx, exe, args, env, u.New); err != nil {
 		return err
 	}
-	root, _, _ := inventory.Field[string]{Kind: inventory.Daemon, Path: "DataRoot.Path"}.Of(o)
-	return try(ctx, exe, env, withFlags(o, conf), root)
+	h.log("trying the new settings on a second engine", "socket", u.Socket)
+	if err := try(ctx, exe, env, settings, root); err != nil {
+		return err
+	}
+	h.tried = tried
+	return nil
 }
 
 func program(pid int) (exe string, args, env []string, err error) {

@@ -1,8 +1,10 @@
 package daemonjson_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -95,12 +97,47 @@ func (b bench) is(what, got, want string) {
 
 const mine = "{\n\t\"labels\": [\"kept=as it is\"],\n\t\"debug\" : false\n}"
 
+// triedOnce: what was tried is not tried again, unless something changed.
+func (b bench) triedOnce(st plan.Step) {
+	b.t.Helper()
+	var said bytes.Buffer
+	b.hand.Log = slog.New(slog.NewTextHandler(&said, nil))
+	defer func() { b.hand.Log = nil }()
+	trials := func() int {
+		b.t.Helper()
+		if _, err := b.hand.Prepare(b.t.Context(), st); err != nil {
+			b.t.Fatal(err)
+		}
+		return strings.Count(said.String(), "trying the new settings")
+	}
+	if n := trials(); n != 1 {
+		b.t.Fatalf("%d trials", n)
+	}
+	if n := trials(); n != 1 {
+		b.t.Errorf("%d trials of the same", n)
+	}
+	before := b.file()
+	if err := os.WriteFile(b.Config, []byte(strings.Replace(before, "{", "{\"debug\": true,", 1)), 0o644); err != nil {
+		b.t.Fatal(err)
+	}
+	if n := trials(); n != 2 {
+		b.t.Errorf("%d trials, and the file was changed before the last", n)
+	}
+	if err := os.WriteFile(b.Config, []byte(before), 0o644); err != nil {
+		b.t.Fatal(err)
+	}
+	if n := trials(); n != 3 {
+		b.t.Errorf("%d trials, and the file was changed back before the last", n)
+	}
+}
+
 func TestReload(t *testing.T) {
 	b := start(t, "{\n\t\"labels\": [\"kept=as it is\"],\n\t\"insecure-registries\": [\"r.test:5000\", \"10.9.0.0/16\"]\n}")
 	before, pid := b.file(), b.Pid()
 	st := b.step(plan.Set{Field: "live-restore", To: true},
 		plan.Set{Field: "insecure-registries", To: []any{"r.test:5000"}},
 		plan.Set{Field: "max-concurrent-downloads", To: 7})
+	b.triedOnce(st)
 	undo := b.do(st)
 	b.is("file", b.file(), "{\n\t\"labels\": [\"kept=as it is\"],\n\t\"insecure-registries\": [\"r.test:5000\"],\n\t\"live-restore\": true,\n\t\"max-concurrent-downloads\": 7\n}")
 	b.is("live-restore", b.info("{{.LiveRestoreEnabled}}"), "true")

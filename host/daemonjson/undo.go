@@ -134,7 +134,27 @@ func mark(e *engine, u undo, raw json.RawMessage) error {
 	if err := os.MkdirAll(markDir, 0o700); err != nil {
 		return err
 	}
+	sweepMarks(markDir)
 	return atomicfile.Write(path, []byte(now+" "+sum), 0o600)
+}
+
+// sweepMarks removes the marks of engines that are no more: they say nothing.
+func sweepMarks(dir string) {
+	marks, _ := filepath.Glob(filepath.Join(dir, "daemon-json-*"))
+	for _, path := range marks {
+		var pid int
+		var started uint64
+		b, err := os.ReadFile(path)
+		if err != nil {
+			continue
+		}
+		if _, err := fmt.Sscan(string(b), &pid, &started); err == nil {
+			if now, err := startOf(pid); err == nil && now == started {
+				continue
+			}
+		}
+		os.Remove(path)
+	}
 }
 
 // settle waits for an engine that is on its way up or down, and reports

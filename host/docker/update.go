@@ -25,9 +25,10 @@ const UpdateHand = "docker-update"
 //
 // The endpoint has traps, all measured on 20.10 with runc 1.1. It accepts and
 // ignores what it does not know, so the hand reads the container again. It
-// ignores a zero as "not asked", so a limit that was not there before cannot
-// be removed again, only raised to what the kernel itself calls no limit; see
-// none. And when runc fails half way, the kernel has some of the new values and
+// ignores a zero as "not asked" and refuses -1 (but for MemorySwap and CpuQuota),
+// so a limit that was not there before cannot be removed again, only raised to
+// what the kernel itself calls no limit; see none, leaves and
+// docs/decisions/0010. And when runc fails half way, the kernel has some of the new values and
 // the engine says the old ones.
 type Update struct{ client *Client }
 
@@ -78,11 +79,8 @@ func UpdateMeans() []plan.Means {
 	for _, field := range updatable {
 		m := plan.Means{
 			Kind: inventory.Container, Field: "HostConfig." + field, Owner: inventory.OwnerNone,
-			Hand: UpdateHand, Cost: plan.Live, Refuse: refuseUpdate,
-			Undo: lang.Text{
-				En: "the old value is set again, live; a limit that was not there is raised to the kernel's \"no limit\"",
-				Es: "se vuelve a poner el valor anterior, en vivo; un límite que no existía se sube al «sin límite» del núcleo",
-			},
+			Hand: UpdateHand, Cost: plan.Live, Refuse: refuseUpdate, Leaves: leaves,
+			Undo: lang.Text{En: "the old value is set again, live", Es: "se vuelve a poner el valor anterior, en vivo"},
 		}
 		switch field {
 		case "Memory":
@@ -93,6 +91,27 @@ func UpdateMeans() []plan.Means {
 		out = append(out, m)
 	}
 	return out
+}
+
+// leaves says what inspecting a container shows once a limit that it did not
+// have was taken back: the engine cannot forget one while the container exists.
+func leaves(o *inventory.Object, field string) lang.Text {
+	key := strings.TrimPrefix(field, "HostConfig.")
+	was := object(o.Fields, "HostConfig")[key]
+	if strings.HasPrefix(key, "RestartPolicy") || !unset(was) {
+		return lang.Text{}
+	}
+	shows := fmt.Sprint(none(key, 0))
+	switch key {
+	case "NanoCpus", "CpusetCpus":
+		shows = "all CPUs"
+	case "Memory":
+		shows += " (MemorySwap too)"
+	}
+	return lang.Text{
+		En: "%s, which was not set, then shows %s, which limits nothing (to the byte, by a re-creation: casco plan --exact)",
+		Es: "%s, que no estaba puesto, muestra entonces %s, que no limita nada (al byte, recreando: casco plan --exact)",
+	}.F(field, shows)
 }
 
 // refuseUpdate knows what the engine would not take.

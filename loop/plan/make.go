@@ -19,6 +19,7 @@ type Options struct {
 	Limited   bool
 	Answers   map[Key]any // values that a person gave
 	Suggested bool        // take a check's suggestion where it has one
+	Exact     bool        // only means that can be taken back to the byte
 }
 
 // A Key names one field of one object.
@@ -50,6 +51,7 @@ func Make(s *inventory.Snapshot, fs []audit.Finding, means []Means, opt Options)
 			}
 		}
 	}
+	m.merge()
 	slices.SortStableFunc(m.steps, func(a, b *draft) int { return cmp.Compare(a.turn(), b.turn()) })
 	for _, d := range m.steps {
 		p.Steps = append(p.Steps, d.step())
@@ -72,6 +74,8 @@ type draft struct {
 	owned bool // done through the object's owner
 	sets  []*Set
 	reads []string
+	// leaves is what is not as before once the step was taken back.
+	leaves []lang.Text
 }
 
 func (d *draft) turn() int {
@@ -84,6 +88,9 @@ func (d *draft) turn() int {
 func (d *draft) step() Step {
 	for _, s := range d.sets {
 		d.Sets = append(d.Sets, *s)
+	}
+	for _, l := range d.leaves {
+		d.Undo = lang.Text{En: d.Undo.En + "; " + l.En, Es: d.Undo.Es + "; " + l.Es}
 	}
 	return d.Step
 }
@@ -179,6 +186,10 @@ func (m *maker) find(w audit.Want) (Means, lang.Text) {
 				continue
 			}
 		}
+		if m.opt.Exact && !means.leaves(o, w.Field).Empty() {
+			refused = lang.Text{En: "could not be taken back to the byte", Es: "no se podría revertir al byte"}
+			continue
+		}
 		return means, lang.Text{}
 	}
 	if refused.Empty() {
@@ -218,12 +229,51 @@ func (m *maker) add(f audit.Finding, w audit.Want, means Means) {
 		d.sets = append(d.sets, set)
 	}
 	set.To = w.Apply(set.To)
+	if l := means.leaves(m.s.Find(w.Ref), w.Field); !l.Empty() && !slices.Contains(d.leaves, l) {
+		d.leaves = append(d.leaves, l)
+	}
 	if cure := (Cure{f.Check.ID, f.Ref}); !slices.Contains(d.For, cure) {
 		d.For = append(d.For, cure)
 	}
 	if !w.Breaks.Empty() && !slices.Contains(d.Breaks, w.Breaks) {
 		d.Breaks = append(d.Breaks, w.Breaks)
 	}
+}
+
+// merge lets a step that makes an object anew do what a live one would do to
+// it: that costs nothing more, and goes back with the old object, to the byte.
+func (m *maker) merge() {
+	for _, d := range slices.Clone(m.steps) {
+		i := slices.IndexFunc(m.steps, func(e *draft) bool { return e.Ref == d.Ref && e.Cost == Recreate })
+		if d.Cost != Live || i < 0 || !m.takes(m.steps[i], d) {
+			continue
+		}
+		anew := m.steps[i]
+		anew.sets = append(anew.sets, d.sets...)
+		for _, c := range d.For {
+			if !slices.Contains(anew.For, c) {
+				anew.For = append(anew.For, c)
+			}
+		}
+		for _, b := range d.Breaks {
+			if !slices.Contains(anew.Breaks, b) {
+				anew.Breaks = append(anew.Breaks, b)
+			}
+		}
+		anew.reads = append(anew.reads, d.reads...)
+		m.steps = slices.DeleteFunc(m.steps, func(e *draft) bool { return e == d })
+	}
+}
+
+// takes reports whether the hand of anew can set all that d sets.
+func (m *maker) takes(anew, d *draft) bool {
+	o := m.s.Find(d.Ref)
+	return !slices.ContainsFunc(d.sets, func(s *Set) bool {
+		return !slices.ContainsFunc(m.means, func(means Means) bool {
+			return means.Hand == anew.Hand && means.can(d.Ref.Kind, inventory.OwnerOf(o), s.Field) &&
+				(means.Refuse == nil || means.Refuse(m.s, o, s.Field).Empty())
+		})
+	})
 }
 
 func (m *maker) draft(ref inventory.Ref, means Means) *draft {

@@ -150,3 +150,50 @@ func TestID(t *testing.T) {
 		t.Error("different plans, equal IDs")
 	}
 }
+
+// TestExact: a live step may leave something behind when it is taken back. A
+// step that makes the object anew does it in its place, if there is one, or if
+// a plan to the byte was asked for.
+func TestExact(t *testing.T) {
+	mem := audit.Want{Ref: web, Field: "HostConfig.Memory", Value: 5}
+	priv := audit.Want{Ref: web, Field: "HostConfig.Privileged", Value: false}
+	live := Means{
+		Kind: inventory.Container, Field: "HostConfig.Memory", Hand: "update", Undo: lang.Text{En: "set again", Es: "se repone"},
+		Reads: []string{"HostConfig.MemorySwap"}, Leaves: func(_ *inventory.Object, field string) lang.Text {
+			return lang.Text{En: field + " stays", Es: field + " queda"}
+		},
+	}
+	all := append([]Means{live}, means...)
+	for _, tt := range []struct {
+		name  string
+		fs    []audit.Finding
+		exact bool
+		want  []string // hand, fields
+		undo  string
+	}{
+		{"alone", []audit.Finding{fail("mem", web, mem)}, false, []string{"update HostConfig.Memory"}, "set again; HostConfig.Memory stays"},
+		{"to the byte", []audit.Finding{fail("mem", web, mem)}, true, []string{"recreate HostConfig.Memory"}, ""},
+		{"beside a re-creation", []audit.Finding{fail("mem", web, mem), fail("priv", web, priv)}, false, []string{"recreate HostConfig.Privileged HostConfig.Memory"}, ""},
+		{"beside another's", []audit.Finding{fail("mem", web, mem), fail("icc", eng, audit.Want{Ref: eng, Field: "Effective.icc", Value: false})}, false, []string{"update HostConfig.Memory", "daemon Effective.icc"}, "set again; HostConfig.Memory stays"},
+	} {
+		p := Make(host(), tt.fs, all, Options{Exact: tt.exact})
+		var got []string
+		cures := 0
+		for _, st := range p.Steps {
+			line := st.Hand
+			for _, s := range st.Sets {
+				line += " " + s.Field
+			}
+			got, cures = append(got, line), cures+len(st.For)
+		}
+		if diff := cmp.Diff(tt.want, got); diff != "" || cures != len(tt.fs) || p.Steps[0].Undo.En != tt.undo {
+			t.Errorf("%s: %d cures, undo %q\n%s", tt.name, cures, p.Steps[0].Undo.En, diff)
+		}
+		if !slices.ContainsFunc(p.Reads, func(r Read) bool { return r.Field == "HostConfig.MemorySwap" }) && !tt.exact {
+			t.Errorf("%s: what the live hand reads is not in the read-set", tt.name)
+		}
+	}
+	if p := Make(host(), []audit.Finding{fail("mem", web, mem)}, all, Options{Exact: true, Limited: true, MaxCost: Live}); len(p.Steps) != 0 || len(p.Left) != 1 {
+		t.Errorf("exact and live at once: %v", p.Steps)
+	}
+}

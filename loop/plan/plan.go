@@ -60,12 +60,22 @@ type Means struct {
 	Hand  string // name of an apply.Hand
 	Cost  Disruption
 	Undo  lang.Text // how the step is taken back, for people
+	// Leaves says what of o is not to the byte as before once a change of the
+	// field was taken back, or nothing. It may be nil: all of it is. It is pure.
+	Leaves func(o *inventory.Object, field string) lang.Text
 	// Reads names fields that the hand builds on without setting them; if one
 	// of them changes, the plan is stale.
 	Reads []string
 	// Refuse says why the hand cannot do it for this object after all, or
 	// nothing. It may be nil. It is pure.
 	Refuse func(s *inventory.Snapshot, o *inventory.Object, field string) lang.Text
+}
+
+func (m Means) leaves(o *inventory.Object, field string) lang.Text {
+	if m.Leaves == nil {
+		return lang.Text{}
+	}
+	return m.Leaves(o, field)
 }
 
 func (m Means) can(kind inventory.Kind, owner inventory.Owner, field string) bool {

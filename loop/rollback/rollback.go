@@ -16,7 +16,9 @@ import (
 )
 
 // Conflicts compares what rec did with the host as it is now, field by field
-// and, where a hand can tell more than the fields show, by asking it.
+// and, where a hand can tell more than the fields show, by asking it. Of a step
+// that failed half way, that its object is gone is no conflict: the hand may
+// have left it under another name.
 func Conflicts(ctx context.Context, rec *apply.Record, now *inventory.Snapshot, hands map[string]apply.Hand) ([]apply.Conflict, error) {
 	var cs []apply.Conflict
 	for _, d := range rec.Done {
@@ -25,11 +27,14 @@ func Conflicts(ctx context.Context, rec *apply.Record, now *inventory.Snapshot, 
 		}
 		st := rec.Plan.Steps[d.Step]
 		o := now.Find(st.Ref)
-		if o == nil {
+		if o == nil && d.Err == "" {
 			cs = append(cs, apply.Conflict{What: st.Ref.String(), Before: there, Ours: there, Now: gone})
 			continue
 		}
 		for _, s := range st.Sets {
+			if o == nil {
+				break
+			}
 			v, _, _ := inventory.Lookup(o, s.Field)
 			ours, observed := d.After[s.Field]
 			if !observed {

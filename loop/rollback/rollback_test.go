@@ -73,5 +73,15 @@ func TestConflicts(t *testing.T) {
 		if err != nil || len(cs) != c.want {
 			t.Errorf("%s: %v %v", c.name, cs, err)
 		}
+		// The same after a step that failed half way, but for an object that it
+		// may have left without its name.
+		if c.name == "gone" {
+			c.want = 0
+		}
+		rec.Done[0].Err = "failed"
+		if cs, err := Conflicts(t.Context(), rec, c.now, c.hands); err != nil || len(cs) != c.want {
+			t.Errorf("%s, half way: %v %v", c.name, cs, err)
+		}
+		rec.Done[0].Err = ""
 	}
 }
