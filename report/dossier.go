@@ -2,7 +2,10 @@ package report
 
 import (
 	"cmp"
+	"fmt"
+	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"casco/lang"
@@ -10,6 +13,7 @@ import (
 	"casco/loop/audit/frameworks"
 	"casco/loop/inventory"
 	"casco/loop/risk"
+	"casco/policy"
 	"casco/store"
 	"casco/supervision"
 )
@@ -218,9 +222,9 @@ type Pairing struct {
 type Incident struct {
 	At       time.Time `json:"at"`
 	Severity string    `json:"severity"`
-	What     string    `json:"what"`
+	What     lang.Text `json:"what"`
 	About    string    `json:"about"`
-	State    string    `json:"state"`
+	Open     bool      `json:"open"`
 }
 
 // A FrameworkLine says how far one requirement of a framework is covered here.
@@ -239,12 +243,11 @@ type FrameworkLine struct {
 
 // A Sample says how to draw the auditor's sample again.
 type Sample struct {
-	Seed       string  `json:"seed"`
-	N          int     `json:"n"`
-	Population string  `json:"population"`
-	Size       int     `json:"size"`
-	Drawn      []int64 `json:"drawn"` // indices of entries of the ledger
-	Command    string  `json:"command"`
+	Seed    string  `json:"seed"`
+	N       int     `json:"n"`
+	Size    int     `json:"size"`  // of the population: the ledger's entries in the period
+	Drawn   []int64 `json:"drawn"` // indices of entries of the ledger
+	Command string  `json:"command"`
 }
 
 // domains in the order in which a report shows them.
@@ -435,5 +438,147 @@ func HistoryOf(runs []store.Recorded[store.Run]) []Point {
 			out = append(out, Point{At: e.Ended, Counts: e.Counts, Policy: e.Policy})
 		}
 	}
+	return out
+}
+
+// AssetsOf lists the objects of s with the tier, image and owner that they have.
+func AssetsOf(s *inventory.Snapshot) []Asset {
+	out := []Asset{}
+	for _, o := range s.Objects {
+		if o.Ref.Kind == inventory.Policy || o.Ref.Kind == inventory.Exception {
+			continue
+		}
+		a := Asset{Ref: o.Ref, Owner: string(inventory.OwnerOf(o)), Source: o.Source}
+		switch o.Ref.Kind {
+		case inventory.Container:
+			a.Tier, _, _ = inventory.ContainerTier.Of(o)
+			a.Image, _, _ = inventory.ImageName.Of(o)
+		case inventory.Network:
+			a.Tier, _, _ = inventory.NetworkTier.Of(o)
+		}
+		out = append(out, a)
+	}
+	return out
+}
+
+// SegmentationOf holds the flows that p declares against what s shows: networks
+// that members of two tiers share, and ports of one that are published where the
+// other reaches them (a bridge's gateway is the host, so a port that is not
+// bound to a loopback address is reached from every network).
+func SegmentationOf(s *inventory.Snapshot, p *policy.Policy) Segmentation {
+	out := Segmentation{Tiers: []string{}, Pairs: []Pairing{}}
+	for _, t := range p.Tiers {
+		out.Tiers = append(out.Tiers, t.ID)
+	}
+	for _, from := range out.Tiers {
+		for _, to := range out.Tiers {
+			if from == to {
+				continue
+			}
+			out.Pairs = append(out.Pairs, Pairing{
+				From: from, To: to, Declared: declaredFlows(p, from, to), Shared: sharedNetworks(s, from, to), Published: publishedOf(s, from, to),
+			})
+		}
+	}
+	return out
+}
+
+func declaredFlows(p *policy.Policy, from, to string) []string {
+	ids := []string{}
+	for _, f := range p.Flows {
+		a, _, _ := strings.Cut(f.From, "/")
+		b, _, _ := strings.Cut(f.To, "/")
+		if a == from && b == to {
+			ids = append(ids, f.ID)
+		}
+	}
+	return ids
+}
+
+func sharedNetworks(s *inventory.Snapshot, from, to string) []string {
+	sides := map[string][2]bool{}
+	for _, o := range s.Of(inventory.Container) {
+		tier, _, _ := inventory.ContainerTier.Of(o)
+		if tier != from && tier != to {
+			continue
+		}
+		nets, _, _ := inventory.Networks.Of(o)
+		for name := range nets {
+			both := sides[name]
+			both[0], both[1] = both[0] || tier == from, both[1] || tier == to
+			sides[name] = both
+		}
+	}
+	shared := []string{}
+	for name, both := range sides {
+		if both[0] && both[1] && name != "none" {
+			shared = append(shared, name)
+		}
+	}
+	slices.Sort(shared)
+	return shared
+}
+
+func publishedOf(s *inventory.Snapshot, from, to string) []string {
+	ports := []string{}
+	if !slices.ContainsFunc(s.Of(inventory.Container), func(o *inventory.Object) bool {
+		tier, _, _ := inventory.ContainerTier.Of(o)
+		return tier == from
+	}) {
+		return ports // nobody there reaches anything
+	}
+	for _, o := range s.Of(inventory.Container) {
+		if tier, _, _ := inventory.ContainerTier.Of(o); tier != to {
+			continue
+		}
+		live, _, _ := inventory.LivePorts.Of(o)
+		for inside, list := range live {
+			bindings, _ := list.([]any)
+			for _, b := range bindings {
+				m, _ := b.(map[string]any)
+				ip, _ := m["HostIp"].(string)
+				if addr, err := netip.ParseAddr(ip); err == nil && addr.IsLoopback() {
+					continue
+				}
+				_, proto, _ := strings.Cut(inside, "/")
+				ports = append(ports, fmt.Sprintf("%s %v/%s", o.Ref.Name, m["HostPort"], proto))
+			}
+		}
+	}
+	slices.Sort(ports)
+	return slices.Compact(ports)
+}
+
+// IncidentsOf lists what happened in p and needed somebody: times in which
+// nothing ran, emergencies that nobody ratified, changes without a record.
+func IncidentsOf(drifts []store.Recorded[store.Drift], runs []store.Recorded[store.Run], changes []store.Recorded[store.Change], p store.Period) []Incident {
+	out := []Incident{}
+	in := func(t time.Time) bool { return !t.Before(p.From) && t.Before(p.Until) }
+	for _, r := range runs {
+		if e := r.Event; e.Outcome == "missed" && in(e.Due) {
+			out = append(out, Incident{At: e.Due, Severity: audit.Medium.String(), What: lang.Text{En: "nothing ran", Es: "no se ejecutó nada"}, About: e.Why})
+		}
+	}
+	for _, c := range changes {
+		if c.Event.State == "unratified" && in(c.At) {
+			out = append(out, Incident{At: c.At, Severity: audit.High.String(), What: lang.Text{En: "emergency change not ratified in time", Es: "cambio de emergencia no ratificado a tiempo"}, About: c.Event.ID, Open: true})
+		}
+	}
+	byRun := map[string]int{}
+	for _, d := range drifts {
+		if !in(d.At) {
+			continue
+		}
+		i, is := byRun[d.Event.Run]
+		if !is {
+			i = len(out)
+			byRun[d.Event.Run] = i
+			out = append(out, Incident{At: d.At, Severity: audit.Medium.String(), What: lang.Text{En: "changed without a record", Es: "cambiado sin registro"}, Open: true})
+		}
+		if len(out[i].About) < 200 {
+			out[i].About = strings.TrimPrefix(out[i].About+", "+d.Event.Ref, ", ")
+		}
+	}
+	slices.SortStableFunc(out, func(a, b Incident) int { return a.At.Compare(b.At) })
 	return out
 }
