@@ -19,6 +19,7 @@ import (
 	"casco/host/daemonjson"
 	"casco/host/docker"
 	"casco/host/file"
+	"casco/host/forward"
 	"casco/host/kernel"
 	"casco/host/packages"
 	"casco/host/proc"
@@ -145,6 +146,7 @@ func (a *app) sources(h *host) []inventory.Source {
 	}
 	return append(ss,
 		daemon.New(h.socket),
+		forward.New(),
 		proc.NewContainers(proc.Options{Banners: true}),
 		proc.NewListeners(),
 		file.New(file.DockerPaths),

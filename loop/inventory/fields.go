@@ -192,6 +192,12 @@ var (
 	DaemonContainerdSocket = Field[string]{Daemon, "Containerd.Socket"}
 	// Whether a docker-proxy process of this daemon runs: number of them.
 	DaemonProxies = Field[int64]{Daemon, "Proxies"}
+	// Whether the kernel forwards IPv4 in its network namespace, and how each
+	// chain at the forward hook there ends: [] of {Backend: "nft"|"legacy", Table:
+	// "ip filter", Chain, Policy: "accept"|"drop", Ends: the same}; Ends is what
+	// becomes of a packet that no rule before the last took.
+	DaemonForwardIPv4   = Field[bool]{Daemon, "Forward.IPv4"}
+	DaemonForwardChains = Field[[]any]{Daemon, "Forward.Chains"}
 	// Age of what it keeps: stopped containers and images that no container
 	// uses: {Containers: [{Name, Since}], Images: [{Name, Created, Size}]}.
 	DaemonUnused = Field[map[string]any]{Daemon, "Unused"}
@@ -200,6 +206,7 @@ var (
 	DaemonLogLevel        = Field[string]{Daemon, "Effective.log-level"}
 	DaemonDebug           = Field[bool]{Daemon, "Effective.debug"}
 	DaemonIPTables        = Field[bool]{Daemon, "Effective.iptables"}
+	DaemonDirectRouting   = Field[bool]{Daemon, "Effective.allow-direct-routing"}
 	DaemonIP6Tables       = Field[bool]{Daemon, "Effective.ip6tables"}
 	DaemonInsecure        = Field[[]string]{Daemon, "Effective.insecure-registries"}
 	DaemonHosts           = Field[[]string]{Daemon, "Effective.hosts"}

@@ -13,6 +13,7 @@ func daemonChecks() []*audit.Check {
 		daemonLogLevel,
 		daemonIPTables,
 		daemonIP6Tables,
+		daemonForward,
 		daemonInsecureRegistries,
 		daemonAUFS,
 		daemonDeviceMapper,

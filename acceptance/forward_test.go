@@ -1,0 +1,53 @@
+package acceptance
+
+import (
+	"strings"
+	"testing"
+
+	"casco/internal/realdocker"
+)
+
+// TestForward: whether another host that has a route reaches a port that is
+// not published is what casco says of the engine.
+func TestForward(t *testing.T) {
+	e := realdocker.Start(t)
+	e.Image("web:1")
+	name := container(t, e, "app")
+	address := e.Docker("inspect", "-f", "{{.NetworkSettings.IPAddress}}", name)
+	other := e.NetNS + "o"
+	tool(t, "ip", "netns", "add", other)
+	t.Cleanup(func() { tool(t, "ip", "netns", "del", other) })
+	for _, args := range []string{
+		"-n " + other + " link add wire type veth peer name wire netns " + e.NetNS,
+		"-n " + other + " addr add 192.0.2.2/24 dev wire", "-n " + other + " link set wire up",
+		"-n " + e.NetNS + " addr add 192.0.2.1/24 dev wire", "-n " + e.NetNS + " link set wire up",
+		"-n " + other + " route add 172.16.0.0/12 via 192.0.2.1",
+	} {
+		tool(t, "ip", strings.Fields(args)...)
+	}
+	reached := func() bool {
+		t.Helper()
+		out, err := e.Enter("ip", "netns", "exec", other, "curl", "-s", "--max-time", "3", "http://"+address+":8080/passwd").Output()
+		return err == nil && strings.HasPrefix(string(out), "root:")
+	}
+	for _, tt := range []struct {
+		name, run, verdict string
+		reached            bool
+	}{
+		{"as the engine made it", "", "pass", false},
+		{"forwarding was on before the engine", "iptables -P FORWARD ACCEPT", "fail", true},
+		{"closed by a rule", "iptables -A FORWARD -j DROP", "pass", false},
+		{"closed by another table", "iptables -D FORWARD -j DROP; nft 'table inet own { chain f { type filter hook forward priority 10; policy drop; }; }'", "pass", false},
+		{"open again", "nft delete table inet own", "fail", true},
+	} {
+		if out, err := e.Enter("sh", "-ec", tt.run).CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v\n%s", tt.run, err, out)
+		}
+		if got := reached(); got != tt.reached {
+			t.Fatalf("%s: reached %v: the test proves nothing", tt.name, got)
+		}
+		if v := verdict(findings(t, e), "daemon-forward", "daemon/"+e.Socket); v != tt.verdict {
+			t.Errorf("%s: %q, want %q", tt.name, v, tt.verdict)
+		}
+	}
+}
