@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -83,7 +84,13 @@ type layout struct {
 	section int
 }
 
-func (b *layout) in(t lang.Text, args ...any) string { return t.F(args...).In(b.lang) }
+// in is t in the document's language; with arguments t is a format.
+func (b *layout) in(t lang.Text, args ...any) string {
+	if len(args) == 0 {
+		return t.In(b.lang)
+	}
+	return t.F(args...).In(b.lang)
+}
 
 func (b *layout) h1(t lang.Text) {
 	b.section++
@@ -124,13 +131,39 @@ func (t *table) row(cells ...any) {
 
 // percent writes a share the same everywhere: one decimal, in the language's
 // own sign.
-func percent(l lang.Lang, share float64) string {
-	s := fmt.Sprintf("%.1f %%", 100*share)
+func percent(l lang.Lang, share float64) string { return number(l, 100*share) + " %" }
+
+// number writes a value with one decimal.
+func number(l lang.Lang, v float64) string {
+	s := fmt.Sprintf("%.1f", v)
 	if l == lang.Spanish {
 		s = strings.Replace(s, ".", ",", 1)
 	}
 	return s
 }
+
+// measure writes the value of a metric in its unit; one that cannot be told is a dash.
+func measure(l lang.Lang, unit string, v *float64) string {
+	switch {
+	case v == nil:
+		return "–"
+	case unit == "share":
+		return percent(l, *v)
+	case unit == "days":
+		return number(l, *v) + lang.Text{En: " days", Es: " días"}.In(l)
+	}
+	return fmt.Sprintf("%.0f", *v)
+}
+
+// dash stands where there is nothing to say.
+func dash(s string) string {
+	if s == "" {
+		return "–"
+	}
+	return s
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
 // day and moment write times, in UTC; the zero time is a dash.
 func day(t time.Time) string {

@@ -4,6 +4,7 @@ import (
 	"casco/lang"
 	"casco/loop/apply"
 	"casco/loop/audit"
+	"casco/loop/change"
 	"casco/loop/inventory"
 	"casco/loop/plan"
 )
@@ -41,6 +42,25 @@ var (
 		apply.RollingBack: {En: "rolling back", Es: "revirtiendo"},
 		apply.RolledBack:  {En: "rolled back", Es: "revertido"},
 		apply.Failed:      {En: "failed", Es: "fallido"},
+	}
+	domainWords = map[audit.Domain]lang.Text{
+		audit.Security:    {En: "security (DSS05, APO13)", Es: "seguridad (DSS05, APO13)"},
+		audit.Risk:        {En: "risk (APO12)", Es: "riesgo (APO12)"},
+		audit.Change:      {En: "change (BAI06, BAI10)", Es: "cambio (BAI06, BAI10)"},
+		audit.Operations:  {En: "operations (DSS01)", Es: "operaciones (DSS01)"},
+		audit.Supervision: {En: "supervision (MEA01, MEA02)", Es: "supervisión (MEA01, MEA02)"},
+	}
+	changeWords = map[change.Class]lang.Text{
+		change.Standard:  {En: "standard", Es: "estándar"},
+		change.Normal:    {En: "normal", Es: "normal"},
+		change.Emergency: {En: "emergency", Es: "de emergencia"},
+	}
+	// How far a requirement of a framework is covered.
+	statusWords = map[string]lang.Text{
+		"automated": {En: "automated", Es: "automatizado"},
+		"partial":   {En: "partial", Es: "parcial"},
+		"manual":    {En: "manual", Es: "manual"},
+		"none":      {En: "none", Es: "ninguno"},
 	}
 	// What inventory.Diff says of an object that came or went.
 	wholeWords = map[string]lang.Text{
