@@ -280,7 +280,7 @@ func PostureOf(fs []audit.Finding, x risk.Exceptions, risks []risk.Risk) Posture
 func domainPosture(fs []audit.Finding, d audit.Domain) DomainPosture {
 	p := DomainPosture{Domain: d}
 	for _, f := range fs {
-		if f.Other != (inventory.Ref{}) || !slices.Contains(f.Check.Domains, d) {
+		if f.Other != (inventory.Ref{}) || f.Ref.Kind == inventory.Exception || !slices.Contains(f.Check.Domains, d) {
 			continue
 		}
 		switch f.Verdict {

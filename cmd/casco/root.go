@@ -35,11 +35,21 @@ func newRoot(a *app) *cobra.Command {
 	f.BoolVar(&a.yes, "yes", false, "do not ask")
 	f.StringVar(&a.snapshot, "snapshot", "", "judge this snapshot file in place of a host")
 	root.AddCommand(
-		auditCmd(a), snapshotCmd(a), planCmd(a), submitCmd(a), approveCmd(a), applyCmd(a), confirmCmd(a), ratifyCmd(a), rollbackCmd(a), awaitCmd(a),
+		auditCmd(a), snapshotCmd(a), riskCmd(a), exceptionCmd(a), planCmd(a), submitCmd(a), approveCmd(a), applyCmd(a), confirmCmd(a), ratifyCmd(a), rollbackCmd(a), awaitCmd(a),
 		driftCmd(a), changesCmd(a), runCmd(a), logCmd(a), labCmd(a), doctorCmd(a),
 	)
-	for _, c := range root.Commands() {
+	usageErrors(root)
+	return root
+}
+
+// usageErrors makes wrong arguments of every verb below cmd an error of usage.
+func usageErrors(cmd *cobra.Command) {
+	for _, c := range cmd.Commands() {
+		usageErrors(c)
 		args := c.Args
+		if args == nil {
+			continue
+		}
 		c.Args = func(cmd *cobra.Command, given []string) error {
 			if err := args(cmd, given); err != nil {
 				return usage(fmt.Errorf("%s: %w", cmd.Name(), err))
@@ -47,7 +57,6 @@ func newRoot(a *app) *cobra.Command {
 			return nil
 		}
 	}
-	return root
 }
 
 func (a *app) checkFlags() error {

@@ -16,8 +16,9 @@ type graph struct {
 	defects []Node // from within an image: ways from outside come first
 	target  Node
 
-	// Of every node: the step before it on the shortest way from an entry, and
-	// the one after it on the shortest way to the target; -1 for none.
+	// Of every node: the step before it on the shortest way from an entry that
+	// does not lead through the host, for who has the host needs no other way;
+	// and the one after it on the shortest way to the target. -1 for none.
 	before, after []int
 	near, far     []int          // how many steps these are; -1 without a way
 	opens         map[string]pos // fingerprint -> the best step that it opens
@@ -69,9 +70,13 @@ func (g *graph) ready() {
 			in[e.to] = append(in[e.to], edge{to: a})
 		}
 	}
-	g.before, g.near = breadth(g.out, g.indexes(g.entries), nil, nil)
+	short := slices.Clone(g.out)
+	if host, ok := g.index[Node{Kind: HostNode}]; ok {
+		short[host] = nil
+	}
+	g.before, g.near = breadth(short, g.indexes(g.entries), nil, nil)
 	if len(g.defects) > 0 {
-		before, near := breadth(g.out, g.indexes(g.defects), nil, nil)
+		before, near := breadth(short, g.indexes(g.defects), nil, nil)
 		for i := range g.nodes {
 			if g.near[i] < 0 {
 				g.before[i], g.near[i] = before[i], near[i]

@@ -138,6 +138,19 @@ func TestCuredPath(t *testing.T) {
 	}
 }
 
+// TestNoWayThroughTheHost: who has the host needs no other way into what is on
+// it, so a finding that can only be used from there has no path.
+func TestNoWayThroughTheHost(t *testing.T) {
+	s := hostOf(
+		box("web", "HostConfig.Binds", []any{"/var/run/docker.sock:/s"}, "HostConfig.PortBindings", publish("80/tcp", "", "8080")),
+		box("db", "NetworkSettings.Networks", on("back"), "Config.User", ""),
+	)
+	tr := surveyed(s, tiered())
+	if p, ok := tr.Through(finding(t, judged(s), "container-root-user", ctr("db")).Fingerprint()); ok {
+		t.Error(p.Text().En)
+	}
+}
+
 // TestShortest compares Yen's algorithm with a search of all ways.
 func TestShortest(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

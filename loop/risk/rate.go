@@ -59,7 +59,7 @@ func (t *Terrain) defended(ref inventory.Ref, check string) (on inventory.Ref, v
 	if strings.HasPrefix(check, "daemon-") {
 		engine := inventory.EngineOf(t.s)
 		if engine == nil {
-			return ref, audit.Unknown, true
+			return inventory.Ref{Kind: inventory.Daemon, Name: "?"}, audit.Unknown, true
 		}
 		return engine.Ref, t.said[key{check, engine.Ref}], true
 	}

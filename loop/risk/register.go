@@ -178,10 +178,11 @@ func (r *register) finish(k *Risk) {
 	r.treat(k, treatment, decided)
 }
 
-// treatmentOf returns what was decided last about a risk.
+// treatmentOf returns what was decided last about a risk; of two decisions of
+// one moment the one that stands later in the list.
 func (r *register) treatmentOf(id string) (last Treatment, ok bool) {
 	for _, t := range r.Treatments {
-		if t.Risk == id && (!ok || t.On.After(last.On)) {
+		if t.Risk == id && (!ok || !t.On.Before(last.On)) {
 			last, ok = t, true
 		}
 	}

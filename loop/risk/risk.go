@@ -127,7 +127,7 @@ var Kinds = []Kind{Mitigate, Avoid, Transfer, Accept}
 // that day: Inputs is the digest of the risk then.
 type Treatment struct {
 	Risk   string      `json:"risk"`
-	Kind   Kind        `json:"kind"`
+	Kind   Kind        `json:"how"`
 	By     string      `json:"by"` // ID of a person
 	On     time.Time   `json:"on"`
 	Reason string      `json:"reason"`
