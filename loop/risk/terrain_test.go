@@ -39,7 +39,7 @@ func TestTierOf(t *testing.T) {
 		{"its own label casco.tier", box("x", "Config.Labels", map[string]any{TierLabel: "restricted"}), Tier{"restricted", 1, true}},
 		{"its label does not undo an assignment", box("db1", "Config.Labels", map[string]any{TierLabel: "public"}), Tier{"restricted", 1, true}},
 		{"nothing", box("x"), Tier{"internal", 0.5, true}},
-		{"a tier that the policy does not declare is the worst", box("odd"), Tier{"", 1, false}},
+		{"a tier that the policy does not declare is the worst", box("odd"), Tier{"nosuch", 1, false}},
 	} {
 		s := hostOf(c.o)
 		nets, _, _ := inventory.NetworksOf(s, c.o)

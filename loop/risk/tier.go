@@ -1,6 +1,8 @@
 package risk
 
 import (
+	"strings"
+
 	"casco/loop/inventory"
 	"casco/policy"
 )
@@ -22,8 +24,10 @@ const worst = 1.0
 
 // named returns the tier that the policy declares under that name.
 func named(p *policy.Policy, name string) Tier {
-	if t := p.Tier(name); t != nil && t.Impact > 0 {
-		return Tier{name, t.Impact, true}
+	for _, t := range p.Tiers {
+		if t.ID == name && t.Impact > 0 {
+			return Tier{name, t.Impact, true}
+		}
 	}
 	return Tier{name, worst, false}
 }
@@ -32,18 +36,20 @@ func named(p *policy.Policy, name string) Tier {
 // else the worst tier whose network it is on, else its label casco.tier or that
 // of one of its networks, else the policy's default.
 func tierOf(s *inventory.Snapshot, p *policy.Policy, o *inventory.Object, networks []string) Tier {
-	w := workload(o, networks)
-	switch placed, path, byDefault := p.TierOf(w); {
-	case byDefault || path == "":
-	case placed == nil: // a tier that is not declared
-		return named(p, "")
-	default:
-		return named(p, placed.ID)
+	w := workloadOf(o, networks)
+	def := ""
+	for _, a := range p.Assign {
+		switch {
+		case a.Default != "":
+			def = a.Default
+		case w.matches(a.Match):
+			return named(p, a.Tier)
+		}
 	}
 	if t, ok := tierOfNetworks(p, networks); ok {
 		return t
 	}
-	if name := w.Labels[TierLabel]; name != "" {
+	if name := asString(w.labels[TierLabel]); name != "" {
 		return named(p, name)
 	}
 	for _, n := range networks {
@@ -52,35 +58,80 @@ func tierOf(s *inventory.Snapshot, p *policy.Policy, o *inventory.Object, networ
 			return named(p, name)
 		}
 	}
-	return defaultTier(p)
+	return named(p, def)
 }
 
 // defaultTier is where the policy puts what nothing else matches.
 func defaultTier(p *policy.Policy) Tier {
-	if t, _, _ := p.TierOf(policy.Workload{}); t != nil {
-		return named(p, t.ID)
+	for _, a := range p.Assign {
+		if a.Default != "" {
+			return named(p, a.Default)
+		}
 	}
 	return named(p, "")
 }
 
 func tierOfNetworks(p *policy.Policy, networks []string) (best Tier, ok bool) {
-	for _, n := range networks {
-		if t, _ := p.TierOfNetwork(n); t != nil && (!ok || t.Impact > best.Impact) {
-			best, ok = named(p, t.ID), true
+	for _, t := range p.Tiers {
+		for _, pattern := range t.Networks {
+			for _, n := range networks {
+				if glob(pattern, n) && (!ok || t.Impact > best.Impact) {
+					best, ok = named(p, t.ID), true
+				}
+			}
 		}
 	}
 	return best, ok
 }
 
-// workload is what a policy can tell container o by.
-func workload(o *inventory.Object, networks []string) policy.Workload {
-	w := policy.Workload{Name: o.Ref.Name, Networks: networks, Labels: map[string]string{}}
-	w.Image, _, _ = inventory.ImageName.Of(o)
+// A workload is what a policy can tell a container by.
+type workload struct {
+	name, image string
+	networks    []string
+	labels      map[string]any
+}
+
+func workloadOf(o *inventory.Object, networks []string) workload {
+	image, _, _ := inventory.ImageName.Of(o)
 	labels, _, _ := inventory.Labels.Of(o)
-	for k, v := range labels {
-		w.Labels[k] = asString(v)
+	return workload{o.Ref.Name, image, networks, labels}
+}
+
+// matches reports whether all that m names is true of w. An empty m matches
+// nothing.
+func (w workload) matches(m policy.Match) bool {
+	said := false
+	is := func(pattern string, values ...string) bool {
+		if pattern == "" {
+			return true
+		}
+		said = true
+		for _, v := range values {
+			if glob(pattern, v) {
+				return true
+			}
+		}
+		return false
 	}
-	return w
+	ok := is(m.Name, w.name) && is(m.Image, w.image) && is(m.Network, w.networks...) &&
+		is(m.ComposeProject, asString(w.labels["com.docker.compose.project"])) &&
+		is(m.ComposeService, asString(w.labels["com.docker.compose.service"]))
+	for k, v := range m.Label {
+		has, present := w.labels[k].(string)
+		said = true
+		ok = ok && present && glob(v, has)
+	}
+	return ok && said
+}
+
+// glob matches alternatives with "|", each of which may end in "*".
+func glob(pattern, s string) bool {
+	for alt := range strings.SplitSeq(pattern, "|") {
+		if head, open := strings.CutSuffix(alt, "*"); alt == s || open && strings.HasPrefix(s, head) {
+			return true
+		}
+	}
+	return false
 }
 
 func asString(v any) string { s, _ := v.(string); return s }
