@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -9,6 +10,7 @@ import (
 	"casco/loop/audit"
 	"casco/loop/audit/checks"
 	"casco/loop/inventory"
+	"casco/loop/risk"
 	"casco/report"
 )
 
@@ -33,6 +35,13 @@ func auditCmd(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			pol, err := a.policy()
+			if err != nil {
+				return err
+			}
+			// Exceptions are judged with the host and are no part of it: no plan and
+			// no proof of a change goes by them.
+			l.findings = append(l.findings, aboutExceptions(risk.Judge(pol, l.snapshot, l.findings, loaded, time.Now()))...)
 			if err := a.printAudit(l, why, ref, shown(min, all)); err != nil {
 				return err
 			}
@@ -70,7 +79,7 @@ func (a *app) printAudit(l *look, why, ref string, min audit.Severity) error {
 		if err != nil {
 			return usage(err)
 		}
-		if l.snapshot.Find(r) == nil {
+		if l.snapshot.Find(r) == nil && narrow(l.findings, "", ref) == nil {
 			return lang.Errorf(lang.Text{En: "%s was not found on this host", Es: "%s no se encontró en este anfitrión"}, r)
 		}
 		p.Of(r, l.findings)
