@@ -121,6 +121,11 @@ var daemonSettings = []remedy{
 			return ""
 		},
 	},
+	{
+		cis: "2.18", check: "daemon-seccomp-profile", config: `{"seccomp-profile": "unconfined"}`,
+		since: 23, // before, the word is the name of a file
+		held:  created("Seccomp:\t2", "grep", "^Seccomp:", "/proc/self/status"),
+	},
 	{cis: "2.19", check: "daemon-experimental", config: `{"experimental": true}`, held: says("{{.ExperimentalBuild}}", "false")},
 }
 
@@ -144,6 +149,9 @@ func TestDaemon(t *testing.T) {
 	ref := "daemon/" + e.Socket
 	for _, r := range daemonSettings {
 		t.Run(r.cis, func(t *testing.T) {
+			if major := e.Major(); major < r.since {
+				t.Skipf("needs an engine of %d.0 or newer, this is %d", r.since, major)
+			}
 			write(t, e.Config, strings.NewReplacer("@", e.Root, "%", e.NetNS).Replace(r.config))
 			e.Restart()
 			if r.spoil != nil {

@@ -17,6 +17,7 @@ import (
 // that ordinary tools have put into the bad state.
 type remedy struct {
 	cis, check string
+	since      int                                      // the first engine that can be so, if not all can
 	run        string                                   // how a container is made bad: arguments of docker run; @ stands for the engine's directory
 	config     string                                   // how an engine is made bad: its daemon.json; @ as above, % for its namespace
 	spoil      func(t *testing.T, e *realdocker.Engine) // what else makes an engine bad, if not nil

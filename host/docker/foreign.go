@@ -98,9 +98,13 @@ func (r *Recreate) Foreign(ctx context.Context, st plan.Step, undo json.RawMessa
 		if i == 0 {
 			sets = st.Sets
 		}
-		if image := str(c, "Image"); image != str(m.Inspect, "Image") {
-			was := str(m.Inspect, "Image")
-			out = append(out, apply.Conflict{What: m.Ref.String() + " Image", Before: was, Ours: was, Now: image})
+		was := str(m.Inspect, "Image")
+		ours := was
+		if m.Next != nil {
+			ours = m.Next.ID
+		}
+		if image := str(c, "Image"); image != ours {
+			out = append(out, apply.Conflict{What: m.Ref.String() + " Image", Before: was, Ours: ours, Now: image})
 		}
 		out = append(out, m.differs(r.client.minor, sets, c, wanted(sets)...)...)
 	}

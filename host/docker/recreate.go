@@ -123,10 +123,16 @@ func (r *Recreate) Prepare(ctx context.Context, st plan.Step) (json.RawMessage, 
 		return nil, err
 	}
 	var undo recreateUndo
-	for _, ref := range append([]inventory.Ref{st.Ref}, st.With...) {
+	for i, ref := range append([]inventory.Ref{st.Ref}, st.With...) {
 		m, err := r.member(ctx, ref)
+		if err == nil && i == 0 {
+			m.Next, err = r.next(ctx, m, st.Sets)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", ref, err)
+		}
+		if name := str(m.Inspect, "Config", "Image"); m.Next == nil && m.Image != name {
+			r.note("%s: %q names another image by now; it keeps %s", m.Ref, name, m.Image)
 		}
 		undo.Members = append(undo.Members, m)
 	}
@@ -213,7 +219,6 @@ func (r *Recreate) image(ctx context.Context, m *member) error {
 		if image, err = r.readImage(ctx, id); err != nil {
 			return fmt.Errorf("its image is gone: %w", err)
 		}
-		r.note("%s: %q names another image by now; it keeps %s", m.Ref, name, id)
 	}
 	m.NoEntrypoint = len(list(image, "Config", "Entrypoint")) > 0 && len(list(m.Inspect, "Config", "Entrypoint")) == 0
 	return nil

@@ -30,6 +30,8 @@ type member struct {
 	// Inherited are the mount points that it has from other containers
 	// (volumes-from).
 	Inherited []string
+	// Next is the image that the step gives it; nil for its own.
+	Next *nextImage `json:",omitempty"`
 	// MACs are the MAC addresses that somebody chose, by network; nil if it
 	// cannot be told which are.
 	MACs map[string]string `json:",omitempty"`
@@ -69,10 +71,14 @@ type swap struct {
 //
 // What m has from its image is given explicitly, as inspecting m shows it: the
 // engine merges an image into a container once, when it creates it, and the
-// image here is the very same.
+// image here is the very same, unless sets name another.
 func (m member) spec(minor int, sets []plan.Set, sw swap) spec {
 	was := m.Inspect
 	now := clone(was)
+	another := m.Next != nil && slices.ContainsFunc(sets, func(s plan.Set) bool { return s.Field == inventory.ImageName.Path })
+	if another {
+		m.Next.rebase(object(now, "Config"))
+	}
 	m.set(now, sets)
 	host, config := object(now, "HostConfig"), object(now, "Config")
 	if truth(was, "HostConfig", "Privileged") && !truth(host, "Privileged") {
@@ -84,7 +90,9 @@ func (m member) spec(minor int, sets []plan.Set, sw swap) spec {
 	if memory, swap := number(host["Memory"]), number(host["MemorySwap"]); swap > 0 && swap < memory {
 		host["MemorySwap"] = swapFor(memory, swap)
 	}
-	config["Image"] = m.Image
+	if !another {
+		config["Image"] = m.Image
+	}
 	if m.NoEntrypoint && len(list(config, "Entrypoint")) == 0 {
 		config["Entrypoint"] = []any{""} // null would mean the image's
 	}

@@ -171,6 +171,17 @@ func (e *Engine) docker(stdin []byte, args ...string) (string, error) {
 	return out, nil
 }
 
+// Major returns the first number of the engine's version: 20, 26, 28.
+func (e *Engine) Major() int {
+	e.t.Helper()
+	version := e.Docker("version", "-f", "{{.Server.Version}}")
+	major, err := strconv.Atoi(version[:max(0, strings.IndexByte(version, '.'))])
+	if err != nil {
+		e.t.Fatalf("docker version: %q", version)
+	}
+	return major
+}
+
 // Pid returns the process ID of dockerd. It changes with a Restart.
 func (e *Engine) Pid() int {
 	e.t.Helper()

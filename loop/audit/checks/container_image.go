@@ -58,8 +58,32 @@ var containerImageMoved = &audit.Check{
 		_, tags, _ := inventory.ImageTags.Of(img)
 		return audit.Bad(fact, is, tags, idFact).Because(lang.Text{
 			En: "tag moved: %q was %s, is %s", Es: "etiqueta movida: %q era %s, es %s",
-		}.F(name, short(id), short(now)))
+		}.F(name, short(id), short(now))).Wanting(audit.Want{
+			Ref: o.Ref, Field: inventory.ImageName.Path, Value: pinned(name, img, now),
+			Ask: lang.Text{
+				En: "Is the image that the tag names now the approved one, so that the container may be created from it?",
+				Es: "¿Es la imagen que la etiqueta nombra ahora la aprobada, para crear de ella el contenedor?",
+			},
+			Breaks: lang.Text{
+				En: "It runs another version of its program, with that image's defaults.",
+				Es: "Corre otra versión de su programa, con los valores por defecto de esa imagen.",
+			},
+		})
 	},
+}
+
+// pinned names an image so that no tag can move it: by the digest under which
+// the registry of name has it, or else by its ID.
+func pinned(name string, img *inventory.Object, id string) string {
+	full := tagged(name)
+	repository := full[:strings.LastIndex(full, ":")]
+	digests, _, _ := inventory.ImageDigests.Of(img)
+	for _, d := range digests {
+		if of, _, ok := strings.Cut(d, "@"); ok && strings.TrimSuffix(tagged(of), ":latest") == repository {
+			return d
+		}
+	}
+	return id
 }
 
 func short(id string) string {

@@ -1,0 +1,119 @@
+package acceptance
+
+import (
+	"bytes"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/google/go-containerregistry/pkg/registry"
+	"golang.org/x/sys/unix"
+
+	"casco/internal/realdocker"
+)
+
+// TestStaleImage is CIS 5.28: a container of a tag that names a newer image by
+// now. The image comes from a registry, as it does in life.
+func TestStaleImage(t *testing.T) {
+	e := realdocker.Start(t)
+	hub := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
+	app := listenIn(t, e, hub) + "/app"
+	const wait = `CMD ["sleep","100000"]`
+	e.Docker("push", e.Image(app+":1", "ENV VERSION=one", "ENV OLD=1", "LABEL edition=one", "VOLUME /data", wait))
+	e.Docker("push", e.Image(app+":2", "ENV VERSION=two", "ENV NEW=1", "LABEL edition=two", "VOLUME /data", "USER app", wait))
+	e.Docker("run", "-d", "--name", "stale", "--stop-timeout", "1", "-e", "MODE=prod", "-l", "team=web", app+":1")
+	e.Docker("run", "-d", "--name", "fresh", "--stop-timeout", "1", app+":2")
+	e.Docker("exec", "stale", "sh", "-c", "echo kept >/data/file; chmod 644 /data/file")
+
+	// Somebody publishes the second as the first, and the host pulls it.
+	retag(t, hub, "/v2/app/manifests/", "2", "1")
+	if v := verdict(findings(t, e), "container-image-moved", "container/stale"); v != "pass" {
+		t.Errorf("before the pull: %q, want pass: the host does not know of it", v)
+	}
+	e.Docker("pull", app+":1")
+	if v := verdict(findings(t, e), "container-image-moved", "container/fresh"); v != "pass" {
+		t.Errorf("the good twin: %q, want pass", v)
+	}
+
+	held := func() string {
+		want := e.Docker("image", "inspect", "-f", "{{.Id}}", app+":1")
+		if got := e.Docker("inspect", "-f", "{{.Image}}", "stale"); got != want {
+			return "it runs " + got + ", and the tag names " + want
+		}
+		env := strings.Fields(inside(t, e, "stale", "env"))
+		for _, kv := range []string{"VERSION=two", "NEW=1", "MODE=prod"} {
+			if !strings.Contains(" "+strings.Join(env, " ")+" ", " "+kv+" ") {
+				return "its environment lacks " + kv
+			}
+		}
+		if strings.Contains(strings.Join(env, " "), "OLD=1") {
+			return "it still has a variable of the old image"
+		}
+		if got := e.Docker("inspect", "-f", "{{.Config.Labels.edition}} {{.Config.Labels.team}} {{.Config.User}}", "stale"); got != "two web app" {
+			return "its labels and user are " + got
+		}
+		if got := inside(t, e, "stale", "cat", "/data/file"); got != "kept" {
+			return "its data is " + got
+		}
+		return ""
+	}
+	ref := "container/stale"
+	if stdout, stderr, code := casco(t, e, "plan", "--check", "container-image-moved", "--ref", ref); code != 0 || !strings.Contains(stdout, "approved one") {
+		t.Errorf("casco plan: exit code %d, want 0 and the question\n%s%s", code, stdout, stderr)
+	}
+	turn(t, e, "container-image-moved", ref, []string{"--check", "container-image-moved", "--ref", ref, "--suggested"},
+		func() string { return inspect(t, e, "stale") }, held, func() {})
+}
+
+// listenIn serves h on the loopback of the engine's host, and returns the
+// address. An engine takes plain HTTP there. A socket stays in the network
+// namespace in which it was made.
+func listenIn(t *testing.T, e *realdocker.Engine, h http.Handler) string {
+	t.Helper()
+	there, err := os.Open("/run/netns/" + e.NetNS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer there.Close()
+	var l net.Listener
+	done := make(chan error)
+	go func() { // the thread is not unlocked, and ends with its goroutine
+		runtime.LockOSThread()
+		err := unix.Setns(int(there.Fd()), unix.CLONE_NEWNET)
+		if err == nil {
+			l, err = net.Listen("tcp", "127.0.0.1:0")
+		}
+		done <- err
+	}()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	s := &http.Server{Handler: h}
+	go func() { _ = s.Serve(l) }() // until Close
+	t.Cleanup(func() { s.Close() })
+	return l.Addr().String()
+}
+
+// retag makes one tag of a registry name what another one names: OCI
+// distribution specification, "Pulling manifests" and "Pushing manifests".
+func retag(t *testing.T, hub http.Handler, path, from, to string) {
+	t.Helper()
+	ask := func(method, tag string, body []byte, contentType string) *httptest.ResponseRecorder {
+		r := httptest.NewRequest(method, path+tag, bytes.NewReader(body))
+		r.Header.Set("Content-Type", contentType)
+		w := httptest.NewRecorder()
+		hub.ServeHTTP(w, r)
+		if w.Code >= 300 {
+			t.Fatalf("%s %s%s: %d %s", method, path, tag, w.Code, w.Body)
+		}
+		return w
+	}
+	got := ask(http.MethodGet, from, nil, "")
+	ask(http.MethodPut, to, got.Body.Bytes(), got.Header().Get("Content-Type"))
+}
