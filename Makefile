@@ -9,8 +9,10 @@ TEST_TIMEOUT  ?= 15m
 TEST_PARALLEL ?= 2
 TEST_FLAGS    ?=
 BENCH_FLAGS   ?=
+# Where "bench" runs: ENGINE='sid containerd' is another Debian's engine, and its store of images (scripts/engines).
+ENGINE        ?=
 
-.PHONY: build setup test demo lint vuln bench clean
+.PHONY: build setup test engines demo lint vuln bench clean
 
 build:
 	$(GO) build -trimpath -ldflags '-s -w' -o bin/casco ./cmd/casco
@@ -22,6 +24,10 @@ setup:
 # A test that needs root and a real engine fails here, instead of being skipped, if it does not run.
 test: setup
 	CASCO_MUST_RUN=1 $(GO) test -timeout $(TEST_TIMEOUT) -p $(TEST_PARALLEL) $(TEST_FLAGS) ./...
+
+# The tests that meet an engine, on the engines of newer Debians, with either store of images; a table at the end.
+engines: setup
+	scripts/engines test
 
 demo:
 	scripts/demo
@@ -43,7 +49,7 @@ vuln:
 
 # A full audit beside the engine's own floor; BENCH_FLAGS='-peer DIR' times a checkout of docker-bench-security too.
 bench: setup
-	$(GO) run ./bench $(BENCH_FLAGS)
+	$(if $(ENGINE),scripts/engines run $(ENGINE) --) $(GO) run ./bench $(BENCH_FLAGS)
 
 clean:
-	rm -rf bin
+	rm -rf bin build
