@@ -138,35 +138,53 @@ func (e *engine) floor() (time.Duration, error) {
 	return time.Since(begun), err
 }
 
-// againstPeer runs docker-bench-security and casco once each against 40
-// running containers. The peer takes whichever dockerd is newest for the one
-// to judge, so it is only timed here.
-func (e *engine) againstPeer(casco, dir string) error {
-	const n = 40
-	if err := e.create(0, n, n); err != nil {
-		return err
+// againstPeer runs docker-bench-security once, and casco a few times, with 10
+// and with 40 running containers. The peer takes whichever dockerd is newest
+// for the one to judge, so it is only timed here.
+func (e *engine) againstPeer(casco, dir string, rounds int) error {
+	fmt.Println("| containers | docker-bench-security s | casco s | ratio |\n|---|---|---|---|")
+	have := 0
+	for _, n := range []int{10, 40} {
+		if err := e.create(have, n, n); err != nil {
+			return err
+		}
+		have = n
+		peer, err := e.peer(casco, dir)
+		if err != nil {
+			return err
+		}
+		var walls []time.Duration
+		for range rounds {
+			wall, _, err := audit(casco, e.socket)
+			if err != nil {
+				return err
+			}
+			walls = append(walls, wall)
+		}
+		wall := median(walls)
+		fmt.Printf("| %d | %.1f | %.2f | %.0f |\n", n, peer.Seconds(), wall.Seconds(), float64(peer)/float64(wall))
 	}
+	return nil
+}
+
+// peer is how long docker-bench-security takes.
+func (e *engine) peer(casco, dir string) (time.Duration, error) {
 	script, err := filepath.Abs(filepath.Join(dir, "docker-bench-security.sh"))
 	if err != nil {
-		return err
+		return 0, err
 	}
 	peer := exec.Command("bash", script, "-b", "-l", filepath.Join(filepath.Dir(casco), "peer.log"))
-	peer.Dir = dir
+	peer.Dir = filepath.Dir(script) // it looks for its parts there
 	peer.Env = append(os.Environ(), "DOCKER_HOST=unix://"+e.socket)
 	begun := time.Now()
 	out, err := peer.CombinedOutput()
 	took := time.Since(begun)
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
-		return err
+		return 0, err
 	}
 	if !strings.Contains(string(out), "Checks:") {
-		return fmt.Errorf("%s did not come to its end: %w: %.300s", script, err, out)
+		return 0, fmt.Errorf("%s did not come to its end: %w: %.300s", script, err, out)
 	}
-	wall, _, err := audit(casco, e.socket)
-	if err != nil {
-		return err
-	}
-	fmt.Printf("%d containers: docker-bench-security %.1f s, casco %.2f s, ratio %.0f\n", n, took.Seconds(), wall.Seconds(), float64(took)/float64(wall))
-	return nil
+	return took, nil
 }

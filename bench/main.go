@@ -5,12 +5,16 @@
 // each container, by eight concurrent clients that throw the replies away. The
 // figures that count are the ratios; the milliseconds are of this machine.
 //
-//	bench [-n 1000] [-running 50] [-rounds 5] [-peer DIR]
+//	bench [-n 1000] [-running 50] [-rounds 5] [-outage | -peer DIR]
 //
-// -peer names a checkout of docker-bench-security, which is then run once
-// against 40 containers beside casco. Bench ends with 1 if casco is slower
-// than -max-ratio times the floor, than -max-wall, needs more memory than
-// -max-mib, or grows faster than the number of containers.
+// Bench ends with 1 if casco is slower than -max-ratio times the floor, than
+// -max-wall, needs more memory than -max-mib, or grows faster than the number
+// of containers.
+//
+// -outage measures instead for how long a re-created container does not serve,
+// beside docker restart, and ends with 1 if that is longer. -peer names a
+// checkout of docker-bench-security, which is then run once each against 10 and
+// 40 containers beside casco.
 package main
 
 import (
@@ -36,19 +40,20 @@ func main() {
 	n := flag.Int("n", 1000, "containers at the most")
 	running := flag.Int("running", 50, "how many of them run")
 	rounds := flag.Int("rounds", 5, "rounds; the median counts")
+	outage := flag.Bool("outage", false, "measure the outage of a re-creation beside docker restart, in place of the audit")
 	peer := flag.String("peer", "", "checkout of docker-bench-security to compare with")
 	var max limits
 	flag.Float64Var(&max.ratio, "max-ratio", 1.5, "most that casco may take, as a multiple of the floor")
 	flag.Float64Var(&max.mib, "max-mib", 150, "most memory that casco may need, MiB")
 	flag.DurationVar(&max.wall, "max-wall", time.Second, "most time that casco may take")
 	flag.Parse()
-	if err := run(*n, *running, *rounds, *peer, max); err != nil {
+	if err := run(*n, *running, *rounds, *peer, *outage, max); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(n, running, rounds int, peer string, max limits) (err error) {
+func run(n, running, rounds int, peer string, outage bool, max limits) (err error) {
 	dir, err := os.MkdirTemp("", "casco-bench.")
 	if err != nil {
 		return err
@@ -69,8 +74,11 @@ func run(n, running, rounds int, peer string, max limits) (err error) {
 		return err
 	}
 	fmt.Printf("casco against Docker %s, %d CPUs, kernel %s; median of %d rounds\n\n", version, runtime.NumCPU(), kernel(), rounds)
+	if outage {
+		return e.outages(casco, home, rounds)
+	}
 	if peer != "" {
-		return e.againstPeer(casco, peer)
+		return e.againstPeer(casco, peer, rounds)
 	}
 	all, err := e.measure(casco, n, running, rounds)
 	if err != nil {

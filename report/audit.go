@@ -41,7 +41,11 @@ func (g *group) worst() audit.Severity {
 // groups orders failures worst first, those with a common cause under it.
 func groups(fs []audit.Finding) []*group {
 	byID := map[string]*group{}
-	for _, f := range audit.Failed(fs, audit.Low) {
+	for i := range fs {
+		f := &fs[i]
+		if !f.Fails(audit.Low) {
+			continue
+		}
 		g := byID[f.Check.ID]
 		if g == nil {
 			g = &group{check: f.Check}

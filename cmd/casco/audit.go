@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -117,7 +118,7 @@ func (a *app) verdict(l *look, min audit.Severity) error {
 	if c := audit.Conform(l.findings); c.Pass+c.Fail == 0 {
 		return lang.Errorf(lang.Text{En: "nothing could be assessed", Es: "no se pudo evaluar nada"})
 	}
-	if len(audit.Failed(l.findings, min)) > 0 {
+	if slices.ContainsFunc(l.findings, func(f audit.Finding) bool { return f.Fails(min) }) {
 		return quiet(exitFindings)
 	}
 	return nil

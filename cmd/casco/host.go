@@ -136,7 +136,7 @@ func (unreachable) Name() string { return noEngine }
 func (u unreachable) Read(context.Context, *inventory.Snapshot) error { return u.err }
 
 // sources lists what is read, in order: the engine first, for the others look
-// at what it said.
+// at what it said, except those that are Alone.
 func (a *app) sources(h *host) []inventory.Source {
 	var ss []inventory.Source
 	if h.engine == nil {
@@ -151,11 +151,11 @@ func (a *app) sources(h *host) []inventory.Source {
 		proc.NewListeners(),
 		file.New(file.DockerPaths),
 		auditrules.New("/", auditrules.DockerPaths),
-		sysctl.New("", checks.Sysctls()...),
-		kernel.New(""),
+		inventory.Alone(sysctl.New("", checks.Sysctls()...)),
+		inventory.Alone(kernel.New("")),
 		accounts.New(""),
-		packages.New("", checks.Packages()...),
-		units.New(""),
+		inventory.Alone(packages.New("", checks.Packages()...)),
+		inventory.Alone(units.New("")),
 		registry.New(),
 	)
 }

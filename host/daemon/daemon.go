@@ -20,6 +20,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -30,12 +31,21 @@ import (
 
 // A Source completes and adds Daemon objects. It runs after the source that
 // reads the engine's API.
-type Source struct{ asked string }
+type Source struct {
+	asked string
+	seen  *seen
+}
+
+// seen is what Begin saw: the processes that matter here.
+type seen struct {
+	all []process
+	err error
+}
 
 // New returns a Source. Asked is the path of the socket of the engine in use,
 // "" if it has none: where that engine did not answer, its process is still
 // found by it, and is not taken for another engine.
-func New(asked string) *Source { return &Source{asked} }
+func New(asked string) *Source { return &Source{asked: asked} }
 
 // Name implements inventory.Source.
 func (*Source) Name() string { return "daemon" }
@@ -43,13 +53,24 @@ func (*Source) Name() string { return "daemon" }
 // measured are the top-level fields of a Daemon that this package reads.
 var measured = []string{"Process", "Config", "Effective", "EffectiveFrom", "Listeners", "DataRoot", "Containerd", "Proxies"}
 
+// Begin implements inventory.Early: it looks through all processes.
+func (src *Source) Begin(context.Context, string) {
+	all, err := candidates()
+	src.seen = &seen{all, err}
+}
+
 // Read implements inventory.Source. What of one engine cannot be read stands
 // in its object's Unread; an error means that /proc could not be read at all.
 func (src *Source) Read(ctx context.Context, s *inventory.Snapshot) error {
-	all, err := candidates()
+	if src.seen == nil {
+		src.Begin(ctx, s.Host)
+	}
+	all, err := src.seen.all, src.seen.err
+	src.seen = nil
 	if err != nil {
 		return err
 	}
+	all = slices.DeleteFunc(all, process.gone) // an engine may have been restarted while it was asked
 	known := map[int]bool{}
 	for _, o := range s.Of(inventory.Daemon) {
 		p, err := processOf(o, all)

@@ -72,6 +72,12 @@ func (p process) path(name string) string {
 	return filepath.Join(procDir, strconv.Itoa(p.pid), name)
 }
 
+// gone reports whether the process has ended.
+func (p process) gone() bool {
+	_, err := os.Stat(p.path(""))
+	return errors.Is(err, fs.ErrNotExist)
+}
+
 // inside is where the process would find path: it may live in another mount
 // namespace, and in another directory.
 func (p process) inside(path string) string {

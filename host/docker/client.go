@@ -197,15 +197,11 @@ func (c *Client) call(ctx context.Context, method, path string, in, out any) err
 		return err
 	}
 	defer res.Body.Close()
-	if out != nil {
-		d := json.NewDecoder(res.Body)
-		d.UseNumber()
-		if err := d.Decode(out); err != nil {
-			return lang.Errorf(lang.Text{En: "%s %s: reply: %w", Es: "%s %s: respuesta: %w"}, method, path, err)
-		}
+	if out == nil { // a body that is not read to its end costs the connection
+		_, err = io.Copy(io.Discard, res.Body)
+	} else {
+		err = readReply(res.Body, out)
 	}
-	// A body that is not read to its end costs the connection.
-	_, err = io.Copy(io.Discard, res.Body)
 	if err != nil {
 		return lang.Errorf(lang.Text{En: "%s %s: reply: %w", Es: "%s %s: respuesta: %w"}, method, path, err)
 	}

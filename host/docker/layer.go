@@ -3,7 +3,6 @@ package docker
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -119,17 +118,24 @@ func layerChanges(dirs layerDirs) ([]change, error) {
 	return all, err
 }
 
+// emptyDir asks the kernel itself: os.Open would first try to have it polled,
+// which takes longer than all the rest, a thousand times.
 func emptyDir(path string) (bool, error) {
-	d, err := os.Open(path)
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return false, err
 	}
-	defer d.Close()
-	_, err = d.Readdirnames(1)
-	if errors.Is(err, io.EOF) {
-		return true, nil
+	defer unix.Close(fd)
+	var entries [4096]byte
+	for {
+		n, err := unix.ReadDirent(fd, entries[:])
+		if err != nil || n == 0 {
+			return err == nil, err
+		}
+		if _, count, _ := unix.ParseDirent(entries[:n], 1, nil); count > 0 { // not . and ..
+			return false, nil
+		}
 	}
-	return false, err
 }
 
 // layers are the directories below a container's own, the nearest first. They

@@ -21,8 +21,8 @@ const RecreateHand = "docker-recreate"
 // and its ID, and in nothing else. It is an apply.Hand and an apply.Keeper.
 //
 // The new one is created, and joined to its networks, while the old one still
-// serves. Then the old one is stopped and parked under another name, and the
-// new one takes its name and starts: that is the outage. If the new one does
+// serves. Then the old one is parked under another name and stopped, and the
+// new one takes its name and starts: from stop to start is the outage. If the new one does
 // not come up as well as the old one was, the old one is put back at once.
 // Containers that lean on it (plan.Step.With) go through it together.
 //

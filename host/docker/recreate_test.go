@@ -331,30 +331,34 @@ func TestRecreateKilled(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes a minute: it kills a run at each of its steps")
 	}
-	for at := 1; ; at++ {
-		finished := false
-		for _, after := range []bool{false, true} {
-			t.Run(fmt.Sprintf("request %d, sent %v", at, after), func(t *testing.T) {
-				finished = !killAt(t, at, after) || finished
-			})
-		}
-		if finished || t.Failed() {
-			if at < 10 {
+	for _, resolved := range []bool{true, false} {
+		for at, finished := 1, false; !finished; at++ {
+			for _, after := range []bool{false, true} {
+				t.Run(fmt.Sprintf("resolved %v, request %d, sent %v", resolved, at, after), func(t *testing.T) {
+					finished = !killAt(t, resolved, at, after) || finished
+				})
+			}
+			if t.Failed() {
+				return
+			}
+			if finished && at < 10 {
 				t.Errorf("the run had %d requests, want more", at-1)
 			}
-			return
 		}
 	}
 }
 
-// killAt reports whether the run was killed, and not done before.
-func killAt(t *testing.T, at int, after bool) bool {
+// killAt reports whether the run was killed, and not done before. A container
+// that others can resolve gives its name away after its stop, others before.
+func killAt(t *testing.T, resolved bool, at int, after bool) bool {
 	h := onHost(t, "rcx")
 	image := h.Image("rcx")
 	run := []string{"run", "-d", "--stop-timeout", "1", "--name"}
 	h.Docker("network", "create", "rcxnet")
 	h.Docker(slices.Concat(run, []string{"rcxmain", "--restart", "unless-stopped", "-v", "/data", image}, serving)...)
-	h.Docker("network", "connect", "rcxnet", "rcxmain")
+	if resolved {
+		h.Docker("network", "connect", "rcxnet", "rcxmain")
+	}
 	h.Docker(slices.Concat(run, []string{"rcxside", "--network", "container:rcxmain", image}, serving)...)
 	before := h.whole("rcx")
 

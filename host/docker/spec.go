@@ -44,6 +44,18 @@ type member struct {
 func (m member) ran() bool    { return truth(m.Inspect, "State", "Running") }
 func (m member) paused() bool { return truth(m.Inspect, "State", "Paused") }
 
+// resolved reports whether others may find m by its name: networks that users
+// made have a name server (docs.docker.com, "DNS services"), the engine's own
+// have none.
+func (m member) resolved() bool {
+	for name := range object(m.Inspect, "NetworkSettings", "Networks") {
+		if name != "bridge" && name != "host" && name != "none" {
+			return true
+		}
+	}
+	return false
+}
+
 // temporary is the name of the new container until it takes over.
 func (m member) temporary() string { return m.Ref.Name + ".casco-new" }
 

@@ -23,6 +23,8 @@ type transaction struct {
 	// live says that this is the run that makes the changes, not one that
 	// cleans up after it; stopping, that an order to stop may be under way.
 	live, stopping bool
+
+	stopped time.Time // when the last container was told to stop
 }
 
 func (r *Recreate) transaction(undo json.RawMessage) (*transaction, error) {
@@ -78,15 +80,9 @@ func (t *transaction) forward(ctx context.Context, st plan.Step) error {
 	if err != nil {
 		return err
 	}
-	begun := time.Now()
-	for _, m := range slices.Backward(t.members) {
-		if err := t.park(ctx, m); err != nil {
+	for i, m := range slices.Backward(t.members) {
+		if err := t.makeWay(ctx, m, ids[i]); err != nil {
 			return fmt.Errorf("%s: %w", m.Ref, err)
-		}
-	}
-	for i, m := range t.members {
-		if err := t.rename(ctx, ids[i], m.Ref.Name); err != nil {
-			return err
 		}
 	}
 	for i, m := range t.members {
@@ -96,7 +92,7 @@ func (t *transaction) forward(ctx context.Context, st plan.Step) error {
 			}
 		}
 		if i == 0 && m.ran() && t.OnOutage != nil {
-			t.OnOutage(m.Ref, time.Since(begun))
+			t.OnOutage(m.Ref, time.Since(t.stopped))
 		}
 	}
 	for i, m := range t.members {
@@ -188,10 +184,18 @@ func field(fields map[string]any, path string) any {
 	return v
 }
 
-// park stops an old container and takes its name away.
-func (t *transaction) park(ctx context.Context, m member) error {
+// makeWay stops an old container and gives its name to the new one. Between
+// the order to stop and the new one's start nobody serves, and each rename
+// makes the engine write to its disk: so the names are changed before, unless
+// others find the container by its name for as long as it takes to stop.
+func (t *transaction) makeWay(ctx context.Context, m member, id string) error {
 	if !off(str(m.Inspect, "HostConfig", "RestartPolicy", "Name")) {
 		if err := t.setPolicy(ctx, m.ID, map[string]any{"Name": "no"}); err != nil {
+			return err
+		}
+	}
+	if !m.resolved() {
+		if err := t.handName(ctx, m, id); err != nil {
 			return err
 		}
 	}
@@ -200,6 +204,7 @@ func (t *transaction) park(ctx context.Context, m member) error {
 			return err
 		}
 	}
+	t.stopped = time.Now()
 	if m.ran() {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -210,7 +215,18 @@ func (t *transaction) park(ctx context.Context, m member) error {
 		}
 		t.stopping = false
 	}
-	return t.rename(ctx, m.ID, m.parked())
+	if !m.resolved() {
+		return nil
+	}
+	return t.handName(ctx, m, id)
+}
+
+// handName takes the name from the old container and gives it to the new one.
+func (t *transaction) handName(ctx context.Context, m member, id string) error {
+	if err := t.rename(ctx, m.ID, m.parked()); err != nil {
+		return err
+	}
+	return t.rename(ctx, id, m.Ref.Name)
 }
 
 // back puts the old containers back, from wherever a run was cut off. Done
@@ -278,21 +294,22 @@ func (t *transaction) awaitStop(ctx context.Context) error {
 }
 
 // mayBeStopping reports whether the old container of m runs, and a run was
-// where it orders its stop: the new one is made and not renamed yet, and the
-// restart policy is off.
+// where it orders its stop: the restart policy is off, and the new one is made
+// and has not taken over, or the old one has given its name away already. (One
+// that somebody started after it was parked looks so too, and is waited for.)
 func (t *transaction) mayBeStopping(ctx context.Context, m member) (bool, error) {
 	if !m.ran() {
 		return false, nil
 	}
-	fresh, err := t.named(ctx, m.temporary())
-	if err != nil || fresh == nil {
-		return false, err
-	}
 	old, err := t.withID(ctx, m.ID)
-	if err != nil || !truth(old, "State", "Running") || truth(old, "State", "Paused") {
+	if err != nil || !truth(old, "State", "Running") || truth(old, "State", "Paused") || !off(str(old, "HostConfig", "RestartPolicy", "Name")) {
 		return false, err
 	}
-	return off(str(old, "HostConfig", "RestartPolicy", "Name")), nil
+	if nameOf(old) == m.parked() {
+		return true, nil
+	}
+	fresh, err := t.named(ctx, m.temporary())
+	return fresh != nil, err
 }
 
 // off reports whether a restart policy of this name never restarts.

@@ -18,7 +18,18 @@ import (
 // serves. It must run after the source that reads the containers.
 type Listeners struct {
 	root procfs
-	pid  int // whose network namespace; 0 is ours
+	pid  int      // whose network namespace; 0 is ours
+	open *hearing // what Begin found; nil before it, and after Read
+}
+
+// A hearing is the listening sockets and their holders.
+type hearing struct {
+	socks  []socket
+	source string
+	read   time.Time
+	held   map[uint64]holder
+	unheld error // why held is not all
+	err    error
 }
 
 // NewListeners returns a source that reads /proc.
@@ -27,9 +38,13 @@ func NewListeners() *Listeners { return &Listeners{root: "/proc"} }
 // Name implements inventory.Source.
 func (*Listeners) Name() string { return "proc listeners" }
 
-// Read implements inventory.Source: it adds listener objects to s. A process
-// that may not be looked at leaves its sockets without Pid, and why.
-func (l *Listeners) Read(ctx context.Context, s *inventory.Snapshot) error {
+// Begin implements inventory.Early: it asks every process for its sockets.
+func (l *Listeners) Begin(ctx context.Context, _ string) {
+	l.open = &hearing{read: time.Now().UTC()}
+	l.open.err = l.listen(ctx, l.open)
+}
+
+func (l *Listeners) listen(ctx context.Context, h *hearing) error {
 	p, err := l.root.self()
 	if l.pid != 0 {
 		p, err = l.root.open(l.pid)
@@ -38,8 +53,7 @@ func (l *Listeners) Read(ctx context.Context, s *inventory.Snapshot) error {
 		return err
 	}
 	defer p.close()
-	socks, source, err := p.listening()
-	if err != nil {
+	if h.socks, h.source, err = p.listening(); err != nil {
 		return err
 	}
 	pids, err := l.root.pids()
@@ -50,22 +64,32 @@ func (l *Listeners) Read(ctx context.Context, s *inventory.Snapshot) error {
 	if i := slices.Index(pids, 1); i >= 0 {
 		pids = append(slices.Delete(pids, i, i+1), 1)
 	}
-	held, err := l.root.holders(pids, inodesOf(socks), 16*filesMost)
-	if ctx.Err() != nil {
-		return ctx.Err()
+	h.held, h.unheld = l.root.holders(pids, inodesOf(h.socks), 16*filesMost)
+	sortSockets(h.socks)
+	return ctx.Err()
+}
+
+// Read implements inventory.Source: it adds listener objects to s. A process
+// that may not be looked at leaves its sockets without Pid, and why.
+func (l *Listeners) Read(ctx context.Context, s *inventory.Snapshot) error {
+	if l.open == nil {
+		l.Begin(ctx, s.Host)
+	}
+	h := l.open
+	l.open = nil
+	if h.err != nil {
+		return h.err
 	}
 	owners := ownersOf(s)
-	now := time.Now().UTC()
-	sortSockets(socks)
-	for _, sock := range socks {
-		o := object(sock, source, now)
+	for _, sock := range h.socks {
+		o := object(sock, h.source, h.read)
 		if s.Find(o.Ref) != nil {
 			continue // SO_REUSEPORT: one of several sockets of a server
 		}
-		if h, ok := held[sock.inode]; ok {
-			l.holder(o, sock, h, owners)
+		if by, ok := h.held[sock.inode]; ok {
+			l.holder(o, sock, by, owners)
 		} else {
-			why := err
+			why := h.unheld
 			if why == nil {
 				why = errors.New("no process has it open: the kernel does, or the process has ended")
 			}

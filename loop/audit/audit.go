@@ -10,7 +10,6 @@
 package audit
 
 import (
-	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"runtime"
@@ -170,49 +169,61 @@ func (f Finding) Fingerprint() string {
 // Run puts each check to each object of its kind that it is about. The findings come in the
 // order of the checks, then of the objects: equal input gives equal output.
 //
-// The checks are shared out among the CPUs: they are pure, and each has a place
-// of its own for what it finds.
+// The work goes object by object, and the objects are shared out among the
+// CPUs: one object put to all checks stays in a CPU's cache, a thousand put to
+// one check do not, which took twice as long (measured). Each pair of a check
+// and an object has a place of its own, so that the order of work is not that
+// of the findings.
 func Run(checks []*Check, s *inventory.Snapshot) []Finding {
 	s.Share()
-	found := make([][]Finding, len(checks))
+	places := 0
+	first := make([]int, len(checks)) // the place of each check's first object
+	of := map[inventory.Kind][]int{}  // the checks of each kind
+	for i, c := range checks {
+		first[i] = places
+		places += len(s.Of(c.Kind))
+		of[c.Kind] = append(of[c.Kind], i)
+	}
+	found := make([]Finding, places)
+	for kind, mine := range of {
+		share(s.Of(kind), func(j int, o *inventory.Object) {
+			for _, i := range mine {
+				if c := checks[i]; c.About == nil || c.About(s, o) {
+					found[first[i]+j] = judge(c, s, o)
+				}
+			}
+		})
+	}
+	return slices.DeleteFunc(found, func(f Finding) bool { return f.Check == nil })
+}
+
+func judge(c *Check, s *inventory.Snapshot, o *inventory.Object) Finding {
+	f := Finding{Check: c, Ref: o.Ref, Answer: c.Eval(s, o)}
+	if d := s.Another(o); d != nil {
+		f.Other = d.Ref
+	}
+	return f
+}
+
+// share calls judge for each object, from as many goroutines as there are
+// CPUs, and waits for them.
+func share(objects []*inventory.Object, judge func(j int, o *inventory.Object)) {
 	var next atomic.Int64
 	var wg sync.WaitGroup
-	for range runtime.GOMAXPROCS(0) {
+	for range min(runtime.GOMAXPROCS(0), len(objects)) {
 		wg.Go(func() {
-			for i := next.Add(1) - 1; i < int64(len(checks)); i = next.Add(1) - 1 {
-				found[i] = judge(checks[i], s, s.Of(checks[i].Kind))
+			for j := int(next.Add(1)) - 1; j < len(objects); j = int(next.Add(1)) - 1 {
+				judge(j, objects[j])
 			}
 		})
 	}
 	wg.Wait()
-	return slices.Concat(found...)
 }
 
-func judge(c *Check, s *inventory.Snapshot, objects []*inventory.Object) []Finding {
-	fs := make([]Finding, 0, len(objects))
-	for _, o := range objects {
-		if c.About == nil || c.About(s, o) {
-			f := Finding{Check: c, Ref: o.Ref, Answer: c.Eval(s, o)}
-			if d := s.Another(o); d != nil {
-				f.Other = d.Ref
-			}
-			fs = append(fs, f)
-		}
-	}
-	return fs
-}
-
-// Failed returns the findings about the engine in use and its host that failed
-// with at least severity min, worst first; equals keep their order.
-func Failed(fs []Finding, min Severity) []Finding {
-	var out []Finding
-	for _, f := range fs {
-		if f.Verdict == Fail && f.Check.Severity >= min && f.Other == (inventory.Ref{}) {
-			out = append(out, f)
-		}
-	}
-	slices.SortStableFunc(out, func(a, b Finding) int { return cmp.Compare(b.Check.Severity, a.Check.Severity) })
-	return out
+// Fails reports whether f is a failure of at least severity min, of the engine
+// in use or its host.
+func (f *Finding) Fails(min Severity) bool {
+	return f.Verdict == Fail && f.Check.Severity >= min && f.Other == (inventory.Ref{})
 }
 
 // ParseVerdict is the inverse of Verdict.String. ok is false for other words.

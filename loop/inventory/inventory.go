@@ -115,33 +115,17 @@ type Snapshot struct {
 	Objects []*Object // sorted by kind, then name, once Take has returned
 	Gaps    []Gap
 
-	index map[Ref]*Object
-	views *views // nil until asked for, and after a change
-}
-
-// views are the objects of a snapshot by what they are asked for.
-type views struct {
-	kinds map[Kind][]*Object
-	guest map[string][]*Object // containers by the ID or name of the one whose network they use
-}
-
-// Take reads all sources in order. One that fails leaves a Gap and does not
-// stop the others. The result is sorted and ready to be judged.
-func Take(ctx context.Context, host string, now time.Time, sources ...Source) *Snapshot {
-	s := &Snapshot{Host: host, Taken: now.UTC()}
-	for _, src := range sources {
-		if err := src.Read(ctx, s); err != nil {
-			s.Gaps = append(s.Gaps, Gap{Source: src.Name(), Reason: err.Error()})
-		}
-	}
-	s.Sort()
-	return s
+	// What objects are asked for by. index and kinds are nil until asked for and
+	// follow what is added; guests are nil after that.
+	index  map[Ref]*Object
+	kinds  map[Kind][]*Object
+	guests map[string][]*Object // containers by the ID or name of the one whose network they use
 }
 
 // Sort puts objects and gaps into their order, so that equal hosts give equal
 // bytes.
 func (s *Snapshot) Sort() {
-	s.views = nil
+	s.index, s.kinds, s.guests = nil, nil, nil
 	slices.SortFunc(s.Objects, func(a, b *Object) int { return a.Ref.compare(b.Ref) })
 	slices.SortFunc(s.Gaps, func(a, b Gap) int {
 		return cmp.Or(a.Ref.compare(b.Ref), cmp.Compare(a.Source, b.Source), cmp.Compare(a.Reason, b.Reason))
@@ -155,13 +139,14 @@ func (r Ref) compare(o Ref) int {
 // Add puts o into s. A second object with the same Ref replaces the first.
 func (s *Snapshot) Add(o *Object) {
 	s.init()
-	s.views = nil
+	s.guests = nil
 	if old, ok := s.index[o.Ref]; ok {
 		*old = *o
 		return
 	}
 	s.Objects = append(s.Objects, o)
 	s.index[o.Ref] = o
+	s.kinds[o.Ref.Kind] = append(s.kinds[o.Ref.Kind], o)
 }
 
 // Find returns the object named r, or nil. The caller may not change it.
@@ -179,7 +164,8 @@ func (s *Snapshot) Of(k Kind) []*Object {
 	if s == nil {
 		return nil
 	}
-	return s.Share().views.kinds[k]
+	s.init()
+	return s.kinds[k]
 }
 
 // Guests returns the containers that were told to use the network of container
@@ -188,33 +174,28 @@ func (s *Snapshot) Guests(o *Object) []*Object {
 	if s == nil {
 		return nil
 	}
-	byName := s.Share().views.guest[o.Ref.Name]
+	byName := s.Share().guests[o.Ref.Name]
 	id, _, ok := ContainerID.Of(o)
 	if !ok {
 		return byName
 	}
-	return slices.Concat(s.views.guest[id], byName)
+	return slices.Concat(s.guests[id], byName)
 }
 
 // Share makes s ready to be read by several goroutines at once, until it is
 // changed. It returns s.
 func (s *Snapshot) Share() *Snapshot {
 	s.init()
-	if s.views != nil {
+	if s.guests != nil {
 		return s
 	}
-	v := &views{map[Kind][]*Object{}, map[string][]*Object{}}
-	for _, o := range s.Objects {
-		v.kinds[o.Ref.Kind] = append(v.kinds[o.Ref.Kind], o)
-		if o.Ref.Kind != Container {
-			continue
-		}
+	s.guests = map[string][]*Object{}
+	for _, o := range s.kinds[Container] {
 		mode, _, _ := NetworkMode.Of(o)
 		if target, ok := strings.CutPrefix(mode, "container:"); ok {
-			v.guest[target] = append(v.guest[target], o)
+			s.guests[target] = append(s.guests[target], o)
 		}
 	}
-	s.views = v
 	return s
 }
 
@@ -223,8 +204,10 @@ func (s *Snapshot) init() {
 		return
 	}
 	s.index = make(map[Ref]*Object, len(s.Objects))
+	s.kinds = map[Kind][]*Object{}
 	for _, o := range s.Objects {
 		s.index[o.Ref] = o
+		s.kinds[o.Ref.Kind] = append(s.kinds[o.Ref.Kind], o)
 	}
 }
 

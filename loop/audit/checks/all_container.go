@@ -17,7 +17,7 @@ func containerChecks() []*audit.Check {
 			containerAppArmor, containerAppArmorDeclared, containerSELinux,
 			containerExecPrivileged, containerExecRoot,
 		},
-		namespaceChecks(), // what of the host does it share
+		namespaceChecks, // what of the host does it share
 		[]*audit.Check{
 			containerHostUserns, containerHostCgroup,
 			containerSensitiveMount, containerEngineSocket, containerMountPropagation, containerDevices,

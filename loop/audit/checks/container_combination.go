@@ -15,31 +15,27 @@ type combination struct {
 	means          lang.Text
 }
 
-func combinations() []combination {
-	entry := lang.Text{En: "an open door and the host behind it", Es: "una puerta abierta y el anfitrión detrás"}
-	out := lang.Text{En: "nothing left between it and the host", Es: "nada queda entre él y el anfitrión"}
-	hostNet, hostPID := namespaceCheck("net"), namespaceCheck("pid")
-	return []combination{
-		{containerPrivileged, openToAll, entry},
-		{containerEngineSocket, openToAll, entry},
-		{containerDangerousCapabilities, openToAll, entry},
-		{containerSensitiveMount, openToAll, entry},
-		{containerPrivileged, hostPID, out},
-		{containerPrivileged, hostNet, out},
-		{containerSeccomp, containerDangerousCapabilities, out},
-		{containerDangerousCapabilities, hostPID, out},
-		{containerDangerousCapabilities, hostNet, out},
-		{containerEngineSocket, hostNet, entry},
-	}
-}
+var (
+	wayIn  = lang.Text{En: "an open door and the host behind it", Es: "una puerta abierta y el anfitrión detrás"}
+	wayOut = lang.Text{En: "nothing left between it and the host", Es: "nada queda entre él y el anfitrión"}
 
-func namespaceCheck(name string) *audit.Check {
-	for _, c := range namespaceChecks() {
-		if c.ID == "container-host-"+name {
-			return c
-		}
+	combinations = []combination{
+		{containerPrivileged, openToAll, wayIn},
+		{containerEngineSocket, openToAll, wayIn},
+		{containerDangerousCapabilities, openToAll, wayIn},
+		{containerSensitiveMount, openToAll, wayIn},
+		{containerPrivileged, hostNamespaceCheck("pid"), wayOut},
+		{containerPrivileged, hostNamespaceCheck("net"), wayOut},
+		{containerSeccomp, containerDangerousCapabilities, wayOut},
+		{containerDangerousCapabilities, hostNamespaceCheck("pid"), wayOut},
+		{containerDangerousCapabilities, hostNamespaceCheck("net"), wayOut},
+		{containerEngineSocket, hostNamespaceCheck("net"), wayIn},
 	}
-	return nil
+)
+
+func hostNamespaceCheck(name string) *audit.Check {
+	i := slices.IndexFunc(namespaceChecks, func(c *audit.Check) bool { return c.ID == "container-host-"+name })
+	return namespaceChecks[i]
 }
 
 var containerCombination = &audit.Check{
@@ -61,43 +57,45 @@ var containerCombination = &audit.Check{
 }
 
 func evalCombination(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
-	said := map[string]audit.Answer{}
+	said := make([]audit.Finding, 0, len(combinations)) // by each check once
 	judge := func(c *audit.Check) audit.Answer {
-		if _, ok := said[c.ID]; !ok {
-			said[c.ID] = c.Eval(s, o)
+		i := slices.IndexFunc(said, func(f audit.Finding) bool { return f.Check == c })
+		if i < 0 {
+			i, said = len(said), append(said, audit.Finding{Check: c, Ref: o.Ref, Answer: c.Eval(s, o)})
 		}
-		return said[c.ID]
+		return said[i].Answer
 	}
-	var paths, facts, open []inventory.Fact
+	var paths, open []inventory.Fact
+	facts := make([]inventory.Fact, 0, 2*len(combinations))
 	var en, es []string
 	var wants []audit.Want
 	curable := true
-	for _, c := range combinations() {
+	for _, c := range combinations {
 		in, by := judge(c.inside), judge(c.beside)
 		switch {
 		case in.Verdict == audit.Fail && by.Verdict == audit.Fail:
-			paths = append(append(paths, in.Evidence...), by.Evidence...)
+			paths = withNew(paths, in.Evidence, by.Evidence)
 			en = append(en, c.inside.ID+" + "+c.beside.ID+": "+c.means.En)
 			es = append(es, c.inside.ID+" + "+c.beside.ID+": "+c.means.Es)
 			cure := certain(in.Wants, by.Wants)
 			wants, curable = append(wants, cure...), curable && cure != nil
 		case possible(in) && possible(by):
-			open = append(append(open, in.Evidence...), by.Evidence...)
+			open = withNew(open, in.Evidence, by.Evidence)
 		default:
-			facts = append(append(facts, in.Evidence...), by.Evidence...)
+			facts = withNew(facts, in.Evidence, by.Evidence)
 		}
 	}
 	switch {
 	case paths != nil:
-		a := audit.Bad(distinct(paths)...).Because(lang.Text{En: listed(en), Es: listed(es)})
+		a := audit.Bad(paths...).Because(lang.Text{En: listed(en), Es: listed(es)})
 		if curable {
 			a = a.Wanting(wants...)
 		}
 		return a
 	case open != nil:
-		return audit.Untold(distinct(open)...)
+		return audit.Untold(open...)
 	}
-	return audit.Good(distinct(facts)...)
+	return audit.Good(facts...)
 }
 
 func possible(a audit.Answer) bool { return a.Verdict == audit.Fail || a.Verdict == audit.Unknown }

@@ -47,6 +47,7 @@ func mountsOf(s *inventory.Snapshot, o *inventory.Object) (ms []mount, facts []i
 		return nil, []inventory.Fact{bindFact}, false
 	}
 	facts = known(bindFact, moreFact, liveFact)
+	ms = make([]mount, 0, len(binds)+len(more)+len(live))
 	for _, b := range binds {
 		ms = append(ms, bindMount(b))
 	}

@@ -61,8 +61,7 @@ var hostNamespaces = []namespace{
 	},
 }
 
-func namespaceChecks() []*audit.Check {
-	var cs []*audit.Check
+var namespaceChecks = func() (cs []*audit.Check) {
 	for _, ns := range hostNamespaces {
 		cs = append(cs, &audit.Check{
 			ID: "container-host-" + ns.name, Title: ns.title, Why: ns.why, Severity: ns.severity,
@@ -74,7 +73,7 @@ func namespaceChecks() []*audit.Check {
 		})
 	}
 	return cs
-}
+}()
 
 // eval finds what nothing declares in /proc/PID/ns. What is declared counts all
 // the same: where the engine itself lives in a namespace (rootless, or a

@@ -170,19 +170,16 @@ func sortedKeys(m map[string]any) []string { return slices.Sorted(maps.Keys(m)) 
 // plain is a text that names things and needs no translation.
 func plain(s string) lang.Text { return lang.Text{En: s, Es: s} }
 
-// distinct keeps the first of facts about the same field.
-func distinct(facts []inventory.Fact) []inventory.Fact {
-	type key struct {
-		ref   inventory.Ref
-		field string
+// withNew returns facts with those of more whose field is not among them yet.
+func withNew(facts []inventory.Fact, more ...[]inventory.Fact) []inventory.Fact {
+	for _, list := range more {
+		for _, f := range list {
+			if !slices.ContainsFunc(facts, func(have inventory.Fact) bool { return have.Field == f.Field && have.Ref == f.Ref }) {
+				facts = append(facts, f)
+			}
+		}
 	}
-	seen := map[key]bool{}
-	return slices.DeleteFunc(facts, func(f inventory.Fact) bool {
-		k := key{f.Ref, f.Field}
-		was := seen[k]
-		seen[k] = true
-		return was
-	})
+	return facts
 }
 
 func listed(lines []string) string { return strings.Join(lines, "; ") }
