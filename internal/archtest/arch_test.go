@@ -22,6 +22,7 @@ var may = map[string]string{
 	"loop/inventory":        "",
 	"loop/audit":            "loop/inventory",
 	"loop/audit/frameworks": "",
+	"loop/audit/own":        "loop/inventory loop/audit loop/audit/frameworks policy",
 	"loop/audit/checks":     "loop/inventory loop/audit",
 	"loop/risk":             "loop/inventory loop/audit policy",
 	"loop/declared":         "loop/inventory loop/audit loop/audit/frameworks policy",
