@@ -151,10 +151,10 @@ var hours = lang.Text{En: "hours are 02:00-04:00", Es: "las horas son 02:00-04:0
 // host.
 func ParseWindow(s string) (Window, error) {
 	fail := func(why lang.Text) (Window, error) {
-		return Window{}, bilingual{lang.Text{
-			En: fmt.Sprintf(`%q is no window, such as "Tue,Thu 02:00-04:00 America/La_Paz": %s`, s, why.En),
-			Es: fmt.Sprintf(`%q no es una ventana, como "Tue,Thu 02:00-04:00 America/La_Paz": %s`, s, why.Es),
-		}}
+		return Window{}, says(lang.Text{
+			En: `%q is no window, such as "Tue,Thu 02:00-04:00 America/La_Paz": %s`,
+			Es: `%q no es una ventana, como "Tue,Thu 02:00-04:00 America/La_Paz": %s`,
+		}, s, why)
 	}
 	words := strings.Split(s, " ")
 	var w Window

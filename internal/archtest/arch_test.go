@@ -24,7 +24,7 @@ var may = map[string]string{
 	"loop/audit/frameworks": "",
 	"loop/audit/own":        "loop/inventory loop/audit loop/audit/frameworks policy",
 	"loop/audit/checks":     "loop/inventory loop/audit",
-	"loop/risk":             "loop/inventory loop/audit policy",
+	"loop/risk":             "loop/inventory loop/audit loop/declared policy",
 	"loop/declared":         "loop/inventory loop/audit loop/audit/frameworks policy",
 	"loop/plan":             "loop/inventory loop/audit",
 	"loop/change":           "loop/plan policy signed",

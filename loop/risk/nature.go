@@ -87,8 +87,8 @@ var threats = map[Threat]string{
 		container-user-namespace volume-host-path image-root-user image-setuid daemon-no-new-privileges daemon-seccomp-profile
 		daemon-selinux daemon-userns-remap daemon-rootless engine-known-holes engine-versions kernel- sysctl-kernel- sysctl-user-`,
 	Entry: `container-published-everywhere container-privileged-port container-random-port container-unused-port container-ssh
-		listener-all-addresses daemon-userland-proxy`,
-	Spread: `container-default-bridge container-mixed-tiers container-net-raw container-host-net daemon-icc network- daemon-iptables
+		listener-all-addresses listener-forbidden daemon-userland-proxy`,
+	Spread: `container-default-bridge container-mixed-tiers container-tier-default policy-crossing-review container-net-raw container-host-net daemon-icc network- daemon-iptables
 		daemon-ip6tables swarm-data-path swarm-ingress-encryption swarm-overlay-encryption sysctl-net-`,
 	Command: `daemon-tls daemon-authorization-plugin docker-accounts file- listener-engine-port operations-swarm swarm-ca-rotation
 		swarm-cert-expiry swarm-listen`,
@@ -117,7 +117,7 @@ var threatOf = func() map[string]Threat {
 // a program can find and use by itself: SSVC's "automatable".
 var remote = map[string]bool{
 	"container-published-everywhere": true, "container-random-port": true, "container-ssh": true, "daemon-tls": true,
-	"listener-all-addresses": true, "listener-engine-port": true, "swarm-listen": true,
+	"listener-all-addresses": true, "listener-engine-port": true, "listener-forbidden": true, "swarm-listen": true,
 }
 
 // A Nature is what kind of weakness a check finds.

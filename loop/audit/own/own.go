@@ -13,7 +13,6 @@ package own
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -281,7 +280,7 @@ func (x *expression) eval(o *inventory.Object) (bool, error) {
 	}
 	b, ok := out.Value().(bool)
 	if !ok {
-		return false, fmt.Errorf("it gives %v, which is neither true nor false", out.Type())
+		return false, lang.Errorf(lang.Text{En: "it gives %v, which is neither true nor false", Es: "da %v, que no es ni true ni false"}, out.Type())
 	}
 	return b, nil
 }
@@ -304,7 +303,9 @@ func judge(when, pass *expression, o *inventory.Object) audit.Answer {
 	untold := func(x *expression, err error) audit.Answer {
 		a := audit.Untold(x.facts(o)...)
 		if a.Reason.Empty() {
-			a = a.Because(lang.Text{En: "the expression could not be told: %v", Es: "no se pudo evaluar la expresión: %v"}.F(err))
+			a = a.Because(lang.Text{
+				En: "the expression could not be told: " + lang.Say(err, lang.English), Es: "no se pudo evaluar la expresión: " + lang.Say(err, lang.Spanish),
+			})
 		}
 		return a
 	}
@@ -371,7 +372,7 @@ func plain(fields map[string]any) (map[string]any, error) {
 	d.UseNumber()
 	var out map[string]any
 	if err := d.Decode(&out); err != nil || out == nil {
-		return nil, errors.Join(err, errors.New("the example has no fields"))
+		return nil, lang.Errorf(lang.Text{En: "the example has no fields", Es: "el ejemplo no tiene campos"})
 	}
 	return out, nil
 }
