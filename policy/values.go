@@ -2,7 +2,6 @@ package policy
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -143,6 +142,8 @@ var dayNames = []string{"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"}
 
 const minutesOfDay = 24 * 60
 
+var errNoTime = says(lang.Text{En: "no time of day", Es: "no es una hora del día"})
+
 var hours = lang.Text{En: "hours are 02:00-04:00", Es: "las horas son 02:00-04:00"}
 
 // ParseWindow reads days, hours and a zone: "Tue,Thu 02:00-04:00
@@ -198,13 +199,13 @@ func ParseWindow(s string) (Window, error) {
 func minutes(s string) (int, error) {
 	h, m, ok := strings.Cut(s, ":")
 	if !ok || len(h) != 2 || len(m) != 2 {
-		return 0, errors.New("no time of day")
+		return 0, errNoTime
 	}
 	hour, err1 := strconv.ParseUint(h, 10, 8)
 	minute, err2 := strconv.ParseUint(m, 10, 8)
 	n := int(60*hour + minute)
 	if err1 != nil || err2 != nil || minute > 59 || n > minutesOfDay {
-		return 0, errors.New("no time of day")
+		return 0, errNoTime
 	}
 	return n, nil
 }

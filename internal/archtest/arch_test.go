@@ -32,6 +32,7 @@ var may = map[string]string{
 	"loop/verify":           "loop/inventory loop/audit loop/plan",
 	"loop/rollback":         "loop/inventory loop/apply",
 	"policy":                "signed",
+	"policy/folder":         "policy signed internal/atomicfile",
 	"signed":                "",
 	"state":                 "loop/apply loop/change signed internal/atomicfile",
 	"ledger":                "",
@@ -52,7 +53,7 @@ var may = map[string]string{
 }
 
 // hostMay is what any package under host/ may import: never another one.
-const hostMay = "loop/inventory loop/plan loop/apply internal/atomicfile"
+const hostMay = "signed loop/inventory loop/plan loop/apply internal/atomicfile"
 
 // pure packages decide and never act: no process, no network, no database.
 var pure = []string{"loop/", "profile", "vuln", "guard/", "probe", "casefile"}
