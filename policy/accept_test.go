@@ -95,7 +95,7 @@ func TestI14(t *testing.T) {
 			t.Errorf("%s: refused: %v", tc.name, err)
 		case tc.want == "" && (got.Policy.Digest != tc.c.Policy.Digest || got.Signed() != (tc.c.Signature != nil)):
 			t.Errorf("%s: %+v is in force", tc.name, got)
-		case tc.want != "" && (err == nil || got != nil || !strings.Contains(err.Error(), tc.want) || Told(err).Empty()):
+		case tc.want != "" && (err == nil || got != nil || !strings.Contains(err.Error(), tc.want) || told(err).Empty()):
 			t.Errorf("%s: %v, want %q", tc.name, err, tc.want)
 		}
 	}

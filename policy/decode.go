@@ -323,7 +323,7 @@ func (r *reader) fits(n *yaml.Node, s string, ru rule) bool {
 		return false
 	case ru.check != nil:
 		if err := ru.check(s); err != nil {
-			r.say(n, Told(err))
+			r.say(n, told(err))
 			return false
 		}
 	}
@@ -360,7 +360,7 @@ func parsed[T any](r *reader, n *yaml.Node, v reflect.Value, pattern string, par
 		err = says(lang.Text{En: "%q is too large, or nothing", Es: "%q es demasiado grande, o nada"}, n.Value)
 	}
 	if err != nil {
-		r.say(n, Told(err))
+		r.say(n, told(err))
 		return
 	}
 	v.Set(reflect.ValueOf(x))

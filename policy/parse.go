@@ -189,13 +189,35 @@ func (f *folder) document(r *reader, n *yaml.Node, b []byte, only bool) {
 		fill(r, n, &f.p.Granted[len(f.p.Granted)-1], join("granted", fmt.Sprint(len(f.p.Granted)-1)))
 	case kindCheck:
 		f.p.Own = append(f.p.Own, OwnCheck{Pos: at})
-		fill(r, n, &f.p.Own[len(f.p.Own)-1], join("own", fmt.Sprint(len(f.p.Own)-1)))
+		o := &f.p.Own[len(f.p.Own)-1]
+		fill(r, n, o, join("own", fmt.Sprint(len(f.p.Own)-1)))
+		o.WhenAt, o.PassAt = r.textAt(head["when"], b), r.textAt(head["pass"], b)
 	case kindAnswer:
 		f.p.Answers = append(f.p.Answers, Answer{Pos: at})
 		fill(r, n, &f.p.Answers[len(f.p.Answers)-1], join("answers", fmt.Sprint(len(f.p.Answers)-1)))
 	default:
 		r.wrong(r.pos(kind), lang.Text{En: "kind is Policy, Exception, Check or Answer", Es: "kind es Policy, Exception, Check o Answer"})
 	}
+}
+
+// textAt says where the text of a scalar begins in b: behind a quote, and of a
+// block (| or >) in the next line.
+func (r *reader) textAt(n *yaml.Node, b []byte) Pos {
+	if n == nil {
+		return Pos{}
+	}
+	at := r.pos(n)
+	switch {
+	case n.Style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle) != 0:
+		at.Col++
+	case n.Style&(yaml.LiteralStyle|yaml.FoldedStyle) != 0:
+		lines := strings.SplitAfterN(string(b), "\n", at.Line+2)
+		if len(lines) > at.Line {
+			next := lines[at.Line]
+			at.Line, at.Col = at.Line+1, 1+len(next)-len(strings.TrimLeft(next, " "))
+		}
+	}
+	return at
 }
 
 func orNode(a, b *yaml.Node) *yaml.Node {

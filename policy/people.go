@@ -1,10 +1,9 @@
 package policy
 
 import (
-	"errors"
-	"fmt"
 	"slices"
 
+	"casco/lang"
 	"casco/signed"
 )
 
@@ -75,7 +74,7 @@ func (p *Policy) SignedBy(armored []byte, ns signed.Namespace, message []byte) (
 	if owner := p.Owner(k); owner != nil {
 		return owner, k, nil
 	}
-	return nil, k, fmt.Errorf("signed with %s: %w", k.Fingerprint(), errNobody)
+	return nil, k, lang.Errorf(lang.Text{En: "signed with %s: %w", Es: "firmado con %s: %w"}, k.Fingerprint(), errNobody)
 }
 
-var errNobody = errors.New("the policy names nobody with this key, or two persons")
+var errNobody = lang.Errorf(lang.Text{En: "the policy names nobody with this key, or two persons", Es: "la política no nombra a nadie con esta clave, o a dos personas"})

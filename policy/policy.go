@@ -381,6 +381,9 @@ type OwnCheck struct {
 	Examples []Example `json:"examples" yaml:"examples"`
 
 	Pos Pos `json:"pos,omitzero" yaml:"-"`
+	// Where the text of each expression begins.
+	WhenAt Pos `json:"-" yaml:"-"`
+	PassAt Pos `json:"-" yaml:"-"`
 }
 
 // Bilingual is a text in both languages of the program.

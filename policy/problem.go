@@ -2,7 +2,6 @@ package policy
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -63,18 +62,9 @@ func sortProblems(ps []Problem) {
 	})
 }
 
-// A bilingual error is one that a person reads in their language.
-type bilingual struct{ text lang.Text }
+func says(t lang.Text, args ...any) error { return lang.Errorf(t, args...) }
 
-func (b bilingual) Error() string { return b.text.En }
-
-func says(t lang.Text, args ...any) error { return bilingual{t.F(args...)} }
-
-// Told is an error of this package in both languages; another error says the
-// same in both.
-func Told(err error) lang.Text {
-	if b := (bilingual{}); errors.As(err, &b) {
-		return b.text
-	}
-	return lang.Text{En: err.Error(), Es: err.Error()}
+// told is an error in both languages.
+func told(err error) lang.Text {
+	return lang.Text{En: lang.Say(err, lang.English), Es: lang.Say(err, lang.Spanish)}
 }

@@ -14,7 +14,14 @@ type Workload struct {
 	Image    string // as it was named
 	Networks []string
 	Labels   map[string]string
+	// NetworkLabels are the labels of its networks.
+	NetworkLabels []map[string]string
 }
+
+// TierLabel names the tier of a container or of a network where the policy
+// would only give the default. It may raise a tier and never lower it: whoever
+// makes a container writes its labels.
+const TierLabel = "casco.tier"
 
 // Labels that Compose gives its containers.
 const (
@@ -65,9 +72,11 @@ func (p *Policy) Tier(id string) *Tier {
 	return &p.Tiers[i]
 }
 
-// TierOf returns the tier of w, the path of the entry that says so
-// ("assign.1"), and whether that is the default, which is what nobody placed
-// gets. The tier is nil if the policy assigns none.
+// TierOf returns the tier of w: of the first entry of assign that matches, else
+// the worst of the networks that it is on, else the one that its label or its
+// networks' label raises it to, else the default, which is what nobody placed
+// gets. Path is what says so ("assign.1"); "" is a label. The tier is nil if
+// the policy assigns none.
 func (p *Policy) TierOf(w Workload) (tier *Tier, path string, byDefault bool) {
 	def := -1
 	for i, a := range p.Assign {
@@ -81,10 +90,23 @@ func (p *Policy) TierOf(w Workload) (tier *Tier, path string, byDefault bool) {
 			return p.Tier(a.Tier), "assign." + strconv.Itoa(i), false
 		}
 	}
-	if def < 0 {
-		return nil, "", false
+	for _, n := range w.Networks {
+		if t, at := p.TierOfNetwork(n); t != nil && (tier == nil || t.Impact > tier.Impact) {
+			tier, path = t, at
+		}
 	}
-	return p.Tier(p.Assign[def].Default), "assign." + strconv.Itoa(def), true
+	if tier != nil {
+		return tier, path, false
+	}
+	if def >= 0 {
+		tier, path, byDefault = p.Tier(p.Assign[def].Default), "assign."+strconv.Itoa(def), true
+	}
+	for _, labels := range append([]map[string]string{w.Labels}, w.NetworkLabels...) {
+		if t := p.Tier(labels[TierLabel]); t != nil && (tier == nil || t.Impact > tier.Impact) {
+			tier, path, byDefault = t, "", false
+		}
+	}
+	return tier, path, byDefault
 }
 
 // TierOfNetwork returns the tier that a network carries and the path that says

@@ -43,6 +43,12 @@ func TestTierOf(t *testing.T) {
 		{Workload{Name: "x", Labels: map[string]string{composeProject: "shop", composeService: "proxy"}}, "public", "assign.0", false},
 		{Workload{Name: "db1", Image: "registry.org.example/db:1", Networks: []string{"data"}, Labels: map[string]string{"tier": "restricted", "app": "db7"}}, "restricted", "assign.1", false},
 		{Workload{Name: "db1"}, "internal", "assign.2", true},
+		{Workload{Name: "x", Networks: []string{"dmz", "data", "other"}}, "restricted", "tiers.2.networks.0", false},
+		{Workload{Name: "x", Networks: []string{"dmz"}, Labels: map[string]string{TierLabel: "restricted"}}, "public", "tiers.0.networks.0", false},
+		{Workload{Name: "x", Labels: map[string]string{TierLabel: "restricted"}}, "restricted", "", false},
+		{Workload{Name: "x", NetworkLabels: []map[string]string{{TierLabel: "restricted"}}}, "restricted", "", false},
+		{Workload{Name: "x", Labels: map[string]string{TierLabel: "public"}}, "internal", "assign.2", true}, // a label does not lower
+		{Workload{Name: "x", Labels: map[string]string{TierLabel: "nosuch"}}, "internal", "assign.2", true},
 	} {
 		tier, path, byDefault := p.TierOf(tc.w)
 		if tier == nil || tier.ID != tc.tier || path != tc.at || byDefault != tc.byDefault {

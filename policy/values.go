@@ -2,7 +2,6 @@ package policy
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -143,6 +142,8 @@ var dayNames = []string{"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"}
 
 const minutesOfDay = 24 * 60
 
+var errNoTime = says(lang.Text{En: "no time of day", Es: "no es una hora del día"})
+
 var hours = lang.Text{En: "hours are 02:00-04:00", Es: "las horas son 02:00-04:00"}
 
 // ParseWindow reads days, hours and a zone: "Tue,Thu 02:00-04:00
@@ -151,10 +152,10 @@ var hours = lang.Text{En: "hours are 02:00-04:00", Es: "las horas son 02:00-04:0
 // host.
 func ParseWindow(s string) (Window, error) {
 	fail := func(why lang.Text) (Window, error) {
-		return Window{}, bilingual{lang.Text{
-			En: fmt.Sprintf(`%q is no window, such as "Tue,Thu 02:00-04:00 America/La_Paz": %s`, s, why.En),
-			Es: fmt.Sprintf(`%q no es una ventana, como "Tue,Thu 02:00-04:00 America/La_Paz": %s`, s, why.Es),
-		}}
+		return Window{}, says(lang.Text{
+			En: `%q is no window, such as "Tue,Thu 02:00-04:00 America/La_Paz": %s`,
+			Es: `%q no es una ventana, como "Tue,Thu 02:00-04:00 America/La_Paz": %s`,
+		}, s, why)
 	}
 	words := strings.Split(s, " ")
 	var w Window
@@ -198,13 +199,13 @@ func ParseWindow(s string) (Window, error) {
 func minutes(s string) (int, error) {
 	h, m, ok := strings.Cut(s, ":")
 	if !ok || len(h) != 2 || len(m) != 2 {
-		return 0, errors.New("no time of day")
+		return 0, errNoTime
 	}
 	hour, err1 := strconv.ParseUint(h, 10, 8)
 	minute, err2 := strconv.ParseUint(m, 10, 8)
 	n := int(60*hour + minute)
 	if err1 != nil || err2 != nil || minute > 59 || n > minutesOfDay {
-		return 0, errors.New("no time of day")
+		return 0, errNoTime
 	}
 	return n, nil
 }

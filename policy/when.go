@@ -1,9 +1,10 @@
 package policy
 
 import (
-	"errors"
 	"slices"
 	"time"
+
+	"casco/lang"
 )
 
 // Always reports whether w is the zero Window, which never closes.
@@ -13,7 +14,7 @@ func (w Window) Always() bool { return len(w.Days) == 0 && w.From == 0 && w.To =
 // ("Local") is none: a policy means the same on every host.
 func (w Window) location() (*time.Location, error) {
 	if w.Zone == "Local" {
-		return nil, errors.New("no zone of the database")
+		return nil, lang.Errorf(lang.Text{En: "no zone of the database", Es: "no es una zona de la base de datos"})
 	}
 	return time.LoadLocation(w.Zone)
 }

@@ -22,12 +22,13 @@ import (
 	"crypto/rsa"
 	"encoding/pem"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/hiddeco/sshsig"
 	"golang.org/x/crypto/ssh"
+
+	"casco/lang"
 )
 
 // A Namespace is what a signature is for.
@@ -55,24 +56,26 @@ const maxText = 16 << 10
 
 // ErrUnknownKey is wrapped by Verify if the signature names a key that is not
 // among the allowed ones.
-var ErrUnknownKey = errors.New("the key is not among those that count here")
+var ErrUnknownKey = lang.Errorf(lang.Text{En: "the key is not among those that count here", Es: "la clave no está entre las que valen aquí"})
 
 // ParseKey reads one line as in authorized_keys, without options: "ssh-ed25519
 // AAAA… comment". The comment is returned beside the key.
 func ParseKey(line string) (k Key, comment string, err error) {
 	line = strings.TrimSpace(line)
 	if len(line) > maxText {
-		return Key{}, "", errors.New("not a public key: it is too long")
+		return Key{}, "", lang.Errorf(lang.Text{En: "not a public key: it is too long", Es: "no es una clave pública: es demasiado larga"})
 	}
 	if strings.ContainsAny(line, "\r\n\x00") {
-		return Key{}, "", errors.New("not a public key: more than one line")
+		return Key{}, "", lang.Errorf(lang.Text{En: "not a public key: more than one line", Es: "no es una clave pública: más de una línea"})
 	}
 	pub, comment, options, _, err := ssh.ParseAuthorizedKey([]byte(line))
 	if err != nil {
-		return Key{}, "", errors.New(`not a public key, such as "ssh-ed25519 AAAA… name"`)
+		return Key{}, "", lang.Errorf(lang.Text{En: `not a public key, such as "ssh-ed25519 AAAA… name"`, Es: `no es una clave pública, como "ssh-ed25519 AAAA… nombre"`})
 	}
 	if len(options) > 0 {
-		return Key{}, "", fmt.Errorf("the key has options in front of it (%s), which mean nothing here", strings.Join(options, ","))
+		return Key{}, "", lang.Errorf(lang.Text{
+			En: "the key has options in front of it (%s), which mean nothing here", Es: "la clave lleva opciones delante (%s), que aquí no significan nada",
+		}, strings.Join(options, ","))
 	}
 	k, err = newKey(pub)
 	return k, comment, err
@@ -83,10 +86,12 @@ func newKey(pub ssh.PublicKey) (Key, error) {
 	case ssh.KeyAlgoED25519, ssh.KeyAlgoSKED25519, ssh.KeyAlgoECDSA256, ssh.KeyAlgoECDSA384, ssh.KeyAlgoECDSA521, ssh.KeyAlgoSKECDSA256:
 	case ssh.KeyAlgoRSA:
 		if n := bits(pub); n < minRSA {
-			return Key{}, fmt.Errorf("the RSA key has %d bits, fewer than %d", n, minRSA)
+			return Key{}, lang.Errorf(lang.Text{En: "the RSA key has %d bits, fewer than %d", Es: "la clave RSA tiene %d bits, menos de %d"}, n, minRSA)
 		}
 	default:
-		return Key{}, fmt.Errorf("keys of type %s are not accepted: make one with ssh-keygen -t ed25519", t)
+		return Key{}, lang.Errorf(lang.Text{
+			En: "keys of type %s are not accepted: make one with ssh-keygen -t ed25519", Es: "no se aceptan claves de tipo %s: haga una con ssh-keygen -t ed25519",
+		}, t)
 	}
 	return Key{pub}, nil
 }
@@ -139,17 +144,17 @@ func ParseSigner(file []byte, ask func() (passphrase []byte, err error)) (Signer
 	s, err := ssh.ParsePrivateKey(file)
 	if missing := (*ssh.PassphraseMissingError)(nil); errors.As(err, &missing) {
 		if ask == nil {
-			return Signer{}, errors.New("the key is locked with a passphrase")
+			return Signer{}, lang.Errorf(lang.Text{En: "the key is locked with a passphrase", Es: "la clave está protegida con una frase"})
 		}
 		passphrase, askErr := ask()
 		if askErr != nil {
-			return Signer{}, fmt.Errorf("the key is locked: %w", askErr)
+			return Signer{}, lang.Errorf(lang.Text{En: "the key is locked: %w", Es: "la clave está protegida: %w"}, askErr)
 		}
 		s, err = ssh.ParsePrivateKeyWithPassphrase(file, passphrase)
 		clear(passphrase)
 	}
 	if err != nil {
-		return Signer{}, fmt.Errorf("not a private key that can be used: %w", err)
+		return Signer{}, lang.Errorf(lang.Text{En: "not a private key that can be used: %w", Es: "no es una clave privada que se pueda usar: %w"}, err)
 	}
 	return NewSigner(s)
 }
@@ -161,7 +166,7 @@ func (s Signer) Key() Key { return Key{s.signer.PublicKey()} }
 func (s Signer) Sign(ns Namespace, message []byte) ([]byte, error) {
 	sig, err := sshsig.Sign(bytes.NewReader(message), s.signer, sshsig.HashSHA512, string(ns))
 	if err != nil {
-		return nil, fmt.Errorf("sign with %s: %w", s.Key().Fingerprint(), err)
+		return nil, lang.Errorf(lang.Text{En: "sign with %s: %w", Es: "firmar con %s: %w"}, s.Key().Fingerprint(), err)
 	}
 	return sshsig.Armor(sig), nil
 }
@@ -182,29 +187,29 @@ const (
 // before and nothing but white space behind it.
 func Parse(armored []byte) (Claim, error) {
 	if len(armored) > maxText {
-		return Claim{}, errors.New("not a signature: it is too long")
+		return Claim{}, lang.Errorf(lang.Text{En: "not a signature: it is too long", Es: "no es una firma: es demasiado larga"})
 	}
 	if !bytes.HasPrefix(armored, []byte(begin)) {
 		return Claim{}, foreign(armored)
 	}
 	i := bytes.Index(armored, []byte(end))
 	if i < 0 {
-		return Claim{}, errors.New("the signature is cut off: its last line is missing")
+		return Claim{}, lang.Errorf(lang.Text{En: "the signature is cut off: its last line is missing", Es: "la firma está cortada: falta su última línea"})
 	}
 	rest := bytes.TrimSpace(armored[i+len(end):])
 	if bytes.HasPrefix(rest, []byte(begin)) {
-		return Claim{}, errors.New("two signatures in one file: keep each in a file of its own")
+		return Claim{}, lang.Errorf(lang.Text{En: "two signatures in one file: keep each in a file of its own", Es: "dos firmas en un archivo: ponga cada una en un archivo propio"})
 	}
 	if len(rest) > 0 {
-		return Claim{}, errors.New("there is something behind the signature")
+		return Claim{}, lang.Errorf(lang.Text{En: "there is something behind the signature", Es: "hay algo detrás de la firma"})
 	}
 	block, rest := pem.Decode(armored)
 	if block == nil || block.Type != sshsig.PEMType || len(block.Headers) > 0 || len(bytes.TrimSpace(rest)) > 0 {
-		return Claim{}, errors.New("the signature is damaged: it is no base64")
+		return Claim{}, lang.Errorf(lang.Text{En: "the signature is damaged: it is no base64", Es: "la firma está dañada: no es base64"})
 	}
 	sig, err := sshsig.ParseSignature(block.Bytes)
 	if err != nil {
-		return Claim{}, fmt.Errorf("the signature is damaged: %w", err)
+		return Claim{}, lang.Errorf(lang.Text{En: "the signature is damaged: %w", Es: "la firma está dañada: %w"}, err)
 	}
 	key, err := newKey(sig.PublicKey)
 	if err != nil {
@@ -213,29 +218,35 @@ func Parse(armored []byte) (Claim, error) {
 	// Only a token's signature has more than the signature: flags and counter
 	// (OpenSSH, PROTOCOL.u2f).
 	if token := strings.HasPrefix(key.pub.Type(), "sk-"); len(sig.Signature.Rest) > 0 && !token {
-		return Claim{}, errors.New("the signature is damaged: there is something behind it")
+		return Claim{}, lang.Errorf(lang.Text{En: "the signature is damaged: there is something behind it", Es: "la firma está dañada: hay algo detrás"})
 	}
 	return Claim{key, Namespace(sig.Namespace), sig}, nil
 }
 
 // foreign says what stands where an SSH signature should.
 func foreign(b []byte) error {
-	for _, f := range []struct{ head, name string }{
-		{"-----BEGIN PGP", "an OpenPGP signature"},
-		{"-----BEGIN PKCS7", "a PKCS #7 signature"},
-		{"-----BEGIN CERTIFICATE", "a certificate"},
-		{"-----BEGIN OPENSSH PRIVATE KEY", "a private key"},
-		{"untrusted comment:", "a signify or minisign signature"},
-		{"ssh-", "a public key"},
+	for _, f := range []struct {
+		head string
+		name lang.Text
+	}{
+		{"-----BEGIN PGP", lang.Text{En: "an OpenPGP signature", Es: "una firma de OpenPGP"}},
+		{"-----BEGIN PKCS7", lang.Text{En: "a PKCS #7 signature", Es: "una firma PKCS #7"}},
+		{"-----BEGIN CERTIFICATE", lang.Text{En: "a certificate", Es: "un certificado"}},
+		{"-----BEGIN OPENSSH PRIVATE KEY", lang.Text{En: "a private key", Es: "una clave privada"}},
+		{"untrusted comment:", lang.Text{En: "a signify or minisign signature", Es: "una firma de signify o minisign"}},
+		{"ssh-", lang.Text{En: "a public key", Es: "una clave pública"}},
 	} {
 		if bytes.HasPrefix(bytes.TrimSpace(b), []byte(f.head)) {
-			return fmt.Errorf("this is %s; wanted is an SSH signature, as ssh-keygen -Y sign makes it", f.name)
+			return lang.Errorf(lang.Text{
+				En: "this is %s; wanted is an SSH signature, as ssh-keygen -Y sign makes it",
+				Es: "esto es %s; se quiere una firma SSH, como la hace ssh-keygen -Y sign",
+			}, f.name)
 		}
 	}
 	if bytes.Contains(b, []byte(begin)) {
-		return errors.New("there is something before the signature")
+		return lang.Errorf(lang.Text{En: "there is something before the signature", Es: "hay algo delante de la firma"})
 	}
-	return fmt.Errorf("not an SSH signature: it does not begin with %s", begin)
+	return lang.Errorf(lang.Text{En: "not an SSH signature: it does not begin with %s", Es: "no es una firma SSH: no empieza con %s"}, begin)
 }
 
 // Verify returns the allowed key that made the armored signature of message
@@ -247,14 +258,14 @@ func Verify(armored []byte, ns Namespace, message []byte, allowed []Key) (Key, e
 		return Key{}, err
 	}
 	if c.Namespace != ns {
-		return Key{}, fmt.Errorf("the signature is for %q, wanted is %q", c.Namespace, ns)
+		return Key{}, lang.Errorf(lang.Text{En: "the signature is for %q, wanted is %q", Es: "la firma es para %q, se quiere %q"}, c.Namespace, ns)
 	}
 	i := slices.IndexFunc(allowed, c.Key.Equal)
 	if i < 0 {
-		return Key{}, fmt.Errorf("signed with %s: %w", c.Key.Fingerprint(), ErrUnknownKey)
+		return Key{}, lang.Errorf(lang.Text{En: "signed with %s: %w", Es: "firmado con %s: %w"}, c.Key.Fingerprint(), ErrUnknownKey)
 	}
 	if err := sshsig.Verify(bytes.NewReader(message), c.sig, allowed[i].pub, c.sig.HashAlgorithm, string(ns)); err != nil {
-		return Key{}, fmt.Errorf("the signature by %s does not fit these bytes", c.Key.Fingerprint())
+		return Key{}, lang.Errorf(lang.Text{En: "the signature by %s does not fit these bytes", Es: "la firma de %s no corresponde a estos bytes"}, c.Key.Fingerprint())
 	}
 	return allowed[i], nil
 }

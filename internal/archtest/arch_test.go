@@ -22,8 +22,9 @@ var may = map[string]string{
 	"loop/inventory":        "",
 	"loop/audit":            "loop/inventory",
 	"loop/audit/frameworks": "",
+	"loop/audit/own":        "loop/inventory loop/audit loop/audit/frameworks policy",
 	"loop/audit/checks":     "loop/inventory loop/audit",
-	"loop/risk":             "loop/inventory loop/audit policy",
+	"loop/risk":             "loop/inventory loop/audit loop/declared policy",
 	"loop/declared":         "loop/inventory loop/audit loop/audit/frameworks policy",
 	"loop/plan":             "loop/inventory loop/audit",
 	"loop/change":           "loop/plan policy signed",
@@ -31,6 +32,7 @@ var may = map[string]string{
 	"loop/verify":           "loop/inventory loop/audit loop/plan",
 	"loop/rollback":         "loop/inventory loop/apply",
 	"policy":                "signed",
+	"policy/folder":         "policy signed internal/atomicfile",
 	"signed":                "",
 	"state":                 "loop/apply loop/change signed internal/atomicfile",
 	"ledger":                "",
@@ -51,7 +53,7 @@ var may = map[string]string{
 }
 
 // hostMay is what any package under host/ may import: never another one.
-const hostMay = "loop/inventory loop/plan loop/apply internal/atomicfile"
+const hostMay = "signed loop/inventory loop/plan loop/apply internal/atomicfile"
 
 // pure packages decide and never act: no process, no network, no database.
 var pure = []string{"loop/", "profile", "vuln", "guard/", "probe", "casefile"}

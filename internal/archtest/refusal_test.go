@@ -15,7 +15,7 @@ import (
 // own words: what they refuse, they refuse in both languages. Under host/ those
 // are the hands; what the readers say of the machine is evidence.
 var speaking = []string{
-	"cmd/casco/", "loop/", "state/", "report/", "lab/",
+	"cmd/casco/", "loop/", "policy/", "signed/", "state/", "report/", "lab/",
 	"host/auditrules/", "host/compose/", "host/docker/client.go", "host/docker/dial.go", "host/file/hand.go",
 	"host/swarm/", "host/sysctl/hand.go",
 }

@@ -102,6 +102,9 @@ type Check struct {
 	// Policy lists what the check reads of the policy, by path:
 	// "host.packages" is all below it. Empty: the policy does not move it.
 	Policy []string
+	// From is where an organisation's own check stands: "own.yaml:3:1". Empty:
+	// it is one of casco's.
+	From string
 	// Tailored is what an organisation changed of the check: see Tailor.
 	Tailored []Override
 	// Eval judges o, which is of Kind, and may look at the rest of s. It must

@@ -57,21 +57,34 @@ func (d *Declared) container(s *inventory.Snapshot, o *inventory.Object) *invent
 	if tier == nil {
 		return o
 	}
-	return beside(o, d.object.SourceOf(path), map[string]any{"Tier": tier.ID, "TierDefault": byDefault})
+	from := o.SourceOf(inventory.Labels.Path)
+	if path != "" {
+		from = d.object.SourceOf(path)
+	}
+	return beside(o, from, map[string]any{"Tier": tier.ID, "TierDefault": byDefault})
 }
 
 // Workload is what a policy assigns container o by.
 func Workload(s *inventory.Snapshot, o *inventory.Object) policy.Workload {
 	image, _, _ := inventory.ImageName.Of(o)
 	networks, _, _ := inventory.NetworksOf(s, o)
-	w := policy.Workload{Name: o.Ref.Name, Image: image, Networks: networks, Labels: map[string]string{}}
 	labels, _, _ := inventory.Labels.Of(o)
-	for k, v := range labels {
-		if text, ok := v.(string); ok {
-			w.Labels[k] = text
-		}
+	w := policy.Workload{Name: o.Ref.Name, Image: image, Networks: networks, Labels: texts(labels)}
+	for _, n := range networks {
+		labels, _, _ := inventory.NetworkLabels.Of(s.Find(inventory.Ref{Kind: inventory.Network, Name: n}))
+		w.NetworkLabels = append(w.NetworkLabels, texts(labels))
 	}
 	return w
+}
+
+func texts(labels map[string]any) map[string]string {
+	out := make(map[string]string, len(labels))
+	for k, v := range labels {
+		if text, ok := v.(string); ok {
+			out[k] = text
+		}
+	}
+	return out
 }
 
 // beside is a copy of o with more top-level fields, all from one source.

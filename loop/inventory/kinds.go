@@ -1,5 +1,12 @@
 package inventory
 
+// Kinds returns all kinds of objects that a host has.
+func Kinds() []Kind {
+	return []Kind{
+		Container, Image, Network, Volume, Daemon, Swarm, Service, Kernel, Sysctl, File, Watch, Account, Listener, Registry, Credential, Package, Unit, Host,
+	}
+}
+
 // The kinds of objects, what names them, and where their fields come from.
 //
 // Fields under the names of the Docker Engine API (API v1.41 to v1.5x) are as

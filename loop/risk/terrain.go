@@ -85,7 +85,7 @@ func Survey(s *inventory.Snapshot, findings []audit.Finding, p *policy.Policy, c
 			pl.running = on
 		}
 		pl.networks, _, pl.netsRead = inventory.NetworksOf(s, o)
-		pl.tier = tierOf(s, p, o, pl.networks)
+		pl.tier = tierOf(s, p, o)
 		pl.volumes = volumesOf(o)
 		owner := ownerOfNet(s, o)
 		pl.ports, _, pl.doors = inventory.Published(s, owner)

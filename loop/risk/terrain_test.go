@@ -36,18 +36,17 @@ func TestTierOf(t *testing.T) {
 		{"image", box("x", "Config.Image", "pay:7"), Tier{"restricted", 1, true}},
 		{"network", box("x", "NetworkSettings.Networks", on("dmz")), Tier{"public", 0.2, true}},
 		{"network of a tier", box("x", "NetworkSettings.Networks", on("apps", "vault")), Tier{"restricted", 1, true}},
-		{"its own label casco.tier", box("x", "Config.Labels", map[string]any{TierLabel: "restricted"}), Tier{"restricted", 1, true}},
-		{"its label does not undo an assignment", box("db1", "Config.Labels", map[string]any{TierLabel: "public"}), Tier{"restricted", 1, true}},
+		{"its own label casco.tier", box("x", "Config.Labels", map[string]any{policy.TierLabel: "restricted"}), Tier{"restricted", 1, true}},
+		{"its label does not undo an assignment", box("db1", "Config.Labels", map[string]any{policy.TierLabel: "public"}), Tier{"restricted", 1, true}},
 		{"nothing", box("x"), Tier{"internal", 0.5, true}},
 		{"a tier that the policy does not declare is the worst", box("odd"), Tier{"", 1, false}},
 	} {
 		s := hostOf(c.o)
-		nets, _, _ := inventory.NetworksOf(s, c.o)
-		if got := tierOf(s, pol, c.o, nets); got != c.want {
+		if got := tierOf(s, pol, c.o); got != c.want {
 			t.Errorf("%s: %+v, want %+v", c.what, got, c.want)
 		}
 	}
-	if got := tierOf(hostOf(), &policy.Policy{}, box("x"), nil); got.Known || got.Impact != worst {
+	if got := tierOf(hostOf(), &policy.Policy{}, box("x")); got.Known || got.Impact != worst {
 		t.Errorf("without a policy: %+v", got)
 	}
 }

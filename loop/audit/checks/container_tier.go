@@ -19,7 +19,7 @@ var containerTierDefault = &audit.Check{
 	},
 	Severity: audit.Low,
 	Domains:  secures,
-	Controls: rowSegments,
+	Controls: rowTiers,
 	Kind:     inventory.Container,
 	Policy:   []string{"tiers", "assign"},
 	About: func(_ *inventory.Snapshot, o *inventory.Object) bool {

@@ -23,7 +23,7 @@ var policyCrossingReview = &audit.Check{
 	},
 	Severity: audit.Medium,
 	Domains:  []audit.Domain{audit.Security, audit.Supervision},
-	Controls: rowSegments,
+	Controls: rowTiers,
 	Kind:     inventory.Policy,
 	Policy:   []string{"flows"},
 	About: func(_ *inventory.Snapshot, o *inventory.Object) bool {

@@ -1,0 +1,212 @@
+package folder
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"casco/internal/atomicfile"
+	"casco/lang"
+	"casco/policy"
+	"casco/signed"
+)
+
+// A Keeper keeps the policy in force on a host, in a directory of its own:
+//
+//	current.json   what is in force, and what comes next; replaced atomically
+//	N/             a policy as it was taken: the files, with its signature
+//
+// What was taken stays: the directories of earlier ones are the history.
+type Keeper struct{ dir string }
+
+// NewKeeper returns the keeper of dir, which is made when first written to.
+func NewKeeper(dir string) Keeper { return Keeper{dir} }
+
+// current is what current.json holds.
+type current struct {
+	InForce *taken `json:"in_force,omitempty"` // absent: the built-in policy
+	Next    *taken `json:"next,omitempty"`
+}
+
+// taken says of one policy what its files do not.
+type taken struct {
+	Dir       string           `json:"dir"`
+	Folder    bool             `json:"folder"`
+	Version   int              `json:"version"`
+	Digest    string           `json:"digest"`
+	Signature policy.Signature `json:"signature,omitzero"`
+	Since     time.Time        `json:"since"`
+}
+
+const currentFile = "current.json"
+
+// InForce returns what was taken last, nil if nothing ever was. Files that are
+// not what was taken are an error: a policy that was changed behind our back is
+// no policy, and the built-in one does not take its place.
+func (k Keeper) InForce() (*policy.InForce, error) {
+	c, err := k.current()
+	if err != nil || c == nil {
+		return nil, err
+	}
+	out := &policy.InForce{Policy: policy.Builtin()}
+	if c.InForce != nil {
+		if out, err = k.load(*c.InForce); err != nil {
+			return nil, err
+		}
+	}
+	if c.Next != nil {
+		out.Next, err = k.load(*c.Next)
+	}
+	return out, err
+}
+
+func (k Keeper) current() (*current, error) {
+	b, err := os.ReadFile(filepath.Join(k.dir, currentFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	c := new(current)
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	if err := d.Decode(c); err != nil {
+		return nil, fmt.Errorf("%s: %w", filepath.Join(k.dir, currentFile), err)
+	}
+	return c, nil
+}
+
+// load reads a policy that was taken, and holds it against what is known of it.
+func (k Keeper) load(t taken) (*policy.InForce, error) {
+	fail := func(why lang.Text, args ...any) (*policy.InForce, error) {
+		return nil, lang.Errorf(lang.Text{
+			En: "the policy that was taken (version %d, in %s) is not as it was: %s", Es: "la política que se tomó (versión %d, en %s) no está como estaba: %s",
+		}, t.Version, filepath.Join(k.dir, t.Dir), why.F(args...))
+	}
+	s, err := k.source(t)
+	if err != nil {
+		return fail(lang.Text{En: "%v", Es: "%v"}, err)
+	}
+	p, problems := s.Parse()
+	if p == nil {
+		return fail(lang.Text{En: "%v", Es: "%v"}, problems[0].Text)
+	}
+	if p.Digest != t.Digest || p.Metadata.Version != t.Version {
+		return fail(lang.Text{En: "its digest is %.12s and was %.12s", Es: "su resumen es %.12s y era %.12s"}, p.Digest, t.Digest)
+	}
+	f := &policy.InForce{Policy: p, Signature: t.Signature, Since: t.Since}
+	if !f.Signed() {
+		return f, nil
+	}
+	claim, err := signed.Parse(s.Signature)
+	if err == nil {
+		_, err = signed.Verify(s.Signature, signed.Policy, p.Message, []signed.Key{claim.Key})
+	}
+	if err != nil || claim.Key.Fingerprint() != t.Signature.Key {
+		return fail(lang.Text{En: "its signature does not fit", Es: "su firma no corresponde"})
+	}
+	return f, nil
+}
+
+// source reads the files of one that was taken.
+func (k Keeper) source(t taken) (*Source, error) {
+	dir := filepath.Join(k.dir, t.Dir)
+	s, err := Read(dir)
+	if err != nil {
+		return nil, err
+	}
+	if s.Folder = t.Folder; !t.Folder {
+		delete(s.Files, policy.SignatureName)
+	}
+	return s, nil
+}
+
+// Keep makes f what is in force. Its policy, or that of its Next, came from s;
+// the other one is kept already.
+func (k Keeper) Keep(f *policy.InForce, s *Source) error {
+	was, err := k.current()
+	if err != nil {
+		return err
+	}
+	if was == nil {
+		was = &current{}
+	}
+	next := current{}
+	for _, slot := range []struct {
+		f  *policy.InForce
+		to **taken
+	}{{f, &next.InForce}, {f.Next, &next.Next}} {
+		if slot.f == nil || slot.f.Policy.Digest == policy.Builtin().Digest {
+			continue
+		}
+		if *slot.to, err = k.place(slot.f, s, was); err != nil {
+			return err
+		}
+	}
+	b, err := json.MarshalIndent(next, "", " ")
+	if err != nil {
+		return err
+	}
+	return atomicfile.Write(filepath.Join(k.dir, currentFile), append(b, '\n'), 0o600)
+}
+
+// place returns where f's files are: where they were, or where those of s have
+// been put.
+func (k Keeper) place(f *policy.InForce, s *Source, was *current) (*taken, error) {
+	t := &taken{Folder: s.Folder, Version: f.Policy.Metadata.Version, Digest: f.Policy.Digest, Signature: f.Signature, Since: f.Since}
+	p, _ := s.Parse()
+	if p == nil || p.Digest != f.Policy.Digest {
+		for _, old := range []*taken{was.InForce, was.Next} {
+			if old != nil && old.Digest == f.Policy.Digest {
+				t.Dir, t.Folder = old.Dir, old.Folder
+				return t, nil
+			}
+		}
+		return nil, lang.Errorf(lang.Text{En: "policy %.12s was never taken", Es: "la política %.12s nunca se tomó"}, f.Policy.Digest)
+	}
+	var err error
+	t.Dir, err = k.put(s)
+	return t, err
+}
+
+// put writes the files of s into a new directory.
+func (k Keeper) put(s *Source) (dir string, err error) {
+	if err := os.MkdirAll(k.dir, 0o700); err != nil {
+		return "", err
+	}
+	old, err := os.ReadDir(k.dir)
+	if err != nil {
+		return "", err
+	}
+	last := 0
+	for _, e := range old {
+		if n, err := strconv.Atoi(e.Name()); err == nil {
+			last = max(last, n)
+		}
+	}
+	dir = strconv.Itoa(last + 1)
+	files := make(map[string][]byte, len(s.Files)+1)
+	for name, b := range s.Files {
+		files[name] = b
+	}
+	if s.Signature != nil {
+		files[policy.SignatureName] = s.Signature
+	}
+	for name, b := range files {
+		path := filepath.Join(k.dir, dir, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			return "", err
+		}
+		if err := atomicfile.Write(path, b, 0o600); err != nil {
+			return "", err
+		}
+	}
+	return dir, nil
+}
