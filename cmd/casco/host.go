@@ -19,6 +19,7 @@ import (
 	"casco/host/daemonjson"
 	"casco/host/docker"
 	"casco/host/file"
+	"casco/host/image"
 	"casco/host/kernel"
 	"casco/host/packages"
 	"casco/host/proc"
@@ -155,6 +156,7 @@ func (a *app) sources(h *host) []inventory.Source {
 		packages.New("", checks.Packages()...),
 		units.New(""),
 		registry.New(),
+		image.New(filepath.Join(a.statePath, "layers.json"), a.deep),
 	)
 }
 
