@@ -82,11 +82,16 @@ func mute(s *inventory.Snapshot) error {
 // engine could not be read: that is a Gap in it.
 func unread(s *inventory.Snapshot) error {
 	for _, g := range s.Gaps {
-		if (g.Source == noEngine || strings.HasPrefix(g.Source, noEngine+" ")) && !spoke(s) {
+		if isEngine(g) && !spoke(s) {
 			return errors.New(g.Reason)
 		}
 	}
 	return nil
+}
+
+// isEngine reports whether what is missing is the engine as a whole.
+func isEngine(g inventory.Gap) bool {
+	return g.Ref == (inventory.Ref{}) && (g.Source == noEngine || strings.HasPrefix(g.Source, noEngine+" "))
 }
 
 // spoke reports whether an engine said what it is.
