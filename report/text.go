@@ -126,3 +126,21 @@ func value(v any) string {
 	}
 	return Clean(string(b))
 }
+
+// Heading prints a line that stands out.
+func (p Printer) Heading(s string) { p.printf("%s\n", p.bold(s)) }
+
+// Ability prints how it is with one ability of a host: a word for it, what it
+// is, what was found, and how to mend it, which may be empty.
+func (p Printer) Ability(is string, bad bool, what, detail, remedy string) {
+	const indent = 11
+	word := fmt.Sprintf("%-9s", is)
+	if bad {
+		word = p.paint("31", word)
+	}
+	p.printf("  %s%s\n", word, p.bold(Clean(what)))
+	p.wrap(indent, detail)
+	if remedy != "" {
+		p.wrap(indent, "→ "+remedy)
+	}
+}

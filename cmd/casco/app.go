@@ -28,7 +28,7 @@ type app struct {
 	lang     lang.Lang
 
 	host, statePath, langFlag, format, snapshot string
-	yes                                         bool
+	yes, deep                                   bool
 
 	opened *book // the ledger, once it was needed
 }

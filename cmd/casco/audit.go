@@ -52,8 +52,14 @@ func auditCmd(a *app) *cobra.Command {
 	cmd.Flags().StringVar(&why, "why", "", "all that is known of one check: container-privileged")
 	cmd.Flags().StringVar(&ref, "ref", "", "all that is known of one object: container/web1")
 	cmd.Flags().BoolVar(&all, "all", false, "show findings of low severity one by one too")
+	a.deepFlag(cmd)
 	cmd.Flags().StringVar(&threshold, "threshold", "low", "lowest severity that counts: low, medium, high, critical")
 	return cmd
+}
+
+// deepFlag lets a verb look into what takes long to read.
+func (a *app) deepFlag(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&a.deep, "deep", false, "look into the layers of images too: setuid programs, keys and logins; what is found is kept, so that each layer is read once")
 }
 
 // shown is the lowest severity that gets a line of its own.

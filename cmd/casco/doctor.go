@@ -1,52 +1,42 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strings"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
 	"casco/lang"
-	"casco/loop/inventory"
 	"casco/report"
 )
-
-// An ability is one thing that casco can or cannot do on this host.
-type ability struct {
-	What   string `json:"what"`
-	Works  bool   `json:"works"`
-	Detail string `json:"detail"`
-}
 
 func doctorCmd(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "doctor",
 		Short: "Say what works on this host",
-		Long:  "Say what works on this host and what does not, with the reason. Nothing is changed.\n\nExit codes: 0 all works, 1 something does not.",
-		Args:  cobra.NoArgs,
+		Long: "Say what works on this host, what does not and why, and how to mend it. Nothing is changed.\n\n" +
+			"Exit codes: 0 casco can do its work here, 1 it cannot: it could not read the engine or what runs, or keep its record.",
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if a.snapshot != "" {
+				return usage(lang.Errorf(lang.Text{
+					En: "doctor looks at this host, not at a snapshot: leave --snapshot out",
+					Es: "doctor mira este anfitrión, no una instantánea: quite --snapshot",
+				}))
+			}
+			stop := a.progress(lang.Text{En: "reading the host", Es: "leyendo el anfitrión"})
 			h, err := a.openHost()
 			if err != nil {
+				stop()
 				return err
 			}
 			all := a.examine(cmd.Context(), h)
-			bad := false
-			for _, b := range all {
-				bad = bad || !b.Works
-			}
+			stop()
 			if a.format == "json" {
-				err = a.json(map[string]any{"host": h.name, "abilities": all})
+				err = a.json(map[string]any{"host": h.name, "works": fit(all), "abilities": a.inLanguage(all)})
 			} else {
-				a.printAbilities(all)
+				a.printAbilities(h, all)
 			}
-			if err == nil && bad {
+			if err == nil && !fit(all) {
 				return quiet(exitTrouble)
 			}
 			return err
@@ -54,111 +44,93 @@ func doctorCmd(a *app) *cobra.Command {
 	}
 }
 
-func (a *app) printAbilities(all []ability) {
+// A standing is how it is with an ability.
+type standing string
+
+const (
+	works  standing = "works"
+	partly standing = "partly"
+	fails  standing = "fails"
+	absent standing = "absent" // not there, and nothing of this host needs it
+)
+
+var standings = map[standing]lang.Text{
+	works:  {En: "works", Es: "funciona"},
+	partly: {En: "partly", Es: "en parte"},
+	fails:  {En: "fails", Es: "falla"},
+	absent: {En: "absent", Es: "ausente"},
+}
+
+// A field of work groups abilities, in the order in which they are printed.
+type fieldOfWork string
+
+const (
+	ofEngine fieldOfWork = "engine"
+	ofRead   fieldOfWork = "read"
+	ofChange fieldOfWork = "change"
+	ofKernel fieldOfWork = "kernel"
+)
+
+var fieldsOfWork = []struct {
+	field fieldOfWork
+	title lang.Text
+}{
+	{ofEngine, lang.Text{En: "The engine", Es: "El motor"}},
+	{ofRead, lang.Text{En: "What can be read", Es: "Qué se puede leer"}},
+	{ofChange, lang.Text{En: "What can be changed", Es: "Qué se puede cambiar"}},
+	{ofKernel, lang.Text{En: "What the kernel offers", Es: "Qué ofrece el núcleo"}},
+}
+
+// An ability is one thing that casco can or cannot do on this host.
+type ability struct {
+	id     string // for programs, and for ever
+	field  fieldOfWork
+	what   lang.Text
+	is     standing
+	detail lang.Text
+	remedy lang.Text // empty where there is nothing to mend
+	main   bool      // without it casco cannot do its work
+}
+
+// fit reports whether casco can do its work.
+func fit(all []ability) bool {
 	for _, b := range all {
-		word := lang.Text{En: "works", Es: "funciona"}
-		if !b.Works {
-			word = lang.Text{En: "does not", Es: "no"}
-		}
-		fmt.Fprintf(a.out, "%-9s %-28s %s\n", word.In(a.lang), b.What, report.Clean(b.Detail))
-	}
-}
-
-// examine tries what casco lives on.
-func (a *app) examine(ctx context.Context, h *host) []ability {
-	var all []ability
-	add := func(what lang.Text, works bool, detail string) {
-		all = append(all, ability{what.In(a.lang), works, detail})
-	}
-	add(lang.Text{En: "run as root", Es: "ejecutar como root"}, os.Geteuid() == 0, fmt.Sprint("uid ", os.Geteuid()))
-	if h.trouble != nil {
-		add(lang.Text{En: "reach the engine", Es: "alcanzar el motor"}, false, h.trouble.Error())
-	} else {
-		add(lang.Text{En: "reach the engine", Es: "alcanzar el motor"}, true, h.engine.Host()+", API "+h.engine.Version())
-	}
-	s := h.look(ctx).snapshot
-	add(lang.Text{En: "read all of the host", Es: "leer todo el anfitrión"}, len(s.Gaps) == 0, gapsOf(s))
-	add(a.kernelFacts(s))
-	add(containersRead(s))
-	add(lang.Text{En: "keep the record of changes", Es: "guardar el registro de cambios"}, writable(a.statePath), a.statePath)
-	for _, tool := range []struct {
-		what lang.Text
-		argv []string
-	}{
-		{lang.Text{En: "change compose projects", Es: "cambiar proyectos compose"}, []string{"docker compose", "docker-compose"}},
-		{lang.Text{En: "try an engine's settings", Es: "probar ajustes del motor"}, []string{"dockerd"}},
-	} {
-		path, ok := found(ctx, tool.argv)
-		add(tool.what, ok, path)
-	}
-	return all
-}
-
-func gapsOf(s *inventory.Snapshot) string {
-	var ss []string
-	for _, g := range s.Gaps {
-		ss = append(ss, g.Source+": "+g.Reason)
-	}
-	return strings.Join(ss, "; ")
-}
-
-func (a *app) kernelFacts(s *inventory.Snapshot) (what lang.Text, works bool, detail string) {
-	what = lang.Text{En: "read the kernel", Es: "leer el núcleo"}
-	ks := s.Of(inventory.Kernel)
-	if len(ks) == 0 {
-		return what, false, ""
-	}
-	release, _, ok := inventory.KernelRelease.Of(ks[0])
-	lsms, _, _ := inventory.KernelLSMs.Of(ks[0])
-	cgroup, _, _ := inventory.KernelCgroup.Of(ks[0])
-	return what, ok, fmt.Sprintf("%s, LSM %s, cgroup v%d", release, strings.Join(lsms, ","), cgroup)
-}
-
-// containersRead says of how many running containers the kernel's view could
-// be read.
-func containersRead(s *inventory.Snapshot) (what lang.Text, works bool, detail string) {
-	running, read, why := 0, 0, ""
-	for _, c := range s.Of(inventory.Container) {
-		if on, _, _ := inventory.Running.Of(c); !on {
-			continue
-		}
-		running++
-		if _, fact, ok := inventory.EffectiveSeccomp.Of(c); ok {
-			read++
-		} else {
-			why = ": " + fact.Err
-		}
-	}
-	return lang.Text{En: "see running containers", Es: "ver contenedores en marcha"}, read == running, fmt.Sprintf("%d/%d%s", read, running, why)
-}
-
-// writable reports whether the state directory, or the nearest one above it
-// that exists, lets this user write. It makes nothing.
-func writable(dir string) bool {
-	for {
-		err := unix.Access(dir, unix.W_OK)
-		if err == nil {
-			return true
-		}
-		up := filepath.Dir(dir)
-		if !errors.Is(err, fs.ErrNotExist) || up == dir {
+		if b.main && b.is == fails {
 			return false
 		}
-		dir = up
 	}
+	return true
 }
 
-func found(ctx context.Context, programs []string) (string, bool) {
-	for _, p := range programs {
-		argv := strings.Fields(p)
-		path, err := exec.LookPath(argv[0])
-		if err != nil {
-			continue
+// inLanguage is the abilities as JSON.
+func (a *app) inLanguage(all []ability) []map[string]any {
+	out := []map[string]any{}
+	for _, b := range all {
+		m := map[string]any{"id": b.id, "field": b.field, "what": b.what.In(a.lang), "is": b.is, "detail": b.detail.In(a.lang), "main": b.main}
+		if !b.remedy.Empty() {
+			m["remedy"] = b.remedy.In(a.lang)
 		}
-		if len(argv) > 1 && exec.CommandContext(ctx, path, append(argv[1:], "version")...).Run() != nil {
-			continue
-		}
-		return path, true
+		out = append(out, m)
 	}
-	return strings.Join(programs, ", ") + ": not installed", false
+	return out
+}
+
+func (a *app) printAbilities(h *host, all []ability) {
+	p := a.printer()
+	p.Heading("casco doctor " + report.Clean(h.name))
+	for _, f := range fieldsOfWork {
+		fmt.Fprintln(a.out)
+		p.Heading(f.title.In(a.lang))
+		for _, b := range all {
+			if b.field == f.field {
+				p.Ability(standings[b.is].In(a.lang), b.is == fails, b.what.In(a.lang), b.detail.In(a.lang), b.remedy.In(a.lang))
+			}
+		}
+	}
+	fmt.Fprintln(a.out)
+	verdict := lang.Text{En: "casco can do its work here.", Es: "casco puede hacer su trabajo aquí."}
+	if !fit(all) {
+		verdict = lang.Text{En: "casco can NOT do its work here: see what fails above.", Es: "casco NO puede hacer su trabajo aquí: vea arriba lo que falla."}
+	}
+	p.Heading(verdict.In(a.lang))
 }

@@ -20,6 +20,7 @@ import (
 	"casco/host/docker"
 	"casco/host/file"
 	"casco/host/forward"
+	"casco/host/image"
 	"casco/host/kernel"
 	"casco/host/packages"
 	"casco/host/proc"
@@ -82,11 +83,16 @@ func mute(s *inventory.Snapshot) error {
 // engine could not be read: that is a Gap in it.
 func unread(s *inventory.Snapshot) error {
 	for _, g := range s.Gaps {
-		if (g.Source == noEngine || strings.HasPrefix(g.Source, noEngine+" ")) && !spoke(s) {
+		if isEngine(g) && !spoke(s) {
 			return errors.New(g.Reason)
 		}
 	}
 	return nil
+}
+
+// isEngine reports whether what is missing is the engine as a whole.
+func isEngine(g inventory.Gap) bool {
+	return g.Ref == (inventory.Ref{}) && (g.Source == noEngine || strings.HasPrefix(g.Source, noEngine+" "))
 }
 
 // spoke reports whether an engine said what it is.
@@ -157,6 +163,7 @@ func (a *app) sources(h *host) []inventory.Source {
 		inventory.Alone(packages.New("", checks.Packages()...)),
 		inventory.Alone(units.New("")),
 		registry.New(),
+		image.New(filepath.Join(a.statePath, "layers.json"), a.deep),
 	)
 }
 

@@ -35,5 +35,6 @@ func snapshotCmd(a *app) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVarP(&out, "output", "o", "", "file to write (default: standard output)")
+	a.deepFlag(cmd)
 	return cmd
 }

@@ -94,6 +94,7 @@ var (
 	Listeners             = Field[[]any]{Container, "Listeners"}
 	Changes               = Field[[]any]{Container, "Changes"}
 	BindSources           = Field[map[string]any]{Container, "BindSources"}
+	ContainerAccess       = Field[[]any]{Container, "Access"} // of its own layer: [] of {Path, What, Sample} as ImageAccess
 )
 
 // Fields of an image: GET /images/{id}/json and /history.
@@ -110,7 +111,12 @@ var (
 	ImageSize        = Field[int64]{Image, "Size"}
 	ImageHistory     = Field[[]any]{Image, "History"}
 	ImageUsedBy      = Field[[]string]{Image, "UsedBy"}
-	ImageSetuid      = Field[[]string]{Image, "Setuid"}
+	ImageSetuid      = Field[[]string]{Image, "Setuid"} // paths of setuid and setgid files that a container would see
+	// Files of its layers that open a door: [] of {Path, What, Layer, Deleted,
+	// Sample}. What is "private-key", "registry-login" …; Layer counts from 1 at
+	// the bottom; Deleted: a later layer takes it away, and it still goes out
+	// with the image; Sample: it lies among tests or examples. Never a value.
+	ImageAccess = Field[[]any]{Image, "Access"}
 )
 
 // Fields of a network: GET /networks.

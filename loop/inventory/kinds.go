@@ -28,6 +28,7 @@ const (
 	//	             (Kind 0 modified, 1 added, 2 deleted), mount points left out
 	//	             and, where the layer could be looked at, Executable: true
 	//	             for a regular file that somebody may execute
+	//	Access       [] of Changes: files that open a door, see ImageAccess
 	//	BindSources  map: for each bind or local-volume source of Mounts what it
 	//	             resolves to on the host: {Resolved, Type, Sockets:[],
 	//	             Exists}; Sockets are engine sockets at or under it
@@ -37,8 +38,8 @@ const (
 	Container Kind = "container"
 	// Image: named by its first tag (sorted), else its ID. Fields: GET
 	// /images/{id}/json, and History ([] of GET /images/{id}/history, full
-	// CreatedBy), UsedBy ([] container names), Setuid ([] paths; only when the
-	// layers could be read from the host).
+	// CreatedBy), UsedBy ([] container names), Setuid and Access (only when the
+	// layers were looked into on the host).
 	Image Kind = "image"
 	// Network, Volume: named by Name. Fields: as in the API; of a network that
 	// the policy gives to a tier, Tier.

@@ -31,7 +31,7 @@ func containerChecks() []*audit.Check {
 		},
 		[]*audit.Check{ // is it what was approved
 			containerReadOnlyRoot, containerDrift, containerHealthcheck,
-			containerImageMoved, containerImageLatest, containerImageUntagged, containerSecretEnv,
+			containerImageMoved, containerImageLatest, containerImageUntagged, containerSecretEnv, containerAccessMaterial,
 		},
 	)
 }

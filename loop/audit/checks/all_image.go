@@ -5,6 +5,7 @@ import "casco/loop/audit"
 // imageChecks lists the checks about images, and about what admits them.
 func imageChecks() []*audit.Check {
 	return []*audit.Check{
+		imageAccessMaterial,
 		imageAdd,
 		imageAge,
 		imageContentTrust,
