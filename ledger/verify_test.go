@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -461,17 +462,77 @@ func TestSilence(t *testing.T) {
 	wantNotes(t, verifyLog(t, dir, Checks{Now: at}, key), InFuture)
 }
 
-// TestKeyChange has a log go on under another key: it verifies for who trusts
+// TestLogOfTwoKeys has a log go on under another key: it verifies for who trusts
 // both.
 func TestLogOfTwoKeys(t *testing.T) {
-	dir, old := tempDir(t), newTestKey(t)
+	dir, old, key := tempDir(t), newTestKey(t), newTestKey(t)
 	l := openLogAt(t, dir, old, newClock().Now)
 	fill(t, l, 300)
 	closeLog(t, l)
-	r := verifyLog(t, dir, Checks{}, newTestKey(t), old)
-	wantOK(t, r, 300)
+	if _, err := Open(dir, key, time.Now); !errors.Is(err, ErrDamaged) {
+		t.Errorf("a key that nobody introduced: %v", err)
+	}
+	l, err := Open(dir, key, time.Now, old.Verifier())
+	if err != nil {
+		t.Fatal(err)
+	}
+	fill(t, l, 310)
+	closeLog(t, l)
+	wantOK(t, verifyLog(t, dir, Checks{}, key, old), 310)
+	r := verifyLog(t, dir, Checks{}, old)
+	if r.OK() || r.Problems[0].Code != BadSignature {
+		t.Errorf("by the old key alone: %+v", r.Problems)
+	}
+	l, err = Open(dir, key, time.Now, old.Verifier())
+	if err != nil {
+		t.Fatal(err)
+	}
+	fill(t, l, 2000)
+	closeLog(t, l)
+	wantOK(t, verifyLog(t, dir, Checks{}, key), 2000) // the newest root speaks for all before
 	if _, err := Verify(context.Background(), dir, Checks{}); err != nil {
 		t.Error(err) // no key at all is a bad signature in the report
+	}
+}
+
+// TestVerifyWhileWritten verifies a log again and again while others append to
+// it and publish.
+func TestVerifyWhileWritten(t *testing.T) {
+	dir, key := tempDir(t), newTestKey(t)
+	l := openLogAt(t, dir, key, time.Now)
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for i := int64(0); ctx.Err() == nil; i++ {
+			es := make([]Entry, 1+i%300)
+			for n := range es {
+				es[n] = step(i)
+			}
+			if _, err := l.Append(es...); err != nil {
+				t.Error(err)
+				return
+			}
+			if i%3 == 0 {
+				if _, err := l.Publish(); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+			time.Sleep(2 * time.Millisecond) // or the log grows faster than it can be read
+		}
+	})
+	last := int64(0)
+	for begun := time.Now(); time.Since(begun) < time.Second; {
+		r := verifyLog(t, dir, Checks{}, key)
+		if !r.OK() || r.Proved != r.Size || r.Size < last {
+			t.Errorf("%d entries, %d proved, before %d: %+v", r.Size, r.Proved, last, r.Problems)
+		}
+		last = r.Size
+	}
+	cancel()
+	wg.Wait()
+	if last < 1000 {
+		t.Errorf("only %d entries: nothing was written meanwhile", last)
 	}
 }
 

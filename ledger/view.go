@@ -226,13 +226,13 @@ func (v *View) Consistency(old, size int64) (tlog.TreeProof, error) {
 // heldByWitness compares the log with the checkpoints under witness/, as far
 // as that is cheap: one of more entries than the log has means that the log
 // lost its end.
-func (s *state) heldByWitness(dir string, key note.Verifier) error {
+func (s *state) heldByWitness(dir string, keys []note.Verifier) error {
 	held, err := readHeld(dir)
 	if err != nil {
 		return err
 	}
 	for _, h := range held {
-		cp, err := Trust{Log: []note.Verifier{key}}.Open(h.Note)
+		cp, err := Trust{Log: keys}.Open(h.Note)
 		if err != nil {
 			continue // of another key: Verify judges it
 		}

@@ -259,7 +259,7 @@ type Cosigned struct {
 // answer to add-checkpoint: signature lines): it verifies the cosignature,
 // keeps it under witness/ and records it in the log.
 func (l *Log) Witnessed(checkpoint, lines []byte, witness note.Verifier) (Checkpoint, error) {
-	trust := Trust{Log: []note.Verifier{l.signer.Verifier()}, Witnesses: []note.Verifier{witness}}
+	trust := Trust{Log: l.keys, Witnesses: []note.Verifier{witness}}
 	cp, err := trust.Open(append(bytes.Clone(checkpoint), lines...))
 	if err != nil {
 		return Checkpoint{}, err
