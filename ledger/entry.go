@@ -3,8 +3,6 @@ package ledger
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -68,7 +66,7 @@ type Entry struct {
 const MaxEntry = 1<<16 - 1
 
 // ErrTooBig is returned by Append for an entry of more than MaxEntry bytes.
-var ErrTooBig = errors.New("too big for the ledger: store it as evidence")
+var ErrTooBig = lang.Errorf(lang.Text{En: "too big for the ledger: store it as evidence", Es: "demasiado grande para el registro: guárdelo como evidencia"})
 
 // NewEntry returns an entry with data as its details; nil is no details.
 func NewEntry(kind Kind, actor, about string, data any) (Entry, error) {
@@ -78,7 +76,7 @@ func NewEntry(kind Kind, actor, about string, data any) (Entry, error) {
 	}
 	b, err := json.Marshal(data)
 	if err != nil {
-		return Entry{}, fmt.Errorf("%s entry about %q: %w", kind, about, err)
+		return Entry{}, lang.Errorf(lang.Text{En: "%s entry about %q: %w", Es: "entrada %s sobre %q: %w"}, kind, about, err)
 	}
 	e.Data = b
 	return e, nil
@@ -93,10 +91,10 @@ func ParseEntry(b []byte) (Entry, error) {
 		return e, nil
 	}
 	if err := json.Unmarshal(b, &e); err != nil {
-		return Entry{}, fault{say(lang.Text{En: "not an entry: %s", Es: "no es una entrada: %s"}, err), err}
+		return Entry{}, lang.Errorf(lang.Text{En: "not an entry: %w", Es: "no es una entrada: %w"}, err)
 	}
 	if e.Time.IsZero() || e.Kind == "" {
-		return Entry{}, fault{text: lang.Text{En: "not an entry: it has no time or no kind", Es: "no es una entrada: no tiene hora o tipo"}}
+		return Entry{}, lang.Errorf(lang.Text{En: "not an entry: it has no time or no kind", Es: "no es una entrada: no tiene hora o tipo"})
 	}
 	return e, nil
 }
@@ -164,16 +162,16 @@ func plainString(b []byte) (s, rest []byte, ok bool) {
 func (e Entry) encode() ([]byte, error) {
 	switch {
 	case !e.Kind.Known():
-		return nil, fmt.Errorf("entry about %q: %q is not a kind of entry", e.About, e.Kind)
+		return nil, lang.Errorf(lang.Text{En: "entry about %q: %q is not a kind of entry", Es: "entrada sobre %q: %q no es un tipo de entrada"}, e.About, e.Kind)
 	case e.Actor == "":
-		return nil, fmt.Errorf("%s entry about %q: nobody did it: it has no actor", e.Kind, e.About)
+		return nil, lang.Errorf(lang.Text{En: "%s entry about %q: nobody did it: it has no actor", Es: "entrada %s sobre %q: nadie lo hizo: no tiene actor"}, e.Kind, e.About)
 	}
 	b, err := json.Marshal(e)
 	if err != nil {
-		return nil, fmt.Errorf("%s entry about %q: %w", e.Kind, e.About, err)
+		return nil, lang.Errorf(lang.Text{En: "%s entry about %q: %w", Es: "entrada %s sobre %q: %w"}, e.Kind, e.About, err)
 	}
 	if len(b) > MaxEntry {
-		return nil, fmt.Errorf("%s entry about %q: %d bytes: %w", e.Kind, e.About, len(b), ErrTooBig)
+		return nil, lang.Errorf(lang.Text{En: "%s entry about %q: %d bytes: %w", Es: "entrada %s sobre %q: %d bytes: %w"}, e.Kind, e.About, len(b), ErrTooBig)
 	}
 	return b, nil
 }

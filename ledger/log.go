@@ -13,6 +13,8 @@ import (
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 	"golang.org/x/sys/unix"
+
+	"casco/lang"
 )
 
 // A Log is a ledger open for writing. Its methods may be called from many
@@ -44,7 +46,7 @@ type request struct {
 }
 
 // ErrClosed is returned by the methods of a log after Close.
-var ErrClosed = errors.New("the ledger is closed")
+var ErrClosed = lang.Errorf(lang.Text{En: "the ledger is closed", Es: "el registro está cerrado"})
 
 // Open opens the log in dir for writing, and makes it, readable by its owner
 // only, when there is nothing in dir. The signer's name is the log's origin.
@@ -58,7 +60,7 @@ var ErrClosed = errors.New("the ledger is closed")
 func Open(dir string, signer Signer, clock func() time.Time, before ...note.Verifier) (*Log, error) {
 	l := &Log{dir: dir, signer: signer, clock: clock, keys: append([]note.Verifier{signer.Verifier()}, before...)}
 	if err := l.open(); err != nil {
-		return nil, errors.Join(fmt.Errorf("open ledger: %w", err), l.release())
+		return nil, errors.Join(lang.Errorf(lang.Text{En: "open ledger: %w", Es: "abrir el registro: %w"}, err), l.release())
 	}
 	return l, nil
 }
@@ -74,7 +76,7 @@ func (l *Log) open() error {
 	if st, err := os.Stat(l.dir); err != nil {
 		return err
 	} else if st.Mode().Perm()&0o002 != 0 {
-		return fmt.Errorf("%s: anybody may write there: chmod o-w it", l.dir)
+		return lang.Errorf(lang.Text{En: "%s: anybody may write there: chmod o-w it", Es: "%s: cualquiera puede escribir ahí: quítelo con chmod o-w"}, l.dir)
 	}
 	switch err := checkFormat(l.dir); {
 	case errors.Is(err, ErrNoLog):
@@ -118,12 +120,12 @@ func mayInit(dir string) error {
 		switch n.Name() {
 		case "lock", "journal", "checkpoint", ".journal.new", ".checkpoint.new", ".format.new":
 		default:
-			return fmt.Errorf("%s: holds %s, but no ledger: %w", dir, n.Name(), ErrNoLog)
+			return lang.Errorf(lang.Text{En: "%s: holds %s, but no ledger: %w", Es: "%s: contiene %s, pero ningún registro: %w"}, dir, n.Name(), ErrNoLog)
 		}
 	}
 	b, err := os.ReadFile(filepath.Join(dir, "journal"))
 	if err == nil && len(b) > len(journalHeader(0)) {
-		return fmt.Errorf("%s: holds a journal with entries, and its format marker is missing: %w", dir, ErrNoLog)
+		return lang.Errorf(lang.Text{En: "%s: holds a journal with entries, and its format marker is missing: %w", Es: "%s: contiene un journal con entradas, y falta su marca de formato: %w"}, dir, ErrNoLog)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -210,7 +212,7 @@ func (l *Log) commitSome(batch []*request) int {
 	for _, r := range batch[:n] {
 		r.done = true
 		if err != nil && r.err == nil {
-			r.first, r.err = 0, fmt.Errorf("append to the ledger: %w", err)
+			r.first, r.err = 0, lang.Errorf(lang.Text{En: "append to the ledger: %w", Es: "añadir al registro: %w"}, err)
 		}
 	}
 	return n
@@ -248,7 +250,7 @@ func (l *Log) refresh() error {
 		return err
 	}
 	if s.published.Origin != l.signer.Name() {
-		return fmt.Errorf("%s is the ledger of %s, not of %s", l.dir, s.published.Origin, l.signer.Name())
+		return lang.Errorf(lang.Text{En: "%s is the ledger of %s, not of %s", Es: "%s es el registro de %s, no de %s"}, l.dir, s.published.Origin, l.signer.Name())
 	}
 	if err := s.heldByWitness(l.dir, l.keys); err != nil {
 		return err
@@ -353,7 +355,7 @@ func (r *request) encode(now time.Time, l *Log) (raw [][]byte, size int, err err
 		size += len(b)
 	}
 	if size > frameBytes {
-		return nil, 0, fmt.Errorf("%d entries of %d bytes at once: %w", len(raw), size, ErrTooBig)
+		return nil, 0, lang.Errorf(lang.Text{En: "%d entries of %d bytes at once: %w", Es: "%d entradas de %d bytes a la vez: %w"}, len(raw), size, ErrTooBig)
 	}
 	return raw, size, nil
 }
@@ -364,13 +366,13 @@ func (l *Log) store(frame []byte) error {
 	at := l.state.journal.size
 	if len(l.state.torn) > 0 {
 		if err := l.journal.Truncate(at); err != nil {
-			return fmt.Errorf("cut off what a killed process left: %w", err)
+			return lang.Errorf(lang.Text{En: "cut off what a killed process left: %w", Es: "cortar lo que dejó un proceso muerto: %w"}, err)
 		}
 	}
 	_, err := l.journal.WriteAt(frame, at)
 	if err == nil {
 		if err = unix.Fdatasync(int(l.journal.Fd())); err != nil {
-			err = fmt.Errorf("flush %s: %w", l.journal.Name(), err)
+			err = lang.Errorf(lang.Text{En: "flush %s: %w", Es: "llevar %s al disco: %w"}, l.journal.Name(), err)
 		}
 	}
 	if err != nil {
@@ -462,7 +464,7 @@ func (l *Log) Publish() (Checkpoint, error) {
 	var cp Checkpoint
 	err := l.exclusive(func() error {
 		if err := l.publish(); err != nil {
-			return fmt.Errorf("publish the ledger: %w", err)
+			return lang.Errorf(lang.Text{En: "publish the ledger: %w", Es: "publicar el registro: %w"}, err)
 		}
 		cp = l.state.published
 		return nil

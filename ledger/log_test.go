@@ -407,7 +407,7 @@ func TestOpenRefuses(t *testing.T) {
 			}
 			return k
 		}, ErrDamaged, "signed by docker01/casco+"},
-		{"another key of the same name", func(t *testing.T, dir string) *Key { return newTestKey(t) }, ErrDamaged, "whom nobody trusts for it"},
+		{"another key of the same name", func(t *testing.T, dir string) *Key { return newTestKey(t) }, ErrDamaged, "not signed by a key that is trusted for it"},
 		{"checkpoint lost", func(t *testing.T, dir string) *Key {
 			remove(t, dir, "checkpoint")
 			return key

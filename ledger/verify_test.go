@@ -12,10 +12,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 
-	"github.com/google/go-cmp/cmp"
+	"casco/lang"
 )
 
 func verifyLog(t testing.TB, dir string, c Checks, keys ...*Key) *Report {
@@ -654,5 +655,26 @@ func TestOthersReadIt(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestProblemInSpanish wants a problem that is an error to be told in Spanish,
+// with what it wraps.
+func TestProblemInSpanish(t *testing.T) {
+	s := newSample(t)
+	put(t, s.dir, "journal", string(s.oldJournal))
+	_, err := Open(s.dir, s.key, time.Now)
+	if got, want := lang.Say(err, lang.Spanish), "abrir el registro: falta el final: el punto de control es de 700 entradas, el registro tiene 650"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	put(t, s.dir, "checkpoint", "x")
+	_, err = Read(s.dir, s.key.Verifier())
+	if got, want := lang.Say(err, lang.Spanish), "leer el registro: checkpoint: no es un punto de control: malformed note"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	l := openLog(t, tempDir(t), s.key)
+	_, err = l.Append(Entry{Kind: Run, Actor: "x", Data: fmt.Appendf(nil, "%q", strings.Repeat("x", MaxEntry))})
+	if got, want := lang.Say(err, lang.Spanish), `entrada run sobre "": 65601 bytes: demasiado grande para el registro: guárdelo como evidencia`; got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
