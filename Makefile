@@ -10,7 +10,7 @@ TEST_PARALLEL ?= 2
 TEST_FLAGS    ?=
 BENCH_FLAGS   ?=
 
-.PHONY: build setup test demo lint vuln bench clean
+.PHONY: build setup test demo lint vuln bench bench-ledger clean
 
 build:
 	$(GO) build -trimpath -ldflags '-s -w' -o bin/casco ./cmd/casco
@@ -44,6 +44,10 @@ vuln:
 # A full audit beside the engine's own floor; BENCH_FLAGS='-peer DIR' times a checkout of docker-bench-security too.
 bench: setup
 	$(GO) run ./bench $(BENCH_FLAGS)
+
+# The ledger on this disk: one append alone, many together, and verifying CASCO_BENCH_ENTRIES (a million) entries.
+bench-ledger:
+	$(GO) test -run '^$$' -bench . -timeout 30m ./ledger
 
 clean:
 	rm -rf bin

@@ -38,7 +38,7 @@ func Verify(ctx context.Context, dir string, c Checks) (*Report, error) {
 	if err != nil {
 		return nil, lang.Errorf(lang.Text{En: "verify ledger: %w", Es: "verificar el registro: %w"}, err)
 	}
-	w := &walk{dir: dir, checks: c, files: f, evidence: map[Digest]*EvidenceState{}}
+	w := &walk{dir: dir, checks: c, files: f, evidence: map[Digest]*EvidenceState{}, storedAt: map[Digest]int64{}}
 	w.report = &Report{Dir: dir, Kinds: map[Kind]int64{}, Problems: []Problem{}, Notes: []Note{}, Held: []HeldReport{}}
 	w.readSigned()
 	w.readHeld()
@@ -291,9 +291,6 @@ func (w *walk) learn(i int64, e Entry) {
 	if err == nil && e.Kind == Evidenced {
 		if err = json.Unmarshal(e.Data, &m); err == nil && m.Digest != d {
 			err = lang.Errorf(lang.Text{En: "it is about %s and names %s", Es: "trata de %s y nombra %s"}, d, m.Digest)
-		}
-		if w.storedAt == nil {
-			w.storedAt = map[Digest]int64{}
 		}
 		w.storedAt[d] = i
 	}
