@@ -173,7 +173,7 @@ func TestEntryOfRange(t *testing.T) {
 func TestEntryOnDisk(t *testing.T) {
 	dir, key := tempDir(t), newTestKey(t)
 	l := openLog(t, dir, key)
-	e, err := NewEntry(Approval, `key "ana" <1>`, "change/1", map[string]any{"plan": "a9256aa3"})
+	e, err := NewEntry(Approval, `key "op1" <1>`, "change/1", map[string]any{"plan": "a9256aa3"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -185,7 +185,7 @@ func TestEntryOnDisk(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `{"time":"2026-11-26T12:00:01Z","kind":"approval","actor":"key \"ana\" \u003c1\u003e","about":"change/1","data":{"plan":"a9256aa3"}}`
+	want := `{"time":"2026-11-26T12:00:01Z","kind":"approval","actor":"key \"op1\" \u003c1\u003e","about":"change/1","data":{"plan":"a9256aa3"}}`
 	if diff := cmp.Diff(want, string(r.Raw)); diff != "" {
 		t.Error(diff)
 	}
