@@ -12,7 +12,7 @@ BENCH_FLAGS   ?=
 # Where "bench" runs: ENGINE='sid containerd' is another Debian's engine, and its store of images (scripts/engines).
 ENGINE        ?=
 
-.PHONY: build setup test engines demo lint vuln bench clean
+.PHONY: build setup test engines demo lint vuln bench bench-ledger clean
 
 build:
 	$(GO) build -trimpath -ldflags '-s -w' -o bin/casco ./cmd/casco
@@ -50,6 +50,10 @@ vuln:
 # A full audit beside the engine's own floor; BENCH_FLAGS='-peer DIR' times a checkout of docker-bench-security too.
 bench: setup
 	$(if $(ENGINE),scripts/engines run $(ENGINE) --) $(GO) run ./bench $(BENCH_FLAGS)
+
+# The ledger on this disk: one append alone, many together, and verifying CASCO_BENCH_ENTRIES (a million) entries.
+bench-ledger:
+	$(GO) test -run '^$$' -bench . -timeout 30m ./ledger
 
 clean:
 	rm -rf bin build

@@ -3,9 +3,9 @@ package ledger
 import (
 	"fmt"
 
-	"casco/lang"
-
 	"golang.org/x/mod/sumdb/tlog"
+
+	"casco/lang"
 )
 
 // The layout of c2sp.org/tlog-tiles: a tile has 256 hashes, a bundle 256
@@ -59,11 +59,11 @@ func splitBundle(b []byte) ([][]byte, error) {
 	entries := make([][]byte, 0, tileWidth)
 	for len(b) > 0 {
 		if len(b) < 2 {
-			return entries, fault{text: lang.Text{En: "ends within the length of an entry", Es: "termina dentro de la longitud de una entrada"}}
+			return entries, lang.Errorf(lang.Text{En: "ends within the length of an entry", Es: "termina dentro de la longitud de una entrada"})
 		}
 		n := int(b[0])<<8 | int(b[1])
 		if len(b) < 2+n {
-			return entries, fault{text: lang.Text{En: "ends within an entry", Es: "termina dentro de una entrada"}}
+			return entries, lang.Errorf(lang.Text{En: "ends within an entry", Es: "termina dentro de una entrada"})
 		}
 		entries = append(entries, b[2:2+n:2+n])
 		b = b[2+n:]
@@ -82,7 +82,7 @@ func joinTile(hashes []tlog.Hash) []byte {
 
 func splitTile(b []byte) ([]tlog.Hash, error) {
 	if len(b)%tlog.HashSize != 0 {
-		return nil, fault{text: say(lang.Text{En: "%d bytes are not a whole number of hashes", Es: "%d bytes no son un número entero de hashes"}, len(b))}
+		return nil, lang.Errorf(lang.Text{En: "%d bytes are not a whole number of hashes", Es: "%d bytes no son un número entero de hashes"}, len(b))
 	}
 	hashes := make([]tlog.Hash, len(b)/tlog.HashSize)
 	for i := range hashes {

@@ -8,10 +8,10 @@ import (
 	"strings"
 	"time"
 
-	"casco/lang"
-
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
+
+	"casco/lang"
 )
 
 // A Checkpoint says what a log of some size holds, and is signed.
@@ -48,25 +48,25 @@ type Trust struct {
 
 // ErrSignature is returned for a checkpoint that no trusted key of the log
 // signed, or with a signature of a trusted key that is not good.
-var ErrSignature = errors.New("not signed by a key that is trusted for it")
+var ErrSignature = lang.Errorf(lang.Text{En: "not signed by a key that is trusted for it", Es: "no está firmado por una clave en la que se confíe para eso"})
 
 // Open reads a checkpoint and verifies it: at least one key of the log signed
 // it, one that is named as the log is, and every signature of a trusted key is
 // good. Cosigned has the witnesses among them.
 func (t Trust) Open(signed []byte) (Checkpoint, error) {
 	if len(signed) > maxNote {
-		return Checkpoint{}, fault{text: say(lang.Text{En: "%d bytes are too many for a checkpoint", Es: "%d bytes son demasiados para un punto de control"}, len(signed))}
+		return Checkpoint{}, lang.Errorf(lang.Text{En: "%d bytes are too many for a checkpoint", Es: "%d bytes son demasiados para un punto de control"}, len(signed))
 	}
 	n, err := note.Open(signed, note.VerifierList(append(append([]note.Verifier(nil), t.Log...), t.Witnesses...)...))
 	var unverified *note.UnverifiedNoteError
 	var invalid *note.InvalidSignatureError
 	switch {
 	case errors.As(err, &unverified):
-		return Checkpoint{}, fault{say(lang.Text{En: "signed by %s only, whom nobody trusts for it", Es: "firmado solo por %s, en quien nadie confía para eso"}, signers(unverified.Note.UnverifiedSigs)), ErrSignature}
+		return Checkpoint{}, lang.Errorf(lang.Text{En: "signed by %s only: %w", Es: "firmado solo por %s: %w"}, signers(unverified.Note.UnverifiedSigs), ErrSignature)
 	case errors.As(err, &invalid):
-		return Checkpoint{}, fault{say(lang.Text{En: "the signature of %s+%08x is not good", Es: "la firma de %s+%08x no es buena"}, invalid.Name, invalid.Hash), ErrSignature}
+		return Checkpoint{}, lang.Errorf(lang.Text{En: "the signature of %s+%08x is not good: %w", Es: "la firma de %s+%08x no es buena: %w"}, invalid.Name, invalid.Hash, ErrSignature)
 	case err != nil:
-		return Checkpoint{}, fault{say(lang.Text{En: "no checkpoint: %s", Es: "no es un punto de control: %s"}, err), err}
+		return Checkpoint{}, lang.Errorf(lang.Text{En: "no checkpoint: %w", Es: "no es un punto de control: %w"}, err)
 	}
 	r, err := parseRoot(n.Text)
 	if err != nil {
@@ -85,7 +85,7 @@ func (t Trust) Open(signed []byte) (Checkpoint, error) {
 		}
 	}
 	if !byLog {
-		return Checkpoint{}, fault{say(lang.Text{En: "no key of %s signed it", Es: "ninguna clave de %s lo firmó"}, r.Origin), ErrSignature}
+		return Checkpoint{}, lang.Errorf(lang.Text{En: "no key of %s signed it: %w", Es: "ninguna clave de %s lo firmó: %w"}, r.Origin, ErrSignature)
 	}
 	r.Note = signed
 	return r, nil
@@ -113,20 +113,20 @@ func signers(sigs []note.Signature) string {
 func parseRoot(text string) (Checkpoint, error) {
 	lines := strings.Split(text, "\n")
 	if len(lines) < 4 || lines[len(lines)-1] != "" {
-		return Checkpoint{}, fault{text: lang.Text{En: "no checkpoint: it has not three lines", Es: "no es un punto de control: no tiene tres líneas"}}
+		return Checkpoint{}, lang.Errorf(lang.Text{En: "no checkpoint: it has not three lines", Es: "no es un punto de control: no tiene tres líneas"})
 	}
 	for _, l := range lines[:len(lines)-1] {
 		if l == "" {
-			return Checkpoint{}, fault{text: lang.Text{En: "no checkpoint: it has an empty line", Es: "no es un punto de control: tiene una línea vacía"}}
+			return Checkpoint{}, lang.Errorf(lang.Text{En: "no checkpoint: it has an empty line", Es: "no es un punto de control: tiene una línea vacía"})
 		}
 	}
 	size, err := strconv.ParseInt(lines[1], 10, 64)
 	if err != nil || size < 0 || size > maxSize || strconv.FormatInt(size, 10) != lines[1] {
-		return Checkpoint{}, fault{text: say(lang.Text{En: "no checkpoint: %.40q is not a size", Es: "no es un punto de control: %.40q no es un tamaño"}, lines[1])}
+		return Checkpoint{}, lang.Errorf(lang.Text{En: "no checkpoint: %.40q is not a size", Es: "no es un punto de control: %.40q no es un tamaño"}, lines[1])
 	}
 	root, err := tlog.ParseHash(lines[2])
 	if err != nil || root.String() != lines[2] {
-		return Checkpoint{}, fault{text: say(lang.Text{En: "no checkpoint: %.60q is not a root hash", Es: "no es un punto de control: %.60q no es un hash raíz"}, lines[2])}
+		return Checkpoint{}, lang.Errorf(lang.Text{En: "no checkpoint: %.60q is not a root hash", Es: "no es un punto de control: %.60q no es un hash raíz"}, lines[2])
 	}
 	return Checkpoint{Origin: lines[0], Size: size, Root: root}, nil
 }
@@ -136,7 +136,7 @@ func signRoot(size int64, root tlog.Hash, s Signer) (Checkpoint, error) {
 	text := fmt.Sprintf("%s\n%d\n%s\n", s.Name(), size, root)
 	signed, err := note.Sign(&note.Note{Text: text}, s)
 	if err != nil {
-		return Checkpoint{}, fmt.Errorf("sign the checkpoint: %w", err)
+		return Checkpoint{}, lang.Errorf(lang.Text{En: "sign the checkpoint: %w", Es: "firmar el punto de control: %w"}, err)
 	}
 	return Checkpoint{Origin: s.Name(), Size: size, Root: root, Note: signed}, nil
 }

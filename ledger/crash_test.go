@@ -16,9 +16,9 @@ import (
 	"testing"
 	"time"
 
-	"casco/internal/handtest"
-
 	"golang.org/x/sys/unix"
+
+	"casco/internal/handtest"
 )
 
 // TestMain makes the test binary the program that is killed, too.

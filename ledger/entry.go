@@ -1,9 +1,8 @@
 package ledger
 
 import (
+	"bytes"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -67,7 +66,7 @@ type Entry struct {
 const MaxEntry = 1<<16 - 1
 
 // ErrTooBig is returned by Append for an entry of more than MaxEntry bytes.
-var ErrTooBig = errors.New("too big for the ledger: store it as evidence")
+var ErrTooBig = lang.Errorf(lang.Text{En: "too big for the ledger: store it as evidence", Es: "demasiado grande para el registro: guárdelo como evidencia"})
 
 // NewEntry returns an entry with data as its details; nil is no details.
 func NewEntry(kind Kind, actor, about string, data any) (Entry, error) {
@@ -77,7 +76,7 @@ func NewEntry(kind Kind, actor, about string, data any) (Entry, error) {
 	}
 	b, err := json.Marshal(data)
 	if err != nil {
-		return Entry{}, fmt.Errorf("%s entry about %q: %w", kind, about, err)
+		return Entry{}, lang.Errorf(lang.Text{En: "%s entry about %q: %w", Es: "entrada %s sobre %q: %w"}, kind, about, err)
 	}
 	e.Data = b
 	return e, nil
@@ -87,30 +86,92 @@ func NewEntry(kind Kind, actor, about string, data any) (Entry, error) {
 // not know are let pass, and so is an unknown kind: a newer casco may have
 // written them.
 func ParseEntry(b []byte) (Entry, error) {
-	var e Entry
+	e, ok := parseOwn(b)
+	if ok {
+		return e, nil
+	}
 	if err := json.Unmarshal(b, &e); err != nil {
-		return Entry{}, fault{say(lang.Text{En: "not an entry: %s", Es: "no es una entrada: %s"}, err), err}
+		return Entry{}, lang.Errorf(lang.Text{En: "not an entry: %w", Es: "no es una entrada: %w"}, err)
 	}
 	if e.Time.IsZero() || e.Kind == "" {
-		return Entry{}, fault{text: lang.Text{En: "not an entry: it has no time or no kind", Es: "no es una entrada: no tiene hora o tipo"}}
+		return Entry{}, lang.Errorf(lang.Text{En: "not an entry: it has no time or no kind", Es: "no es una entrada: no tiene hora o tipo"})
 	}
 	return e, nil
+}
+
+// parseOwn reads an entry that is written as encode writes it, with nothing in
+// its strings that has to be decoded, three times as fast as json.Unmarshal: a
+// million of them are read to verify a log. Whatever else it meets it leaves to
+// that; a test holds the two to the same results.
+func parseOwn(b []byte) (e Entry, ok bool) {
+	rest, ok := bytes.CutPrefix(b, []byte(`{"time":"`))
+	if !ok {
+		return Entry{}, false
+	}
+	stamp, rest, ok := plainString(rest)
+	if !ok || e.Time.UnmarshalText(stamp) != nil || e.Time.IsZero() {
+		return Entry{}, false
+	}
+	if rest, ok = bytes.CutPrefix(rest, []byte(`,"kind":"`)); !ok {
+		return Entry{}, false
+	}
+	kind, rest, ok := plainString(rest)
+	if !ok || len(kind) == 0 {
+		return Entry{}, false
+	}
+	if rest, ok = bytes.CutPrefix(rest, []byte(`,"actor":"`)); !ok {
+		return Entry{}, false
+	}
+	actor, rest, ok := plainString(rest)
+	if !ok {
+		return Entry{}, false
+	}
+	e.Kind, e.Actor = Kind(kind), string(actor)
+	if after, found := bytes.CutPrefix(rest, []byte(`,"about":"`)); found {
+		var about []byte
+		if about, rest, ok = plainString(after); !ok {
+			return Entry{}, false
+		}
+		e.About = string(about)
+	}
+	if after, found := bytes.CutPrefix(rest, []byte(`,"data":`)); found {
+		data, ok := bytes.CutSuffix(after, []byte("}"))
+		if !ok || !json.Valid(data) {
+			return Entry{}, false
+		}
+		e.Data, rest = data, after[len(data):]
+	}
+	return e, string(rest) == "}"
+}
+
+// plainString returns the bytes up to a quotation mark and those behind it; not
+// if one of them is not printable ASCII, or a backslash.
+func plainString(b []byte) (s, rest []byte, ok bool) {
+	for i, c := range b {
+		switch {
+		case c == '"':
+			return b[:i], b[i+1:], true
+		case c < ' ' || c > '~' || c == '\\':
+			return nil, nil, false
+		}
+	}
+	return nil, nil, false
 }
 
 // encode returns e as one line of JSON without its end.
 func (e Entry) encode() ([]byte, error) {
 	switch {
 	case !e.Kind.Known():
-		return nil, fmt.Errorf("entry about %q: %q is not a kind of entry", e.About, e.Kind)
+		return nil, lang.Errorf(lang.Text{En: "entry about %q: %q is not a kind of entry", Es: "entrada sobre %q: %q no es un tipo de entrada"}, e.About, e.Kind)
 	case e.Actor == "":
-		return nil, fmt.Errorf("%s entry about %q: nobody did it: it has no actor", e.Kind, e.About)
+		return nil, lang.Errorf(lang.Text{En: "%s entry about %q: nobody did it: it has no actor", Es: "entrada %s sobre %q: nadie lo hizo: no tiene actor"}, e.Kind, e.About)
 	}
 	b, err := json.Marshal(e)
 	if err != nil {
-		return nil, fmt.Errorf("%s entry about %q: %w", e.Kind, e.About, err)
+		return nil, lang.Errorf(lang.Text{En: "%s entry about %q: %w", Es: "entrada %s sobre %q: %w"}, e.Kind, e.About, err)
 	}
 	if len(b) > MaxEntry {
-		return nil, fmt.Errorf("%s entry about %q: %d bytes: %w", e.Kind, e.About, len(b), ErrTooBig)
+		return nil, lang.Errorf(lang.Text{En: "%s entry about %q: %d bytes: %w", Es: "entrada %s sobre %q: %d bytes: %w"}, e.Kind, e.About, len(b), ErrTooBig)
 	}
 	return b, nil
 }

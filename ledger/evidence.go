@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"casco/lang"
 )
 
 // A Digest is the SHA-256 of a piece of evidence, in lower-case hexadecimal.
@@ -27,7 +29,7 @@ func DigestOf(b []byte) Digest {
 func ParseDigest(s string) (Digest, error) {
 	s = strings.TrimPrefix(s, "sha256:")
 	if b, err := hex.DecodeString(s); err != nil || len(b) != sha256.Size || s != strings.ToLower(s) {
-		return "", fmt.Errorf("%.80q is not a SHA-256 in hexadecimal", s)
+		return "", lang.Errorf(lang.Text{En: "%.80q is not a SHA-256 in hexadecimal", Es: "%.80q no es un SHA-256 en hexadecimal"}, s)
 	}
 	return Digest(s), nil
 }
@@ -78,13 +80,13 @@ type (
 
 var (
 	// ErrNoEvidence is returned for a digest that is not in the folder.
-	ErrNoEvidence = errors.New("no such evidence")
+	ErrNoEvidence = lang.Errorf(lang.Text{En: "no such evidence", Es: "no hay tal evidencia"})
 	// ErrAltered is returned by Get for bytes that do not have their digest.
-	ErrAltered = errors.New("evidence was altered")
+	ErrAltered = lang.Errorf(lang.Text{En: "evidence was altered", Es: "la evidencia fue alterada"})
 	// ErrHeld is returned by Purge under a legal hold.
-	ErrHeld = errors.New("under legal hold")
+	ErrHeld = lang.Errorf(lang.Text{En: "under legal hold", Es: "bajo retención legal"})
 	// ErrRetained is returned by Purge before the retention ended.
-	ErrRetained = errors.New("still to be kept")
+	ErrRetained = lang.Errorf(lang.Text{En: "still to be kept", Es: "aún debe conservarse"})
 )
 
 // Put stores b and records it with its meta-data, whose digest and size it
@@ -97,12 +99,12 @@ func (e *Evidence) Put(b []byte, actor string, m Meta) (Digest, error) {
 	}
 	unlock, err := e.lock()
 	if err != nil {
-		return "", fmt.Errorf("store evidence: %w", err)
+		return "", lang.Errorf(lang.Text{En: "store evidence: %w", Es: "guardar la evidencia: %w"}, err)
 	}
 	defer unlock()
 	files := batch{root: e.dir}
 	if err := errors.Join(files.put(m.Digest.path(), b, false), files.flush()); err != nil {
-		return "", fmt.Errorf("store evidence %s: %w", m.Digest, err)
+		return "", lang.Errorf(lang.Text{En: "store evidence %s: %w", Es: "guardar la evidencia %s: %w"}, m.Digest, err)
 	}
 	_, err = e.log.Append(entry)
 	return m.Digest, err
@@ -140,7 +142,7 @@ func (e *Evidence) Release(d Digest, actor, reason string) error {
 
 func (e *Evidence) hold(d Digest, actor, reason string, on bool) error {
 	if reason == "" {
-		return fmt.Errorf("legal hold on %s: it needs a reason", d)
+		return lang.Errorf(lang.Text{En: "legal hold on %s: it needs a reason", Es: "retención legal de %s: necesita un motivo"}, d)
 	}
 	entry, err := NewEntry(Hold, actor, d.About(), HoldData{d, on, reason})
 	if err != nil {
@@ -150,8 +152,10 @@ func (e *Evidence) hold(d Digest, actor, reason string, on bool) error {
 		switch {
 		case s.Puts == 0:
 			return fmt.Errorf("%s: %w", d, ErrNoEvidence)
-		case s.Held == on:
-			return fmt.Errorf("legal hold on %s: on is already %t", d, on)
+		case s.Held && on:
+			return lang.Errorf(lang.Text{En: "%s is under legal hold already", Es: "%s ya está bajo retención legal"}, d)
+		case !s.Held && !on:
+			return lang.Errorf(lang.Text{En: "%s is under no legal hold", Es: "%s no está bajo retención legal"}, d)
 		}
 		return nil
 	})
@@ -162,7 +166,7 @@ func (e *Evidence) hold(d Digest, actor, reason string, on bool) error {
 // and did not come to delete is recorded again.
 func (e *Evidence) Purge(d Digest, actor, reason string) error {
 	if reason == "" {
-		return fmt.Errorf("purge %s: it needs a reason", d)
+		return lang.Errorf(lang.Text{En: "purge %s: it needs a reason", Es: "borrar %s: necesita un motivo"}, d)
 	}
 	entry, err := NewEntry(Purge, actor, d.About(), PurgeData{d, reason})
 	if err != nil {
@@ -175,10 +179,10 @@ func (e *Evidence) Purge(d Digest, actor, reason string) error {
 	defer unlock()
 	path := filepath.Join(e.dir, d.path())
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("purge %s: %w", d, ErrNoEvidence)
+		return lang.Errorf(lang.Text{En: "purge %s: %w", Es: "borrar %s: %w"}, d, ErrNoEvidence)
 	}
 	if err := e.decide(d, []Entry{entry}, func(s EvidenceState) error { return s.mayPurge(e.log.clock()) }); err != nil {
-		return fmt.Errorf("purge %s: %w", d, err)
+		return lang.Errorf(lang.Text{En: "purge %s: %w", Es: "borrar %s: %w"}, d, err)
 	}
 	if err := os.Remove(path); err != nil {
 		return err
@@ -199,13 +203,13 @@ type EvidenceState struct {
 func (s EvidenceState) mayPurge(now time.Time) error {
 	switch {
 	case s.Puts == 0:
-		return fmt.Errorf("the ledger does not know it: %w", ErrRetained)
+		return lang.Errorf(lang.Text{En: "the ledger does not know it: %w", Es: "el registro no la conoce: %w"}, ErrRetained)
 	case s.Held:
 		return fmt.Errorf("%q: %w", s.Reason, ErrHeld)
 	case s.Ever:
-		return fmt.Errorf("for ever: %w", ErrRetained)
+		return lang.Errorf(lang.Text{En: "for ever: %w", Es: "para siempre: %w"}, ErrRetained)
 	case now.Before(s.Until):
-		return fmt.Errorf("until %s: %w", s.Until.Format(time.RFC3339), ErrRetained)
+		return lang.Errorf(lang.Text{En: "until %s: %w", Es: "hasta %s: %w"}, s.Until.Format(time.RFC3339), ErrRetained)
 	}
 	return nil
 }

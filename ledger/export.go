@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
+
+	"casco/lang"
 )
 
 // An export is a folder that proves itself, to be given to somebody else, who
@@ -68,7 +70,7 @@ func (l *Log) Export(into string, o ExportOptions) (Manifest, error) {
 	}
 	m, err := v.export(into, o, l.signer.Public(), l.clock().UTC())
 	if err != nil {
-		return m, fmt.Errorf("export the ledger: %w", err)
+		return m, lang.Errorf(lang.Text{En: "export the ledger: %w", Es: "exportar el registro: %w"}, err)
 	}
 	e, err := NewEntry(Exported, o.Actor, "ledger/"+v.cp.Origin, m)
 	if err != nil {
@@ -88,10 +90,10 @@ type exporter struct {
 
 func (v *View) export(into string, o ExportOptions, key string, now time.Time) (Manifest, error) {
 	if o.From < 0 || o.From > o.To || o.To > v.Size() {
-		return Manifest{}, fmt.Errorf("entries %d to %d of %d: %w", o.From, o.To, v.Size(), ErrNoEntry)
+		return Manifest{}, lang.Errorf(lang.Text{En: "entries %d to %d of %d: %w", Es: "entradas %d a %d de %d: %w"}, o.From, o.To, v.Size(), ErrNoEntry)
 	}
 	if names, err := os.ReadDir(into); err == nil && len(names) > 0 {
-		return Manifest{}, fmt.Errorf("%s is not empty", into)
+		return Manifest{}, lang.Errorf(lang.Text{En: "%s is not empty", Es: "%s no está vacío"}, into)
 	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return Manifest{}, err
 	}
@@ -211,7 +213,7 @@ func (x *exporter) entries(m *Manifest, evidence func(Digest) ([]byte, error)) e
 		}
 		if evidence != nil && bytes.Contains(raw, []byte(`"`+Evidenced+`"`)) {
 			if err := x.blob(m, raw, evidence); err != nil {
-				return fmt.Errorf("entry %d: %w", i-1, err)
+				return lang.Errorf(lang.Text{En: "entry %d: %w", Es: "entrada %d: %w"}, i-1, err)
 			}
 		}
 	}

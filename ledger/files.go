@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"casco/lang"
 )
 
 // Everything is readable by its owner only: entries name people and hosts.
@@ -71,7 +73,7 @@ func (b *batch) put(name string, data []byte, never bool) error {
 	case err == nil && bytes.Equal(have, data):
 		return nil
 	case err == nil && never:
-		return fmt.Errorf("%s is there and has another content", path)
+		return lang.Errorf(lang.Text{En: "%s is there and has another content", Es: "%s ya existe y tiene otro contenido"}, path)
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
@@ -126,7 +128,7 @@ func (b *batch) flush() error {
 const lockWait = 10 * time.Second
 
 // ErrBusy is returned when another process held the lock for lockWait.
-var ErrBusy = errors.New("another process holds the ledger's lock")
+var ErrBusy = lang.Errorf(lang.Text{En: "another process holds the ledger's lock", Es: "otro proceso tiene el cerrojo del registro"})
 
 // flock takes the lock in a file, exclusively or shared, and returns what
 // gives it back. The kernel does so when the process dies.
@@ -140,7 +142,7 @@ func flock(f *os.File, how int) (unlock func(), err error) {
 		case errors.Is(err, unix.EINTR):
 			continue
 		case !errors.Is(err, unix.EWOULDBLOCK):
-			return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
+			return nil, lang.Errorf(lang.Text{En: "lock %s: %w", Es: "bloquear %s: %w"}, f.Name(), err)
 		case time.Since(begun) > lockWait:
 			return nil, fmt.Errorf("%s: %w", f.Name(), ErrBusy)
 		}

@@ -2,12 +2,12 @@ package ledger
 
 import (
 	"bytes"
+	"encoding/json"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
-
-	"github.com/google/go-cmp/cmp"
 )
 
 func FuzzCheckpoint(f *testing.F) {
@@ -49,7 +49,20 @@ func FuzzBundle(f *testing.F) {
 func FuzzEntry(f *testing.F) {
 	f.Add([]byte(`{"time":"2026-11-26T12:00:01Z","kind":"approval","actor":"a","about":"b","data":{"c":[1]}}`))
 	f.Add([]byte(`{"time":"2026-11-26T12:00:01Z","kind":"step","actor":"a","data":null}`))
+	f.Add([]byte(`{"time":"2026-11-26T12:00:01+02:00","kind":"step","actor":"","about":"","data":{},"data":7}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
+		if own, ok := parseOwn(b); ok {
+			var e Entry
+			if err := json.Unmarshal(b, &e); err != nil {
+				t.Fatalf("%q: is read though it is not JSON: %v", b, err)
+			}
+			if own.Data != nil {
+				own.Data = bytes.TrimSpace(own.Data)
+			}
+			if diff := cmp.Diff(e, own); diff != "" {
+				t.Fatalf("%q: is read in two ways: %s", b, diff)
+			}
+		}
 		e, err := ParseEntry(b)
 		if err != nil || !e.Kind.Known() || e.Actor == "" {
 			return

@@ -67,7 +67,7 @@ func parseJournal(b []byte) (journal, error) {
 	var j journal
 	line, _, ok := bytes.Cut(b, []byte("\n"))
 	if _, err := fmt.Sscanf(string(line), journalHead+"%d", &j.base); !ok || err != nil || j.base < 0 || j.base > maxSize || j.base%tileWidth != 0 || !bytes.HasPrefix(b, journalHeader(j.base)) {
-		return j, fault{text: lang.Text{En: "its first line is not that of a journal", Es: "su primera línea no es la de un journal"}}
+		return j, lang.Errorf(lang.Text{En: "its first line is not that of a journal", Es: "su primera línea no es la de un journal"})
 	}
 	j.end = len(line) + 1
 	for j.end < len(b) {
@@ -97,21 +97,21 @@ func parseFrame(b []byte, at int) (frame, error) {
 	n := binary.BigEndian.Uint32(h)
 	switch {
 	case binary.BigEndian.Uint32(h[4:]) != crc32.Checksum(h[:4], crcTable):
-		return frame{}, fault{text: lang.Text{En: "the head of a frame is damaged", Es: "la cabecera de una trama está dañada"}}
+		return frame{}, lang.Errorf(lang.Text{En: "the head of a frame is damaged", Es: "la cabecera de una trama está dañada"})
 	case uint64(n) > uint64(len(h)-frameHead):
 		return frame{}, errShort
 	}
 	p := h[frameHead : frameHead+int(n)]
 	if binary.BigEndian.Uint32(h[8:]) != crc32.Checksum(p, crcTable) {
-		return frame{}, fault{text: lang.Text{En: "a frame is damaged", Es: "una trama está dañada"}}
+		return frame{}, lang.Errorf(lang.Text{En: "a frame is damaged", Es: "una trama está dañada"})
 	}
 	if len(p) < 4 || uint64(binary.BigEndian.Uint32(p)) > uint64(len(p)-4) {
-		return frame{}, fault{text: lang.Text{En: "a frame has no bundle", Es: "una trama no tiene paquete"}}
+		return frame{}, lang.Errorf(lang.Text{En: "a frame has no bundle", Es: "una trama no tiene paquete"})
 	}
 	end := 4 + int(binary.BigEndian.Uint32(p))
 	entries, err := splitBundle(p[4:end])
 	if err != nil {
-		return frame{}, fault{text: say(lang.Text{En: "the bundle of a frame %s", Es: "el paquete de una trama %s"}, err)}
+		return frame{}, lang.Errorf(lang.Text{En: "the bundle of a frame %s", Es: "el paquete de una trama %s"}, err)
 	}
 	return frame{entries, p[end:], at + frameHead + int(n)}, nil
 }

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/mod/sumdb/note"
+
+	"casco/lang"
 )
 
 // Signature types of c2sp.org/signed-note.
@@ -47,7 +49,7 @@ func NewWitnessKey(name string) (*Key, error) { return newKey(name, algCosignatu
 
 func newKey(name string, alg byte) (*Key, error) {
 	if !validName(name) {
-		return nil, fmt.Errorf("%q cannot be the name of a key", name)
+		return nil, lang.Errorf(lang.Text{En: "%q cannot be the name of a key", Es: "%q no puede ser el nombre de una clave"}, name)
 	}
 	_, priv, err := ed25519.GenerateKey(rand.Reader)
 	return &Key{name, alg, priv}, err
@@ -74,14 +76,14 @@ func keyFile(path, name string, alg byte) (*Key, error) {
 		return nil, err
 	}
 	if st, err := os.Stat(path); err != nil || st.Mode().Perm()&0o077 != 0 {
-		return nil, fmt.Errorf("%s: others may read it; make a new key, or chmod 600 it if nobody did", path)
+		return nil, lang.Errorf(lang.Text{En: "%s: others may read it; make a new key, or chmod 600 it if nobody did", Es: "%s: otros pueden leerla; haga una clave nueva, o chmod 600 si nadie lo hizo"}, path)
 	}
 	k, err := ParseKey(strings.TrimSpace(string(b)))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	if k.name != name || k.alg != alg {
-		return nil, fmt.Errorf("%s: holds another key: %s", path, k.Public())
+		return nil, lang.Errorf(lang.Text{En: "%s: holds another key: %s", Es: "%s: contiene otra clave: %s"}, path, k.Public())
 	}
 	return k, nil
 }
@@ -91,15 +93,15 @@ func keyFile(path, name string, alg byte) (*Key, error) {
 func ParseKey(s string) (*Key, error) {
 	f := strings.SplitN(s, "+", 5) // base64 may hold a plus sign
 	if len(f) != 5 || f[0] != "PRIVATE" || f[1] != "KEY" || !validName(f[2]) {
-		return nil, errors.New("not a private key")
+		return nil, lang.Errorf(lang.Text{En: "not a private key", Es: "no es una clave privada"})
 	}
 	b, err := base64.StdEncoding.DecodeString(f[4])
 	if err != nil || len(b) != 1+ed25519.SeedSize || b[0] != algEd25519 && b[0] != algCosignature {
-		return nil, errors.New("not a private key of a kind that is known here")
+		return nil, lang.Errorf(lang.Text{En: "not a private key of a kind that is known here", Es: "no es una clave privada de un tipo conocido aquí"})
 	}
 	k := &Key{f[2], b[0], ed25519.NewKeyFromSeed(b[1:])}
 	if f[3] != fmt.Sprintf("%08x", k.KeyHash()) {
-		return nil, errors.New("a private key whose ID does not fit it")
+		return nil, lang.Errorf(lang.Text{En: "a private key whose ID does not fit it", Es: "una clave privada cuyo ID no le corresponde"})
 	}
 	return k, nil
 }
@@ -136,7 +138,7 @@ func (k *Key) signAt(msg []byte, at time.Time) ([]byte, error) {
 	}
 	t := at.Unix()
 	if t <= 0 {
-		return nil, fmt.Errorf("a cosignature needs a time after 1970, not %s", at)
+		return nil, lang.Errorf(lang.Text{En: "a cosignature needs a time after 1970, not %s", Es: "una cofirma necesita una hora posterior a 1970, no %s"}, at)
 	}
 	sig := binary.BigEndian.AppendUint64(nil, uint64(t))
 	return append(sig, ed25519.Sign(k.priv, cosigned(msg, t))...), nil
@@ -151,14 +153,14 @@ func (k *Key) Verifier() note.Verifier {
 func ParseVerifier(s string) (note.Verifier, error) {
 	f := strings.SplitN(strings.TrimSpace(s), "+", 3)
 	if len(f) != 3 || !validName(f[0]) {
-		return nil, fmt.Errorf("%q is not a verifier key: name+id+base64", s)
+		return nil, lang.Errorf(lang.Text{En: "%q is not a verifier key: name+id+base64", Es: "%q no es una clave de verificación: nombre+id+base64"}, s)
 	}
 	b, err := base64.StdEncoding.DecodeString(f[2])
 	if err != nil || len(b) != 1+ed25519.PublicKeySize || b[0] != algEd25519 && b[0] != algCosignature {
-		return nil, fmt.Errorf("%q is not a verifier key of a kind that is known here", s)
+		return nil, lang.Errorf(lang.Text{En: "%q is not a verifier key of a kind that is known here", Es: "%q no es una clave de verificación de un tipo conocido aquí"}, s)
 	}
 	if f[1] != fmt.Sprintf("%08x", keyID(f[0], b)) {
-		return nil, fmt.Errorf("%q: its ID does not fit it: a letter was lost or changed", s)
+		return nil, lang.Errorf(lang.Text{En: "%q: its ID does not fit it: a letter was lost or changed", Es: "%q: su ID no le corresponde: se perdió o cambió una letra"}, s)
 	}
 	return verifier{f[0], keyID(f[0], b), b[0], b[1:]}, nil
 }

@@ -10,10 +10,10 @@ import (
 	"strings"
 	"time"
 
-	"casco/lang"
-
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
+
+	"casco/lang"
 )
 
 const (
@@ -23,10 +23,10 @@ const (
 
 // ErrNewer is returned for a log that a newer casco has written: this one must
 // not touch it.
-var ErrNewer = errors.New("made by a newer casco")
+var ErrNewer = lang.Errorf(lang.Text{En: "made by a newer casco", Es: "hecho por un casco más nuevo"})
 
 // ErrNoLog is returned for a directory that holds no log.
-var ErrNoLog = errors.New("no ledger here")
+var ErrNoLog = lang.Errorf(lang.Text{En: "no ledger here", Es: "aquí no hay ningún registro"})
 
 // A state is a log as far as it must be in memory: the end of it. What comes
 // before base is in full bundles and full tiles, which never change.
@@ -62,11 +62,11 @@ func checkFormat(dir string) error {
 	n, err := strconv.Atoi(strings.TrimSuffix(strings.TrimPrefix(string(b), formatHead), "\n"))
 	switch {
 	case err != nil || !strings.HasPrefix(string(b), formatHead):
-		return fmt.Errorf("%s: its format marker is unreadable: %.40q", dir, b)
+		return lang.Errorf(lang.Text{En: "%s: its format marker is unreadable: %.40q", Es: "%s: su marca de formato es ilegible: %.40q"}, dir, b)
 	case n > format:
-		return fmt.Errorf("%s: format %d, this casco knows %d: %w", dir, n, format, ErrNewer)
+		return lang.Errorf(lang.Text{En: "%s: format %d, this casco knows %d: %w", Es: "%s: formato %d, este casco conoce %d: %w"}, dir, n, format, ErrNewer)
 	case n < 1:
-		return fmt.Errorf("%s: there never was a format %d", dir, n)
+		return lang.Errorf(lang.Text{En: "%s: there never was a format %d", Es: "%s: nunca hubo un formato %d"}, dir, n)
 	}
 	return nil
 }
@@ -138,7 +138,7 @@ func readJournal(dir string) (journal, journalFile, error) {
 	}
 	b := make([]byte, st.Size())
 	if n, err := f.ReadAt(b, 0); err != nil || n < len(b) {
-		return journal{}, journalFile{}, fmt.Errorf("read %s: %w", f.Name(), err)
+		return journal{}, journalFile{}, lang.Errorf(lang.Text{En: "read %s: %w", Es: "leer %s: %w"}, f.Name(), err)
 	}
 	j, err := parseJournal(b)
 	if err != nil {
@@ -350,7 +350,7 @@ func readTile(dir string, l int, n int64, w, width int) ([]tlog.Hash, error) {
 	}
 	hashes, err := splitTile(b)
 	if err == nil && len(hashes) < w {
-		err = fault{text: say(lang.Text{En: "has %d hashes, not %d", Es: "tiene %d hashes, no %d"}, len(hashes), w)}
+		err = lang.Errorf(lang.Text{En: "has %d hashes, not %d", Es: "tiene %d hashes, no %d"}, len(hashes), w)
 	}
 	if err != nil {
 		return nil, problem(BadTile, -1, -1, name, say(lang.Text{En: "%s: %s", Es: "%s: %s"}, name, err))
@@ -418,7 +418,7 @@ func readBundle(dir string, n int64, w int) ([][]byte, error) {
 		return entries[:w], nil
 	}
 	if err == nil {
-		err = fault{text: say(lang.Text{En: "has %d entries, not %d", Es: "tiene %d entradas, no %d"}, len(entries), width)}
+		err = lang.Errorf(lang.Text{En: "has %d entries, not %d", Es: "tiene %d entradas, no %d"}, len(entries), width)
 	}
 	first := n*tileWidth + int64(len(entries))
 	return entries, problem(BadEntry, first, n*tileWidth+int64(width)-1, name, say(lang.Text{

@@ -13,6 +13,8 @@ import (
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 	"golang.org/x/sys/unix"
+
+	"casco/lang"
 )
 
 // A Log is a ledger open for writing. Its methods may be called from many
@@ -20,6 +22,7 @@ import (
 type Log struct {
 	dir    string
 	signer Signer
+	keys   []note.Verifier // the signer's, and those the log had before
 	clock  func() time.Time
 
 	mu     sync.Mutex // guards queue and closed
@@ -43,20 +46,21 @@ type request struct {
 }
 
 // ErrClosed is returned by the methods of a log after Close.
-var ErrClosed = errors.New("the ledger is closed")
+var ErrClosed = lang.Errorf(lang.Text{En: "the ledger is closed", Es: "el registro está cerrado"})
 
 // Open opens the log in dir for writing, and makes it, readable by its owner
 // only, when there is nothing in dir. The signer's name is the log's origin.
+// Before are keys of the same name that signed until the signer took over.
 //
 // The end of the log must be what was signed; if it is not, the error is a
 // *[Problem] and the log is left as it is: what to do about it is for a person
 // to decide. Bytes that a killed process had not finished writing, so that
 // nothing was acknowledged, are no problem: the next append cuts them off and
 // says so in an entry of kind Repair.
-func Open(dir string, signer Signer, clock func() time.Time) (*Log, error) {
-	l := &Log{dir: dir, signer: signer, clock: clock}
+func Open(dir string, signer Signer, clock func() time.Time, before ...note.Verifier) (*Log, error) {
+	l := &Log{dir: dir, signer: signer, clock: clock, keys: append([]note.Verifier{signer.Verifier()}, before...)}
 	if err := l.open(); err != nil {
-		return nil, errors.Join(fmt.Errorf("open ledger: %w", err), l.release())
+		return nil, errors.Join(lang.Errorf(lang.Text{En: "open ledger: %w", Es: "abrir el registro: %w"}, err), l.release())
 	}
 	return l, nil
 }
@@ -68,6 +72,11 @@ func (l *Log) open() error {
 	}
 	if err := b.flush(); err != nil {
 		return err
+	}
+	if st, err := os.Stat(l.dir); err != nil {
+		return err
+	} else if st.Mode().Perm()&0o002 != 0 {
+		return lang.Errorf(lang.Text{En: "%s: anybody may write there: chmod o-w it", Es: "%s: cualquiera puede escribir ahí: quítelo con chmod o-w"}, l.dir)
 	}
 	switch err := checkFormat(l.dir); {
 	case errors.Is(err, ErrNoLog):
@@ -111,12 +120,12 @@ func mayInit(dir string) error {
 		switch n.Name() {
 		case "lock", "journal", "checkpoint", ".journal.new", ".checkpoint.new", ".format.new":
 		default:
-			return fmt.Errorf("%s: holds %s, but no ledger: %w", dir, n.Name(), ErrNoLog)
+			return lang.Errorf(lang.Text{En: "%s: holds %s, but no ledger: %w", Es: "%s: contiene %s, pero ningún registro: %w"}, dir, n.Name(), ErrNoLog)
 		}
 	}
 	b, err := os.ReadFile(filepath.Join(dir, "journal"))
 	if err == nil && len(b) > len(journalHeader(0)) {
-		return fmt.Errorf("%s: holds a journal with entries, and its format marker is missing: %w", dir, ErrNoLog)
+		return lang.Errorf(lang.Text{En: "%s: holds a journal with entries, and its format marker is missing: %w", Es: "%s: contiene un journal con entradas, y falta su marca de formato: %w"}, dir, ErrNoLog)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -144,7 +153,7 @@ func (l *Log) create() error {
 
 // Append writes entries at the end of the log, all or none, and returns the
 // index of the first. When it returns without error they are on stable storage
-// and signed. It sets their times.
+// and signed. It sets their times. Together they may have 16 MiB.
 //
 // Appends that come at the same time are written together, with one flush. An
 // error of one (a kind that is none, an entry too big) does not touch others.
@@ -182,24 +191,31 @@ func (l *Log) commit(batch []*request) {
 			free = append(free, r)
 		}
 	}
-	if len(free) > 0 {
-		l.commitOnce(free)
+	for len(free) > 0 {
+		free = free[l.commitSome(free):]
 	}
 	for _, r := range batch {
 		if r.guard != nil {
-			l.commitOnce([]*request{r})
+			l.commitSome([]*request{r})
 		}
 	}
 }
 
-func (l *Log) commitOnce(batch []*request) {
-	err := l.exclusive(func() error { return l.write(batch) })
-	for _, r := range batch {
+// commitSome writes the first of a batch, as many as go into one frame, and
+// returns their number.
+func (l *Log) commitSome(batch []*request) int {
+	n := len(batch)
+	err := l.exclusive(func() (err error) {
+		n, err = l.write(batch)
+		return err
+	})
+	for _, r := range batch[:n] {
 		r.done = true
 		if err != nil && r.err == nil {
-			r.first, r.err = 0, fmt.Errorf("append to the ledger: %w", err)
+			r.first, r.err = 0, lang.Errorf(lang.Text{En: "append to the ledger: %w", Es: "añadir al registro: %w"}, err)
 		}
 	}
+	return n
 }
 
 // exclusive calls do with the lock of the log held and its state up to date.
@@ -222,21 +238,21 @@ func (l *Log) exclusive(do func() error) error {
 // since. The caller holds the lock.
 func (l *Log) refresh() error {
 	path := filepath.Join(l.dir, "journal")
-	if l.state != nil && l.journal != nil {
+	if l.state != nil && l.journal != nil && len(l.state.torn) == 0 {
 		st, err := os.Stat(path)
-		if err == nil && (journalFile{inodeOf(st), st.Size() - int64(len(l.state.torn))}) == l.state.journal {
+		if err == nil && (journalFile{inodeOf(st), st.Size()}) == l.state.journal {
 			return nil
 		}
 	}
 	l.forget()
-	s, err := load(l.dir, []note.Verifier{l.signer.Verifier()})
+	s, err := load(l.dir, l.keys)
 	if err != nil {
 		return err
 	}
 	if s.published.Origin != l.signer.Name() {
-		return fmt.Errorf("%s is the ledger of %s, not of %s", l.dir, s.published.Origin, l.signer.Name())
+		return lang.Errorf(lang.Text{En: "%s is the ledger of %s, not of %s", Es: "%s es el registro de %s, no de %s"}, l.dir, s.published.Origin, l.signer.Name())
 	}
-	if err := s.heldByWitness(l.dir, l.signer.Verifier()); err != nil {
+	if err := s.heldByWitness(l.dir, l.keys); err != nil {
 		return err
 	}
 	f, err := os.OpenFile(path, os.O_RDWR|unix.O_NOFOLLOW, 0)
@@ -255,28 +271,44 @@ func (l *Log) forget() {
 	l.state, l.journal = nil, nil
 }
 
-// write encodes what is in the batch, writes it with its checkpoint as one
-// frame, and publishes full bundles.
-func (l *Log) write(batch []*request) error {
+// frameBytes is about how much one frame takes; what is queued beyond that goes
+// to the next. Of one Append it is the most.
+const frameBytes = 16 << 20
+
+// write encodes the requests of a batch up to frameBytes and writes them. It
+// returns how many it has taken.
+func (l *Log) write(batch []*request) (int, error) {
 	s := l.state
 	now := l.clock().UTC()
 	raw, err := s.preface(&now)
 	if err != nil {
-		return err
+		return len(batch), err
 	}
-	own := len(raw)
+	own, taken, bytes := len(raw), 0, 0
 	for _, r := range batch {
-		mine, err := r.encode(now, l)
+		if bytes >= frameBytes {
+			break
+		}
+		taken++
+		mine, size, err := r.encode(now, l)
 		if err != nil {
 			r.err = err
 			continue
 		}
 		r.first = s.size() + int64(len(raw))
 		raw = append(raw, mine...)
+		bytes += size
 	}
 	if len(raw) == own { // nothing but what we would have said about it
-		return nil
+		return taken, nil
 	}
+	return taken, l.writeRaw(raw, now)
+}
+
+// writeRaw writes entries with their checkpoint as one frame, and publishes
+// when enough have come together.
+func (l *Log) writeRaw(raw [][]byte, now time.Time) error {
+	s := l.state
 	next := s.tree.clone()
 	for _, e := range raw {
 		if err := next.add(tlog.RecordHash(e)); err != nil {
@@ -304,24 +336,28 @@ func (l *Log) write(batch []*request) error {
 	return nil
 }
 
-// encode returns the entries of r as they are to be written, after asking its
-// guard.
-func (r *request) encode(now time.Time, l *Log) ([][]byte, error) {
+// encode returns the entries of r as they are to be written, and their size in
+// bytes, after asking its guard.
+func (r *request) encode(now time.Time, l *Log) (raw [][]byte, size int, err error) {
 	if r.guard != nil {
 		if err := r.guard(l.state.view(l.dir)); err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 	}
-	raw := make([][]byte, len(r.entries))
+	raw = make([][]byte, len(r.entries))
 	for i, e := range r.entries {
 		e.Time = now
 		b, err := e.encode()
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		raw[i] = b
+		size += len(b)
 	}
-	return raw, nil
+	if size > frameBytes {
+		return nil, 0, lang.Errorf(lang.Text{En: "%d entries of %d bytes at once: %w", Es: "%d entradas de %d bytes a la vez: %w"}, len(raw), size, ErrTooBig)
+	}
+	return raw, size, nil
 }
 
 // store appends a frame to the journal and flushes it. If that fails nothing
@@ -330,13 +366,13 @@ func (l *Log) store(frame []byte) error {
 	at := l.state.journal.size
 	if len(l.state.torn) > 0 {
 		if err := l.journal.Truncate(at); err != nil {
-			return fmt.Errorf("cut off what a killed process left: %w", err)
+			return lang.Errorf(lang.Text{En: "cut off what a killed process left: %w", Es: "cortar lo que dejó un proceso muerto: %w"}, err)
 		}
 	}
 	_, err := l.journal.WriteAt(frame, at)
 	if err == nil {
 		if err = unix.Fdatasync(int(l.journal.Fd())); err != nil {
-			err = fmt.Errorf("flush %s: %w", l.journal.Name(), err)
+			err = lang.Errorf(lang.Text{En: "flush %s: %w", Es: "llevar %s al disco: %w"}, l.journal.Name(), err)
 		}
 	}
 	if err != nil {
@@ -428,7 +464,7 @@ func (l *Log) Publish() (Checkpoint, error) {
 	var cp Checkpoint
 	err := l.exclusive(func() error {
 		if err := l.publish(); err != nil {
-			return fmt.Errorf("publish the ledger: %w", err)
+			return lang.Errorf(lang.Text{En: "publish the ledger: %w", Es: "publicar el registro: %w"}, err)
 		}
 		cp = l.state.published
 		return nil

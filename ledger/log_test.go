@@ -173,7 +173,7 @@ func TestEntryOfRange(t *testing.T) {
 func TestEntryOnDisk(t *testing.T) {
 	dir, key := tempDir(t), newTestKey(t)
 	l := openLog(t, dir, key)
-	e, err := NewEntry(Approval, `key "ana" <1>`, "change/1", map[string]any{"plan": "a9256aa3"})
+	e, err := NewEntry(Approval, `key "op1" <1>`, "change/1", map[string]any{"plan": "a9256aa3"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -185,7 +185,7 @@ func TestEntryOnDisk(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `{"time":"2026-11-26T12:00:01Z","kind":"approval","actor":"key \"ana\" \u003c1\u003e","about":"change/1","data":{"plan":"a9256aa3"}}`
+	want := `{"time":"2026-11-26T12:00:01Z","kind":"approval","actor":"key \"op1\" \u003c1\u003e","about":"change/1","data":{"plan":"a9256aa3"}}`
 	if diff := cmp.Diff(want, string(r.Raw)); diff != "" {
 		t.Error(diff)
 	}
@@ -242,6 +242,17 @@ func TestAppendRefuses(t *testing.T) {
 		case tt.is != nil && !errors.Is(err, tt.is):
 			t.Errorf("%s: %v", tt.name, err)
 		}
+	}
+	big := make([]Entry, 300)
+	for i := range big {
+		big[i] = sized(MaxEntry)
+	}
+	before := viewOf(t, l).Size()
+	if _, err := l.Append(big...); !errors.Is(err, ErrTooBig) || viewOf(t, l).Size() != before {
+		t.Errorf("20 MB at once: %v", err)
+	}
+	if first, err := l.Append(big[:250]...); err != nil || first != before {
+		t.Errorf("16 MB at once: %d, %v", first, err)
 	}
 	if first, err := l.Append(); err != nil || first != viewOf(t, l).Size() {
 		t.Errorf("nothing appended: %d, %v", first, err)
@@ -396,7 +407,7 @@ func TestOpenRefuses(t *testing.T) {
 			}
 			return k
 		}, ErrDamaged, "signed by docker01/casco+"},
-		{"another key of the same name", func(t *testing.T, dir string) *Key { return newTestKey(t) }, ErrDamaged, "whom nobody trusts for it"},
+		{"another key of the same name", func(t *testing.T, dir string) *Key { return newTestKey(t) }, ErrDamaged, "not signed by a key that is trusted for it"},
 		{"checkpoint lost", func(t *testing.T, dir string) *Key {
 			remove(t, dir, "checkpoint")
 			return key
@@ -423,6 +434,15 @@ func TestOpenRefuses(t *testing.T) {
 		dir := tempDir(t)
 		put(t, dir, "thesis.txt", "do not lose")
 		if _, err := Open(dir, key, time.Now); !errors.Is(err, ErrNoLog) {
+			t.Errorf("%v", err)
+		}
+	})
+	t.Run("a folder for everybody", func(t *testing.T) {
+		dir := made(t)
+		if err := os.Chmod(dir, 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Open(dir, key, time.Now); err == nil || !strings.Contains(err.Error(), "anybody may write there") {
 			t.Errorf("%v", err)
 		}
 	})
@@ -586,4 +606,45 @@ func tempDir(t testing.TB) string {
 		}
 	})
 	return dir
+}
+
+// TestTornTailOfAnother has another process cut off a torn tail and write a
+// frame of just its length: a writer that had seen the tail must not take the
+// frame for it.
+func TestTornTailOfAnother(t *testing.T) {
+	key := newTestKey(t)
+	made := func(torn int) (dir string, whole int) {
+		dir = tempDir(t)
+		l := openLog(t, dir, key)
+		fill(t, l, 2)
+		if err := l.release(); err != nil {
+			t.Fatal(err)
+		}
+		journal := get(t, dir, "journal")
+		put(t, dir, "journal", string(journal)+strings.Repeat("\x00", torn))
+		return dir, len(journal)
+	}
+	at := time.Date(2026, 11, 27, 0, 0, 0, 0, time.UTC)
+	clock := func() time.Time { return at }
+	dir, whole := made(500)
+	if _, err := openLogAt(t, dir, key, clock).Append(step(7)); err != nil {
+		t.Fatal(err)
+	}
+	frame := len(get(t, dir, "journal")) - whole
+	dir, _ = made(frame)
+	before := len(get(t, dir, "journal"))
+	first, second := openLogAt(t, dir, key, clock), openLogAt(t, dir, key, clock)
+	if _, err := second.Append(step(7)); err != nil {
+		t.Fatal(err)
+	}
+	if after := len(get(t, dir, "journal")); after != before {
+		t.Fatalf("the journal has %d bytes, not %d: this proves nothing", after, before)
+	}
+	if i, err := first.Append(step(8)); err != nil || i != 4 {
+		t.Errorf("at %d, %v", i, err)
+	}
+	if e, err := viewOf(t, first).Entry(3); err != nil || e.About != "change/7" {
+		t.Errorf("%s, %v", e.Raw, err)
+	}
+	wantOK(t, verifyLog(t, dir, Checks{}, key), 5)
 }

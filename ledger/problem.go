@@ -1,7 +1,6 @@
 package ledger
 
 import (
-	"errors"
 	"fmt"
 
 	"casco/lang"
@@ -9,7 +8,7 @@ import (
 
 // ErrDamaged is what every [Problem] is. Open returns one when the end of the
 // log, which it would write on, is not what it was when it was signed.
-var ErrDamaged = errors.New("the ledger is damaged")
+var ErrDamaged = lang.Errorf(lang.Text{En: "the ledger is damaged", Es: "el registro está dañado"})
 
 // A Problem is one thing that is wrong with a log.
 type Problem struct {
@@ -41,6 +40,9 @@ const (
 
 func (p *Problem) Error() string { return p.Text.En }
 
+// Unwrap lets lang.Say find the text in both languages.
+func (p *Problem) Unwrap() error { return lang.Errorf(lang.Text{En: "%s", Es: "%s"}, p.Text) }
+
 // Is makes every Problem an ErrDamaged.
 func (p *Problem) Is(target error) bool { return target == ErrDamaged }
 
@@ -48,29 +50,11 @@ func problem(code Code, first, last int64, file string, text lang.Text) *Problem
 	return &Problem{code, first, last, file, text}
 }
 
-// A fault is an error with words in both languages, for reports.
-type fault struct {
-	text lang.Text
-	err  error // what it is, for errors.Is; may be nil
-}
-
-func (f fault) Error() string { return f.text.En }
-func (f fault) Unwrap() error { return f.err }
-
-// say formats t, and gives each half those arguments that have words in both
-// languages in its own.
+// say formats t; of arguments that have words in both languages each half gets
+// its own.
 func say(t lang.Text, args ...any) lang.Text {
-	en, es := make([]any, len(args)), make([]any, len(args))
-	for i, a := range args {
-		en[i], es[i] = a, a
-		switch a := a.(type) {
-		case lang.Text:
-			en[i], es[i] = a.En, a.Es
-		case fault:
-			en[i], es[i] = a.text.En, a.text.Es
-		}
-	}
-	return lang.Text{En: fmt.Sprintf(t.En, en...), Es: fmt.Sprintf(t.Es, es...)}
+	err := lang.Errorf(t, args...)
+	return lang.Text{En: lang.Say(err, lang.English), Es: lang.Say(err, lang.Spanish)}
 }
 
 // span is "entry 5" or "entries 5 to 9".

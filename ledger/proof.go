@@ -3,12 +3,13 @@ package ledger
 import (
 	"bytes"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 
 	"golang.org/x/mod/sumdb/tlog"
+
+	"casco/lang"
 )
 
 // A Proof shows, offline and without the log, that an entry is in it:
@@ -24,7 +25,7 @@ const proofHead = "c2sp.org/tlog-proof@v1\n"
 // Proof returns the proof of entry i.
 func (v *View) Proof(i int64) (Proof, error) {
 	if i < 0 || i >= v.Size() {
-		return Proof{}, fmt.Errorf("entry %d of %d: %w", i, v.Size(), ErrNoEntry)
+		return Proof{}, lang.Errorf(lang.Text{En: "entry %d of %d: %w", Es: "entrada %d de %d: %w"}, i, v.Size(), ErrNoEntry)
 	}
 	path, err := v.Inclusion(i)
 	return Proof{i, path, v.cp.Note}, err
@@ -38,7 +39,7 @@ func (p Proof) Text() []byte {
 }
 
 // ErrProof is returned for a proof that proves nothing of the entry.
-var ErrProof = errors.New("the proof does not hold")
+var ErrProof = lang.Errorf(lang.Text{En: "the proof does not hold", Es: "la prueba no se sostiene"})
 
 // Check verifies that an entry, as it is in the log (see Record.Raw), is in
 // the log whose keys are trusted, and returns the checkpoint that says so.
@@ -48,7 +49,7 @@ func (p Proof) Check(raw []byte, t Trust) (Checkpoint, error) {
 		return Checkpoint{}, err
 	}
 	if err := tlog.CheckRecord(p.Path, cp.Size, cp.Root, p.Index, tlog.RecordHash(raw)); err != nil {
-		return Checkpoint{}, fmt.Errorf("entry %d in the tree of %d entries: %w", p.Index, cp.Size, ErrProof)
+		return Checkpoint{}, lang.Errorf(lang.Text{En: "entry %d in the tree of %d entries: %w", Es: "entrada %d en el árbol de %d entradas: %w"}, p.Index, cp.Size, ErrProof)
 	}
 	return cp, nil
 }
@@ -58,19 +59,19 @@ func (p Proof) Check(raw []byte, t Trust) (Checkpoint, error) {
 func ParseProof(text []byte) (Proof, error) {
 	rest, ok := bytes.CutPrefix(text, []byte(proofHead))
 	if !ok {
-		return Proof{}, errors.New("not a tlog proof: its first line is another")
+		return Proof{}, lang.Errorf(lang.Text{En: "not a tlog proof: its first line is another", Es: "no es una prueba tlog: su primera línea es otra"})
 	}
 	if bytes.HasPrefix(rest, []byte("extra ")) {
 		_, rest, _ = bytes.Cut(rest, []byte("\n"))
 	}
 	head, cp, ok := bytes.Cut(rest, []byte("\n\n"))
 	if !ok {
-		return Proof{}, errors.New("not a tlog proof: it has no checkpoint")
+		return Proof{}, lang.Errorf(lang.Text{En: "not a tlog proof: it has no checkpoint", Es: "no es una prueba tlog: no tiene punto de control"})
 	}
 	lines := strings.Split(string(head), "\n")
 	index, err := parseNumber(lines[0], "index ")
 	if err != nil {
-		return Proof{}, fmt.Errorf("not a tlog proof: %w", err)
+		return Proof{}, lang.Errorf(lang.Text{En: "not a tlog proof: %w", Es: "no es una prueba tlog: %w"}, err)
 	}
 	path, err := parseHashes(lines[1:])
 	return Proof{index, path, cp}, err
@@ -81,7 +82,7 @@ func parseNumber(line, name string) (int64, error) {
 	s, ok := strings.CutPrefix(line, name)
 	n, err := strconv.ParseInt(s, 10, 64)
 	if !ok || err != nil || n < 0 || n > maxSize || strconv.FormatInt(n, 10) != s {
-		return 0, fmt.Errorf("%.40q is not %sand a number", line, name)
+		return 0, lang.Errorf(lang.Text{En: "%.40q is not %sand a number", Es: "%.40q no es %sy un número"}, line, name)
 	}
 	return n, nil
 }
@@ -99,13 +100,13 @@ func appendHashes(b []byte, hashes []tlog.Hash) []byte {
 
 func parseHashes(lines []string) ([]tlog.Hash, error) {
 	if len(lines) > maxHashes {
-		return nil, fmt.Errorf("%d hashes are more than a proof may have", len(lines))
+		return nil, lang.Errorf(lang.Text{En: "%d hashes are more than a proof may have", Es: "%d hashes son más de los que puede tener una prueba"}, len(lines))
 	}
 	hashes := make([]tlog.Hash, 0, len(lines))
 	for _, l := range lines {
 		h, err := tlog.ParseHash(l)
 		if err != nil || h.String() != l {
-			return nil, fmt.Errorf("%.60q is not a hash", l)
+			return nil, lang.Errorf(lang.Text{En: "%.60q is not a hash", Es: "%.60q no es un hash"}, l)
 		}
 		hashes = append(hashes, h)
 	}

@@ -5,9 +5,8 @@ import (
 	"errors"
 	"testing"
 
-	"golang.org/x/mod/sumdb/note"
-
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/mod/sumdb/note"
 )
 
 func TestProof(t *testing.T) {

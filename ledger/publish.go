@@ -1,12 +1,13 @@
 package ledger
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
 
 	"golang.org/x/mod/sumdb/tlog"
+
+	"casco/lang"
 )
 
 // publish makes the directory a whole tiled log of all entries. Order keeps it
@@ -107,12 +108,12 @@ func dropPartials(dir string, size, before int64) error {
 					continue
 				}
 				if err := os.Remove(filepath.Join(partials, name.Name())); err != nil {
-					return fmt.Errorf("drop a partial tile: %w", err)
+					return lang.Errorf(lang.Text{En: "drop a partial tile: %w", Es: "quitar una losa parcial: %w"}, err)
 				}
 			}
 			if full {
 				if err := os.Remove(partials); err != nil {
-					return fmt.Errorf("drop partial tiles: %w", err)
+					return lang.Errorf(lang.Text{En: "drop partial tiles: %w", Es: "quitar losas parciales: %w"}, err)
 				}
 			}
 		}

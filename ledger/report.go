@@ -3,9 +3,9 @@ package ledger
 import (
 	"time"
 
-	"casco/lang"
-
 	"golang.org/x/mod/sumdb/tlog"
+
+	"casco/lang"
 )
 
 // A Report is what Verify found out about a log.

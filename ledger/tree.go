@@ -24,8 +24,6 @@ type row struct {
 	hashes []tlog.Hash
 }
 
-func (r row) end() int64 { return r.start + int64(len(r.hashes)) }
-
 // ReadHashes makes the peaks a tlog.HashReader.
 func (t *tree) ReadHashes(indexes []int64) ([]tlog.Hash, error) {
 	hashes := make([]tlog.Hash, len(indexes))

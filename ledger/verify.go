@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -37,14 +36,14 @@ func Verify(ctx context.Context, dir string, c Checks) (*Report, error) {
 	begun := time.Now()
 	f, err := readFiles(dir)
 	if err != nil {
-		return nil, fmt.Errorf("verify ledger: %w", err)
+		return nil, lang.Errorf(lang.Text{En: "verify ledger: %w", Es: "verificar el registro: %w"}, err)
 	}
-	w := &walk{dir: dir, checks: c, files: f, evidence: map[Digest]*EvidenceState{}}
+	w := &walk{dir: dir, checks: c, files: f, evidence: map[Digest]*EvidenceState{}, storedAt: map[Digest]int64{}}
 	w.report = &Report{Dir: dir, Kinds: map[Kind]int64{}, Problems: []Problem{}, Notes: []Note{}, Held: []HeldReport{}}
 	w.readSigned()
 	w.readHeld()
 	if err := w.bundles(ctx); err != nil {
-		return nil, fmt.Errorf("verify ledger: %w", err)
+		return nil, lang.Errorf(lang.Text{En: "verify ledger: %w", Es: "verificar el registro: %w"}, err)
 	}
 	w.end()
 	w.partials()
@@ -52,7 +51,7 @@ func Verify(ctx context.Context, dir string, c Checks) (*Report, error) {
 	w.witnesses()
 	w.silence()
 	if err := w.checkEvidence(ctx); err != nil {
-		return nil, fmt.Errorf("verify ledger: %w", err)
+		return nil, lang.Errorf(lang.Text{En: "verify ledger: %w", Es: "verificar el registro: %w"}, err)
 	}
 	w.report.Took = time.Since(begun)
 	return w.report, nil
@@ -291,10 +290,7 @@ func (w *walk) learn(i int64, e Entry) {
 	var m Meta
 	if err == nil && e.Kind == Evidenced {
 		if err = json.Unmarshal(e.Data, &m); err == nil && m.Digest != d {
-			err = fmt.Errorf("it is about %s and names %s", d, m.Digest)
-		}
-		if w.storedAt == nil {
-			w.storedAt = map[Digest]int64{}
+			err = lang.Errorf(lang.Text{En: "it is about %s and names %s", Es: "trata de %s y nombra %s"}, d, m.Digest)
 		}
 		w.storedAt[d] = i
 	}

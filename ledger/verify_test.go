@@ -8,13 +8,15 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 
-	"github.com/google/go-cmp/cmp"
+	"casco/lang"
 )
 
 func verifyLog(t testing.TB, dir string, c Checks, keys ...*Key) *Report {
@@ -461,17 +463,77 @@ func TestSilence(t *testing.T) {
 	wantNotes(t, verifyLog(t, dir, Checks{Now: at}, key), InFuture)
 }
 
-// TestKeyChange has a log go on under another key: it verifies for who trusts
+// TestLogOfTwoKeys has a log go on under another key: it verifies for who trusts
 // both.
 func TestLogOfTwoKeys(t *testing.T) {
-	dir, old := tempDir(t), newTestKey(t)
+	dir, old, key := tempDir(t), newTestKey(t), newTestKey(t)
 	l := openLogAt(t, dir, old, newClock().Now)
 	fill(t, l, 300)
 	closeLog(t, l)
-	r := verifyLog(t, dir, Checks{}, newTestKey(t), old)
-	wantOK(t, r, 300)
+	if _, err := Open(dir, key, time.Now); !errors.Is(err, ErrDamaged) {
+		t.Errorf("a key that nobody introduced: %v", err)
+	}
+	l, err := Open(dir, key, time.Now, old.Verifier())
+	if err != nil {
+		t.Fatal(err)
+	}
+	fill(t, l, 310)
+	closeLog(t, l)
+	wantOK(t, verifyLog(t, dir, Checks{}, key, old), 310)
+	r := verifyLog(t, dir, Checks{}, old)
+	if r.OK() || r.Problems[0].Code != BadSignature {
+		t.Errorf("by the old key alone: %+v", r.Problems)
+	}
+	l, err = Open(dir, key, time.Now, old.Verifier())
+	if err != nil {
+		t.Fatal(err)
+	}
+	fill(t, l, 2000)
+	closeLog(t, l)
+	wantOK(t, verifyLog(t, dir, Checks{}, key), 2000) // the newest root speaks for all before
 	if _, err := Verify(context.Background(), dir, Checks{}); err != nil {
 		t.Error(err) // no key at all is a bad signature in the report
+	}
+}
+
+// TestVerifyWhileWritten verifies a log again and again while others append to
+// it and publish.
+func TestVerifyWhileWritten(t *testing.T) {
+	dir, key := tempDir(t), newTestKey(t)
+	l := openLogAt(t, dir, key, time.Now)
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for i := int64(0); ctx.Err() == nil; i++ {
+			es := make([]Entry, 1+i%300)
+			for n := range es {
+				es[n] = step(i)
+			}
+			if _, err := l.Append(es...); err != nil {
+				t.Error(err)
+				return
+			}
+			if i%3 == 0 {
+				if _, err := l.Publish(); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+			time.Sleep(2 * time.Millisecond) // or the log grows faster than it can be read
+		}
+	})
+	last := int64(0)
+	for begun := time.Now(); time.Since(begun) < time.Second; {
+		r := verifyLog(t, dir, Checks{}, key)
+		if !r.OK() || r.Proved != r.Size || r.Size < last {
+			t.Errorf("%d entries, %d proved, before %d: %+v", r.Size, r.Proved, last, r.Problems)
+		}
+		last = r.Size
+	}
+	cancel()
+	wg.Wait()
+	if last < 1000 {
+		t.Errorf("only %d entries: nothing was written meanwhile", last)
 	}
 }
 
@@ -593,5 +655,26 @@ func TestOthersReadIt(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestProblemInSpanish wants a problem that is an error to be told in Spanish,
+// with what it wraps.
+func TestProblemInSpanish(t *testing.T) {
+	s := newSample(t)
+	put(t, s.dir, "journal", string(s.oldJournal))
+	_, err := Open(s.dir, s.key, time.Now)
+	if got, want := lang.Say(err, lang.Spanish), "abrir el registro: falta el final: el punto de control es de 700 entradas, el registro tiene 650"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	put(t, s.dir, "checkpoint", "x")
+	_, err = Read(s.dir, s.key.Verifier())
+	if got, want := lang.Say(err, lang.Spanish), "leer el registro: checkpoint: no es un punto de control: malformed note"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	l := openLog(t, tempDir(t), s.key)
+	_, err = l.Append(Entry{Kind: Run, Actor: "x", Data: fmt.Appendf(nil, "%q", strings.Repeat("x", MaxEntry))})
+	if got, want := lang.Say(err, lang.Spanish), `entrada run sobre "": 65601 bytes: demasiado grande para el registro: guárdelo como evidencia`; got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }

@@ -2,16 +2,15 @@ package ledger
 
 import (
 	"errors"
-	"fmt"
 	"iter"
 	"os"
 	"path/filepath"
 	"strings"
 
-	"casco/lang"
-
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
+
+	"casco/lang"
 )
 
 // A View is a log as it was at one moment, for reading. What it returns is
@@ -32,12 +31,12 @@ type View struct {
 func Read(dir string, keys ...note.Verifier) (*View, error) {
 	unlock, err := lockShared(dir)
 	if err != nil {
-		return nil, fmt.Errorf("read ledger: %w", err)
+		return nil, lang.Errorf(lang.Text{En: "read ledger: %w", Es: "leer el registro: %w"}, err)
 	}
 	defer unlock()
 	s, err := load(dir, keys)
 	if err != nil {
-		return nil, fmt.Errorf("read ledger: %w", err)
+		return nil, lang.Errorf(lang.Text{En: "read ledger: %w", Es: "leer el registro: %w"}, err)
 	}
 	return s.view(dir), nil
 }
@@ -60,17 +59,17 @@ type Record struct {
 }
 
 // ErrNoEntry is returned for an index that the log does not have.
-var ErrNoEntry = errors.New("no such entry")
+var ErrNoEntry = lang.Errorf(lang.Text{En: "no such entry", Es: "no hay tal entrada"})
 
 // Entry returns entry i.
 func (v *View) Entry(i int64) (Record, error) {
 	if i < 0 || i >= v.Size() {
-		return Record{}, fmt.Errorf("entry %d of %d: %w", i, v.Size(), ErrNoEntry)
+		return Record{}, lang.Errorf(lang.Text{En: "entry %d of %d: %w", Es: "entrada %d de %d: %w"}, i, v.Size(), ErrNoEntry)
 	}
 	for r, err := range v.Entries(i, i+1) {
 		return r, err
 	}
-	return Record{}, fmt.Errorf("entry %d: %w", i, ErrNoEntry)
+	return Record{}, lang.Errorf(lang.Text{En: "entry %d: %w", Es: "entrada %d: %w"}, i, ErrNoEntry)
 }
 
 // Entries returns the entries from index from up to, but without, to. It ends
@@ -84,7 +83,7 @@ func (v *View) Entries(from, to int64) iter.Seq2[Record, error] {
 			}
 			e, err := ParseEntry(raw)
 			if err != nil {
-				yield(Record{}, fmt.Errorf("entry %d: %w", from, err))
+				yield(Record{}, lang.Errorf(lang.Text{En: "entry %d: %w", Es: "entrada %d: %w"}, from, err))
 				return
 			}
 			if !yield(Record{from, e, raw}, nil) {
@@ -99,7 +98,7 @@ func (v *View) Entries(from, to int64) iter.Seq2[Record, error] {
 func (v *View) raw(from, to int64) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
 		if from < 0 || to > v.Size() || from > to {
-			yield(nil, fmt.Errorf("entries %d to %d of %d: %w", from, to, v.Size(), ErrNoEntry))
+			yield(nil, lang.Errorf(lang.Text{En: "entries %d to %d of %d: %w", Es: "entradas %d a %d de %d: %w"}, from, to, v.Size(), ErrNoEntry))
 			return
 		}
 		for from < to {
@@ -163,7 +162,7 @@ func (v *View) ReadHashes(indexes []int64) ([]tlog.Hash, error) {
 		return nil, nil
 	}
 	if v.Size() == 0 {
-		return nil, fmt.Errorf("the log is empty: %w", ErrNoEntry)
+		return nil, lang.Errorf(lang.Text{En: "the log is empty: %w", Es: "el registro está vacío: %w"}, ErrNoEntry)
 	}
 	hashes, err := tlog.TileHashReader(v.cp.tree(), tileReader{v}).ReadHashes(indexes)
 	var p *Problem
@@ -199,7 +198,7 @@ func (r tileReader) ReadTiles(tiles []tlog.Tile) ([][]byte, error) {
 // RootAt returns the root that the log had when it was of the given size.
 func (v *View) RootAt(size int64) (tlog.Hash, error) {
 	if size < 0 || size > v.Size() {
-		return tlog.Hash{}, fmt.Errorf("a root of %d entries, the log has %d: %w", size, v.Size(), ErrNoEntry)
+		return tlog.Hash{}, lang.Errorf(lang.Text{En: "a root of %d entries, the log has %d: %w", Es: "una raíz de %d entradas, el registro tiene %d: %w"}, size, v.Size(), ErrNoEntry)
 	}
 	return tlog.TreeHash(size, v)
 }
@@ -215,7 +214,7 @@ func (v *View) Inclusion(i int64) (tlog.RecordProof, error) {
 // old is zero.
 func (v *View) Consistency(old, size int64) (tlog.TreeProof, error) {
 	if old < 0 || old > size || size > v.Size() {
-		return nil, fmt.Errorf("from %d to %d entries, the log has %d: %w", old, size, v.Size(), ErrNoEntry)
+		return nil, lang.Errorf(lang.Text{En: "from %d to %d entries, the log has %d: %w", Es: "de %d a %d entradas, el registro tiene %d: %w"}, old, size, v.Size(), ErrNoEntry)
 	}
 	if old == 0 {
 		return nil, nil
@@ -226,13 +225,13 @@ func (v *View) Consistency(old, size int64) (tlog.TreeProof, error) {
 // heldByWitness compares the log with the checkpoints under witness/, as far
 // as that is cheap: one of more entries than the log has means that the log
 // lost its end.
-func (s *state) heldByWitness(dir string, key note.Verifier) error {
+func (s *state) heldByWitness(dir string, keys []note.Verifier) error {
 	held, err := readHeld(dir)
 	if err != nil {
 		return err
 	}
 	for _, h := range held {
-		cp, err := Trust{Log: []note.Verifier{key}}.Open(h.Note)
+		cp, err := Trust{Log: keys}.Open(h.Note)
 		if err != nil {
 			continue // of another key: Verify judges it
 		}

@@ -12,10 +12,10 @@ import (
 	"strings"
 	"time"
 
-	"casco/lang"
-
 	"golang.org/x/mod/sumdb/tlog"
 	"golang.org/x/sync/errgroup"
+
+	"casco/lang"
 )
 
 // A walk goes over all entries of a log in order, builds the tree anew out of
@@ -182,7 +182,7 @@ func readFullTile(dir string, l int, n int64) ([]tlog.Hash, error) {
 	}
 	st, err := os.Stat(filepath.Join(dir, tilePath(l, n, tileWidth)))
 	if err == nil && st.Size() != tileWidth*tlog.HashSize {
-		err = fault{text: say(lang.Text{En: "has %d bytes, not %d", Es: "tiene %d bytes, no %d"}, st.Size(), tileWidth*tlog.HashSize)}
+		err = lang.Errorf(lang.Text{En: "has %d bytes, not %d", Es: "tiene %d bytes, no %d"}, st.Size(), tileWidth*tlog.HashSize)
 	}
 	return hashes, err
 }
@@ -392,7 +392,7 @@ func (w *walk) publishedTail() [][]byte {
 	}
 	entries, err := splitBundle(b)
 	if err == nil && len(entries) != width {
-		err = fault{text: say(lang.Text{En: "has %d entries, not %d", Es: "tiene %d entradas, no %d"}, len(entries), width)}
+		err = lang.Errorf(lang.Text{En: "has %d entries, not %d", Es: "tiene %d entradas, no %d"}, len(entries), width)
 	}
 	if err != nil {
 		at := w.base + int64(len(entries))
@@ -455,7 +455,7 @@ func (w *walk) comparePartialTile(name string, l int, n int64, width int) {
 	}
 	b, err := w.content(name)
 	if err == nil && len(b) != width*tlog.HashSize {
-		err = fault{text: say(lang.Text{En: "has %d bytes, not %d", Es: "tiene %d bytes, no %d"}, len(b), width*tlog.HashSize)}
+		err = lang.Errorf(lang.Text{En: "has %d bytes, not %d", Es: "tiene %d bytes, no %d"}, len(b), width*tlog.HashSize)
 	}
 	var have []tlog.Hash
 	if err == nil {

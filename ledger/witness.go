@@ -14,6 +14,8 @@ import (
 
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
+
+	"casco/lang"
 )
 
 // A Request asks a witness to cosign a checkpoint. Its text form is the body
@@ -40,7 +42,7 @@ func (r Request) Text() []byte {
 func ParseRequest(text []byte) (Request, error) {
 	head, cp, ok := bytes.Cut(text, []byte("\n\n"))
 	if !ok {
-		return Request{}, fmt.Errorf("no empty line before the checkpoint: %w", ErrRequest)
+		return Request{}, lang.Errorf(lang.Text{En: "no empty line before the checkpoint: %w", Es: "no hay línea vacía antes del punto de control: %w"}, ErrRequest)
 	}
 	lines := strings.Split(string(head), "\n")
 	old, err := parseNumber(lines[0], "old ")
@@ -57,9 +59,9 @@ func ParseRequest(text []byte) (Request, error) {
 // What a witness refuses. The status of each in c2sp.org/tlog-witness is given
 // by WitnessStatus.
 var (
-	ErrRequest      = errors.New("not a request to a witness")
-	ErrUnknownLog   = errors.New("a log that this witness does not know")
-	ErrInconsistent = errors.New("the log is not a continuation of what was seen of it")
+	ErrRequest      = lang.Errorf(lang.Text{En: "not a request to a witness", Es: "no es una petición a un testigo"})
+	ErrUnknownLog   = lang.Errorf(lang.Text{En: "a log that this witness does not know", Es: "un registro que este testigo no conoce"})
+	ErrInconsistent = lang.Errorf(lang.Text{En: "the log is not a continuation of what was seen of it", Es: "el registro no es continuación de lo que se vio de él"})
 )
 
 // A SeenError is returned to a log that supposes that the witness has last
@@ -67,8 +69,11 @@ var (
 // the log has lost its end.
 type SeenError struct{ Size int64 }
 
-func (e *SeenError) Error() string {
-	return fmt.Sprintf("last cosigned here: %d entries", e.Size)
+func (e *SeenError) Error() string { return e.Unwrap().Error() }
+
+// Unwrap lets lang.Say find the text in both languages.
+func (e *SeenError) Unwrap() error {
+	return lang.Errorf(lang.Text{En: "last cosigned here: %d entries", Es: "lo último cofirmado aquí: %d entradas"}, e.Size)
 }
 
 // WitnessStatus returns the HTTP status that c2sp.org/tlog-witness has for an
@@ -107,7 +112,7 @@ type Witness struct {
 // names are the logs' origins.
 func NewWitness(dir string, key *Key, clock func() time.Time, logs ...note.Verifier) (*Witness, error) {
 	if key.alg != algCosignature {
-		return nil, fmt.Errorf("witness %s: the key is one to sign a log with", key.name)
+		return nil, lang.Errorf(lang.Text{En: "witness %s: the key is one to sign a log with", Es: "testigo %s: la clave es de las que firman un registro"}, key.name)
 	}
 	return &Witness{dir, key, clock, logs}, nil
 }
@@ -117,11 +122,11 @@ func NewWitness(dir string, key *Key, clock func() time.Time, logs ...note.Verif
 func (w *Witness) Add(r Request) (line []byte, err error) {
 	next, err := w.open(r)
 	if err != nil {
-		return nil, fmt.Errorf("witness %s: %w", w.key.name, err)
+		return nil, lang.Errorf(lang.Text{En: "witness %s: %w", Es: "testigo %s: %w"}, w.key.name, err)
 	}
 	unlock, err := w.lock()
 	if err != nil {
-		return nil, fmt.Errorf("witness %s: %w", w.key.name, err)
+		return nil, lang.Errorf(lang.Text{En: "witness %s: %w", Es: "testigo %s: %w"}, w.key.name, err)
 	}
 	defer unlock()
 	seen, err := w.Seen(next.Origin)
@@ -129,16 +134,16 @@ func (w *Witness) Add(r Request) (line []byte, err error) {
 		err = follows(seen, next, r)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("witness %s: %w", w.key.name, err)
+		return nil, lang.Errorf(lang.Text{En: "witness %s: %w", Es: "testigo %s: %w"}, w.key.name, err)
 	}
 	line, cosigned, err := w.cosign(next)
 	if err != nil {
-		return nil, fmt.Errorf("witness %s: %w", w.key.name, err)
+		return nil, lang.Errorf(lang.Text{En: "witness %s: %w", Es: "testigo %s: %w"}, w.key.name, err)
 	}
 	path := w.path(next.Origin)
 	files := batch{root: w.dir}
 	if err := errors.Join(files.mkdir(filepath.Dir(path)), files.flush(), writeFile(path, cosigned)); err != nil {
-		return nil, fmt.Errorf("witness %s: %w", w.key.name, err)
+		return nil, lang.Errorf(lang.Text{En: "witness %s: %w", Es: "testigo %s: %w"}, w.key.name, err)
 	}
 	return line, nil
 }
@@ -147,7 +152,7 @@ func (w *Witness) Add(r Request) (line []byte, err error) {
 func (w *Witness) open(r Request) (Checkpoint, error) {
 	text, _, ok := strings.Cut(string(r.Checkpoint), "\n\n")
 	if !ok {
-		return Checkpoint{}, fmt.Errorf("the checkpoint has no signature: %w", ErrRequest)
+		return Checkpoint{}, lang.Errorf(lang.Text{En: "the checkpoint has no signature: %w", Es: "el punto de control no tiene firma: %w"}, ErrRequest)
 	}
 	claimed, err := parseRoot(text + "\n")
 	if err != nil {
@@ -173,21 +178,21 @@ func (w *Witness) open(r Request) (Checkpoint, error) {
 func follows(seen, next Checkpoint, r Request) error {
 	switch {
 	case r.Old > next.Size:
-		return fmt.Errorf("from %d back to %d entries: %w", r.Old, next.Size, ErrRequest)
+		return lang.Errorf(lang.Text{En: "from %d back to %d entries: %w", Es: "de %d entradas atrás a %d: %w"}, r.Old, next.Size, ErrRequest)
 	case r.Old != seen.Size:
 		return &SeenError{seen.Size}
 	case r.Old == 0 && len(r.Proof) > 0:
-		return fmt.Errorf("a proof from nothing: %w", ErrInconsistent)
+		return lang.Errorf(lang.Text{En: "a proof from nothing: %w", Es: "una prueba desde la nada: %w"}, ErrInconsistent)
 	case next.Size == 0:
 		if empty, err := tlog.TreeHash(0, nil); err != nil || next.Root != empty {
-			return fmt.Errorf("the root of no entries is another: %w", ErrInconsistent)
+			return lang.Errorf(lang.Text{En: "the root of no entries is another: %w", Es: "la raíz de ninguna entrada es otra: %w"}, ErrInconsistent)
 		}
 		return nil
 	case r.Old == 0:
 		return nil
 	}
 	if err := tlog.CheckTree(r.Proof, next.Size, next.Root, seen.Size, seen.Root); err != nil {
-		return fmt.Errorf("from %d to %d entries: %w", seen.Size, next.Size, ErrInconsistent)
+		return lang.Errorf(lang.Text{En: "from %d to %d entries: %w", Es: "de %d a %d entradas: %w"}, seen.Size, next.Size, ErrInconsistent)
 	}
 	return nil
 }
@@ -231,9 +236,9 @@ func (w *Witness) Seen(origin string) (Checkpoint, error) {
 	cp, err := Trust{Log: w.logs, Witnesses: []note.Verifier{w.key.Verifier()}}.Open(b)
 	switch {
 	case err != nil:
-		return Checkpoint{}, fmt.Errorf("what was seen of %s: %w", origin, err)
+		return Checkpoint{}, lang.Errorf(lang.Text{En: "what was seen of %s: %w", Es: "lo que se vio de %s: %w"}, origin, err)
 	case cp.Origin != origin || len(cp.Cosigned) == 0:
-		return Checkpoint{}, fmt.Errorf("what was seen of %s: %w", origin, ErrSignature)
+		return Checkpoint{}, lang.Errorf(lang.Text{En: "what was seen of %s: %w", Es: "lo que se vio de %s: %w"}, origin, ErrSignature)
 	}
 	return cp, nil
 }
@@ -259,14 +264,14 @@ type Cosigned struct {
 // answer to add-checkpoint: signature lines): it verifies the cosignature,
 // keeps it under witness/ and records it in the log.
 func (l *Log) Witnessed(checkpoint, lines []byte, witness note.Verifier) (Checkpoint, error) {
-	trust := Trust{Log: []note.Verifier{l.signer.Verifier()}, Witnesses: []note.Verifier{witness}}
+	trust := Trust{Log: l.keys, Witnesses: []note.Verifier{witness}}
 	cp, err := trust.Open(append(bytes.Clone(checkpoint), lines...))
 	if err != nil {
 		return Checkpoint{}, err
 	}
 	id := fmt.Sprintf("%s+%08x", witness.Name(), witness.KeyHash())
 	if len(cp.Cosigned) == 0 {
-		return Checkpoint{}, fmt.Errorf("no cosignature of %s: %w", id, ErrSignature)
+		return Checkpoint{}, lang.Errorf(lang.Text{En: "no cosignature of %s: %w", Es: "no hay cofirma de %s: %w"}, id, ErrSignature)
 	}
 	entry, err := NewEntry(Witnessed, "casco", "witness/"+witness.Name(), Cosigned{id, cp.Size, cp.Root, cp.Cosigned[0].Time})
 	if err != nil {
@@ -274,7 +279,7 @@ func (l *Log) Witnessed(checkpoint, lines []byte, witness note.Verifier) (Checkp
 	}
 	_, err = l.append(&request{entries: []Entry{entry}, guard: func(v *View) error {
 		if root, err := v.RootAt(cp.Size); err != nil || root != cp.Root {
-			return fmt.Errorf("the checkpoint of %d entries is not one of this log: %w", cp.Size, ErrInconsistent)
+			return lang.Errorf(lang.Text{En: "the checkpoint of %d entries is not one of this log: %w", Es: "el punto de control de %d entradas no es de este registro: %w"}, cp.Size, ErrInconsistent)
 		}
 		return l.keepHeld(id, cp, trust)
 	}})

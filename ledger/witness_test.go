@@ -9,10 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
-
-	"github.com/google/go-cmp/cmp"
 )
 
 func newTestWitness(t testing.TB, dir string, logs ...note.Verifier) (*Witness, *Key) {
