@@ -152,6 +152,7 @@ var (
 	DaemonExperimental      = Field[bool]{Daemon, "Version.Experimental"}
 	DaemonExperimentalBuild = Field[bool]{Daemon, "Info.ExperimentalBuild"} // /version leaves it out when false
 	DaemonSecurityOptions   = Field[[]string]{Daemon, "Info.SecurityOptions"}
+	DaemonSwapLimit         = Field[bool]{Daemon, "Info.SwapLimit"} // whether the kernel limits swap
 	DaemonStorageDriver     = Field[string]{Daemon, "Info.Driver"}
 	DaemonLoggingDriver     = Field[string]{Daemon, "Info.LoggingDriver"}
 	DaemonLiveRestore       = Field[bool]{Daemon, "Info.LiveRestoreEnabled"}

@@ -39,11 +39,18 @@ var containerMemory = &audit.Check{
 	Domains:  operates,
 	Controls: rowResources.cis("5.11"),
 	Kind:     inventory.Container,
-	Eval: func(_ *inventory.Snapshot, o *inventory.Object) audit.Answer {
-		return limited(o, inventory.Memory, inventory.EffectiveMemoryMax, memoryWants)
+	Eval: func(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
+		return limited(o, inventory.Memory, inventory.EffectiveMemoryMax, func(o *inventory.Object) []audit.Want {
+			wants := memoryWants(o)
+			if limits, _, ok := inventory.DaemonSwapLimit.Of(engineOf(s)); ok && !limits {
+				return wants[:1] // it would be dropped with a warning
+			}
+			return wants
+		})
 	},
 }
 
+// memoryWants wants a limit of memory, and one of memory and swap together.
 func memoryWants(o *inventory.Object) []audit.Want {
 	mem := audit.Want{
 		Ref: o.Ref, Field: inventory.Memory.Path,
