@@ -30,14 +30,14 @@ var classes = map[string]struct {
 	is  Class
 	why string
 }{
-	"container-sensitive-mount": {Takeover, "the host's keys can be read or its code written as they lie there: no flaw is needed"},
-	"container-drift":           {Layer, "a sign that something happened, not a way for it to happen"},
-	"container-ssh":             {Layer, "a service to guess at, behind its own login"},
-	"daemon-selinux":            {Layer, "one layer of several is absent; nothing leads on by that alone"},
-	"kernel-lsm":                {Layer, "one layer of several is absent; nothing leads on by that alone"},
-	"kernel-config-isolation":   {Layer, "one layer of several is absent; nothing leads on by that alone"},
-	"engine-versions":           {Layer, "out of support is no hole yet; those have a check of their own"},
-	"host-version":              {Layer, "out of support is no hole yet"},
+	"container-sensitive-mount":                  {Takeover, "the host's keys can be read or its code written as they lie there: no flaw is needed"},
+	"container-drift":                            {Layer, "a sign that something happened, not a way for it to happen"},
+	"container-ssh":                              {Layer, "a service to guess at, behind its own login"},
+	"daemon-selinux":                             {Layer, "one layer of several is absent; nothing leads on by that alone"},
+	"kernel-lsm":                                 {Layer, "one layer of several is absent; nothing leads on by that alone"},
+	"kernel-config-isolation":                    {Layer, "one layer of several is absent; nothing leads on by that alone"},
+	"engine-versions":                            {Layer, "out of support is no hole yet; those have a check of their own"},
+	"host-version":                               {Layer, "out of support is no hole yet"},
 	"sysctl-net-bridge-bridge-nf-call-iptables":  {Layer, "matters only where containers of one bridge are filtered"},
 	"sysctl-net-bridge-bridge-nf-call-ip6tables": {Layer, "matters only where containers of one bridge are filtered"},
 }
@@ -93,7 +93,7 @@ var threats = map[Threat]string{
 	Command: `daemon-tls daemon-authorization-plugin docker-accounts file- listener-engine-port operations-swarm swarm-ca-rotation
 		swarm-cert-expiry swarm-listen`,
 	Foothold:   `account- host- package- unit- sysctl-fs-`,
-	Disclosure: `container-secret-env image-secrets volume-secrets swarm-secrets swarm-autolock swarm-unlock-key registry-credentials`,
+	Disclosure: `container-access-material container-secret-env image-secrets volume-secrets swarm-secrets swarm-autolock swarm-unlock-key registry-credentials`,
 	Supply: `container-drift container-image- container-read-only-root image- daemon-insecure-registries registry-insecure
 		registry-plain file-registry-`,
 	Exhaustion: `container-cpu container-memory container-pids container-ulimits container-restart container-healthcheck container-log-bounds

@@ -42,7 +42,7 @@ var containerMemory = &audit.Check{
 	Eval: func(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
 		return limited(o, inventory.Memory, inventory.EffectiveMemoryMax, func(o *inventory.Object) []audit.Want {
 			wants := memoryWants(o)
-			if limits, _, ok := inventory.DaemonSwapLimit.Of(engineOf(s)); ok && !limits {
+			if limits, _, ok := inventory.DaemonSwapLimit.Of(inventory.EngineOf(s)); ok && !limits {
 				return wants[:1] // it would be dropped with a warning
 			}
 			return wants
