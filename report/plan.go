@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"casco/lang"
 	"casco/loop/apply"
@@ -213,10 +214,25 @@ func (p Printer) Outcome(o verify.Outcome) {
 }
 
 // Changes prints the record of changes, oldest first.
-func (p Printer) Changes(recs []*apply.Record) {
+func (p Printer) Changes(recs []*apply.Record, now time.Time) {
 	for _, r := range recs {
 		p.printf("%-14s  %s  %-12s  %s\n", r.ID, r.Begun.Format("2006-01-02 15:04:05Z"), stateWords[r.State].In(p.Lang), Clean(r.By))
 		p.wrap(4, stepsByHand(r.Plan))
+		if r.Class != "" {
+			p.wrap(4, lang.Text{En: "%s change, asked for by %s, approved by %s", Es: "cambio %s, pedido por %s, aprobado por %s"}.
+				F(changeWords[change.Class(r.Class)].In(p.Lang), Clean(r.Author), dash(Clean(strings.Join(r.Approvers, ", ")))).In(p.Lang))
+		}
+		if r.State == apply.Verified && !r.ConfirmBy.IsZero() {
+			p.wrap(4, lang.Text{En: "goes back by itself at %s unless confirmed: casco confirm %s", Es: "se revierte por sí solo a las %s si no se confirma: casco confirm %s"}.
+				F(moment(r.ConfirmBy), r.ID).In(p.Lang))
+		}
+		switch {
+		case r.Unratified(now):
+			p.printf("    %s\n", p.paint("1;31", lang.Text{En: "EMERGENCY NOT RATIFIED until %s; proposed: casco rollback %s", Es: "EMERGENCIA SIN RATIFICAR hasta %s; se propone: casco rollback %s"}.
+				F(moment(r.RatifyBy), r.ID).In(p.Lang)))
+		case !r.RatifyBy.IsZero() && r.Ratified.IsZero() && r.Stands():
+			p.wrap(4, lang.Text{En: "to be ratified until %s: casco ratify %s", Es: "a ratificar hasta %s: casco ratify %s"}.F(moment(r.RatifyBy), r.ID).In(p.Lang))
+		}
 		if r.Why != "" {
 			p.wrap(4, Clean(r.Why))
 		}

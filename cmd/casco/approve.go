@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"casco/lang"
+	"casco/loop/apply"
 	"casco/loop/change"
 	"casco/signed"
 )
@@ -82,7 +84,7 @@ func ratifyCmd(a *app) *cobra.Command {
 		Long: "Agree to an emergency change after it was made, as many of you as a normal change needs. One that is not ratified\n" +
 			"in time is shown so, and taking it back is proposed.\n\nExit codes: 0 signed, 1 trouble, 4 refused.",
 		Args: cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			rec, err := a.state().Record(args[0])
 			if err != nil {
 				return err
@@ -103,12 +105,39 @@ func ratifyCmd(a *app) *cobra.Command {
 			if err := a.state().Said(rec.ID, c); err != nil {
 				return err
 			}
+			if err := a.noteSaid(cmd.Context(), rec, c, said); err != nil {
+				return err
+			}
 			fmt.Fprintln(a.out, decided[change.Ratify].F(c.PlanID, said.By).In(a.lang))
 			return nil
 		},
 	}
 	says.flags(cmd)
 	return cmd
+}
+
+// noteSaid writes a ratification down, and that rec is ratified once as many have
+// said so as a normal change needs.
+func (a *app) noteSaid(ctx context.Context, rec *apply.Record, c *change.Change, said change.Approval) error {
+	if err := a.note(ctx, approval(c, rec.ID, said)); err != nil {
+		return err
+	}
+	rules, err := a.rules(rec.Host)
+	if err != nil {
+		return err
+	}
+	switch err := c.Ratified(rules); {
+	case errors.Is(err, change.ErrRefused):
+		a.tell(lang.Text{En: "not ratified yet: %v", Es: "aún no está ratificado: %v"}, err)
+		return nil
+	case err != nil:
+		return err
+	}
+	rec.Ratified = said.At
+	if err := a.state().Save(rec); err != nil {
+		return err
+	}
+	return a.noteState(ctx, rec, "ratified")
 }
 
 func submitCmd(a *app) *cobra.Command {

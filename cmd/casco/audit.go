@@ -32,6 +32,7 @@ func auditCmd(a *app) *cobra.Command {
 					Es: "--threshold es low, medium, high o critical, no %q",
 				}, threshold))
 			}
+			a.warnSilence()
 			l, err := a.look(cmd.Context())
 			if err != nil {
 				return err

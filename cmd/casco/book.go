@@ -18,6 +18,7 @@ import (
 	"casco/loop/audit"
 	"casco/loop/change"
 	"casco/loop/inventory"
+	"casco/loop/risk"
 	"casco/store"
 )
 
@@ -150,7 +151,7 @@ func (a *app) changed(rec *apply.Record, why string) store.Change {
 		due = rec.RatifyBy
 	}
 	return store.Change{
-		ID: rec.ID, Plan: rec.PlanID, Digest: rec.Digest, Class: rec.Class, State: string(rec.State), Author: rec.Author,
+		ID: rec.ID, Plan: rec.PlanID, Digest: rec.Digest, Class: rec.Class, State: string(rec.State), Author: rec.Author, Asked: rec.Asked,
 		Reason: rec.Reason, By: operator(), Why: why, Steps: len(rec.Plan.Steps), Due: due,
 	}
 }
@@ -234,7 +235,12 @@ func (a *app) transitions(ctx context.Context, run string, l *look) ([]store.Eve
 		return events, nil
 	}
 	for _, fp := range slices.Sorted(maps.Keys(last)) {
-		if v := last[fp]; v.Verdict != store.Gone {
+		v := last[fp]
+		ref, err := inventory.ParseRef(v.Ref)
+		if err != nil {
+			return nil, err
+		}
+		if v.Verdict != store.Gone && !risk.Blind(l.snapshot, ref) {
 			v.Was, v.Verdict, v.Run = v.Verdict, store.Gone, run
 			events = append(events, v)
 		}

@@ -17,6 +17,7 @@ func changesCmd(a *app) *cobra.Command {
 			if err := a.recover(cmd.Context()); err != nil {
 				return err
 			}
+			a.warnSilence()
 			recs, err := a.state().Records()
 			if err != nil {
 				return err
@@ -24,7 +25,7 @@ func changesCmd(a *app) *cobra.Command {
 			if a.format == "json" {
 				return a.json(map[string]any{"changes": changeLines(recs)})
 			}
-			a.printer().Changes(recs)
+			a.printer().Changes(recs, time.Now())
 			return nil
 		},
 	}
@@ -40,12 +41,33 @@ type changeLine struct {
 	Ended time.Time   `json:"ended,omitzero"`
 	Steps int         `json:"steps"`
 	Why   string      `json:"why,omitempty"`
+
+	Class     string    `json:"class"`
+	Author    string    `json:"author"`
+	Approvers []string  `json:"approvers"`
+	Reason    string    `json:"reason,omitempty"`
+	ConfirmBy time.Time `json:"confirm_by,omitzero"` // it takes itself back then, unless confirmed
+	RatifyBy  time.Time `json:"ratify_by,omitzero"`  // an emergency: to be ratified until then
+	Ratified  time.Time `json:"ratified,omitzero"`
+	// Proposed is a command that is proposed for it: an emergency that nobody
+	// ratified in time is to be taken back.
+	Proposed string `json:"proposed,omitempty"`
 }
 
 func changeLines(recs []*apply.Record) []changeLine {
 	out := []changeLine{}
 	for _, r := range recs {
-		out = append(out, changeLine{r.ID, r.PlanID, r.State, r.By, r.Begun, r.Ended, len(r.Plan.Steps), r.Why})
+		c := changeLine{
+			ID: r.ID, Plan: r.PlanID, State: r.State, By: r.By, Begun: r.Begun, Ended: r.Ended, Steps: len(r.Plan.Steps), Why: r.Why,
+			Class: r.Class, Author: r.Author, Approvers: append([]string{}, r.Approvers...), Reason: r.Reason, RatifyBy: r.RatifyBy, Ratified: r.Ratified,
+		}
+		if r.State == apply.Verified {
+			c.ConfirmBy = r.ConfirmBy
+		}
+		if r.Unratified(time.Now()) {
+			c.Proposed = command("rollback", r.ID)
+		}
+		out = append(out, c)
 	}
 	return out
 }

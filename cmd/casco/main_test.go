@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	dbsql "database/sql"
 	"encoding/json"
 	"net/http"
 	"os"
@@ -39,6 +40,10 @@ func TestMain(m *testing.M) {
 			wrapTransport = func(rt http.RoundTripper) http.RoundTripper { return mortalTransport{rt, d} }
 		}
 		os.Exit(run(ctx, os.Args, os.Stdin, os.Stdout, os.Stderr))
+	}, "sql": func() {
+		if err := sql(os.Args[1], os.Args[2]); err != nil {
+			panic(err)
+		}
 	}})
 }
 
@@ -136,20 +141,52 @@ func TestScripts(t *testing.T) {
 }
 
 // TestEngineScripts runs the loop on a real engine.
-func TestEngineScripts(t *testing.T) {
+func TestEngineScripts(t *testing.T) { engineScripts(t, "testdata/engine") }
+
+// TestOperations turns the loop by itself, on an engine of its own: what other
+// scripts do at the same time would be drift.
+func TestOperations(t *testing.T) { engineScripts(t, "testdata/operations") }
+
+// engineScripts runs the scripts in dir at the same time on one engine.
+func engineScripts(t *testing.T, dir string) {
 	e := realdocker.Start(t)
 	e.Image("bb:1")
 	docker, err := exec.LookPath("docker")
 	if err != nil {
 		t.Fatal(err)
 	}
-	testscript.Run(t, testscript.Params{Dir: "testdata/engine", Setup: func(env *testscript.Env) error {
+	verifier := buildVerifier(t)
+	testscript.Run(t, testscript.Params{Dir: dir, Setup: func(env *testscript.Env) error {
 		env.Setenv("CASCO_STATE", env.WorkDir+"/state")
 		env.Setenv("DOCKER_HOST", "unix://"+e.Socket)
 		env.Setenv("DOCKER_CONFIG", env.WorkDir+"/.docker")
 		env.Setenv("DOCKER", docker)
 		env.Setenv("CONFIG", e.Config)
 		env.Setenv("LANG", "en_US.UTF-8")
+		env.Setenv("PATH", env.Getenv("PATH")+string(os.PathListSeparator)+filepath.Dir(verifier))
 		return nil
 	}})
+}
+
+// buildVerifier builds casco-verify: it shares no code with the ledger, so
+// that it is a second opinion.
+func buildVerifier(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "casco-verify")
+	if out, err := exec.Command("go", "build", "-o", path, "casco/cmd/casco-verify").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return path
+}
+
+// sql carries out a statement on the tables, as somebody would who wants them to
+// say something else.
+func sql(path, statement string) error {
+	db, err := dbsql.Open("sqlite", path)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	_, err = db.Exec(statement)
+	return err
 }

@@ -8,18 +8,24 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
+	"os/user"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"casco/host/auditlog"
 	"casco/internal/atomicfile"
 	"casco/lang"
 	"casco/ledger"
 	"casco/loop/apply"
 	"casco/loop/inventory"
+	"casco/loop/risk"
 	"casco/store"
 )
 
@@ -93,6 +99,9 @@ func (a *app) turnOnce(ctx context.Context, every time.Duration) error {
 	l, err := a.look(ctx)
 	if err != nil {
 		return errors.Join(append(errs, err)...)
+	}
+	if l.trouble == nil {
+		errs = append(errs, a.noteExceptions(ctx, l, begun))
 	}
 	if had && l.trouble == nil {
 		errs = append(errs, a.noteDrift(ctx, last.Event, l, begun))
@@ -198,6 +207,52 @@ func (a *app) noteUnratified(ctx context.Context, now time.Time) error {
 
 const unratified = "unratified"
 
+// noteExceptions writes down each exception that stands otherwise than the
+// ledger last had it. Nothing waits for that: an exception is judged whenever
+// it is used.
+func (a *app) noteExceptions(ctx context.Context, l *look, now time.Time) error {
+	pol, err := a.policy()
+	if err != nil {
+		return err
+	}
+	written, err := store.All[store.Exception](ctx, a.opened.store, store.Period{}, "")
+	if err != nil {
+		return err
+	}
+	last := map[string]store.Exception{}
+	for _, e := range written {
+		last[e.Event.ID] = e.Event
+	}
+	var events []store.Event
+	for _, j := range risk.Judge(pol, l.snapshot, l.findings, loaded, now).Judged {
+		e := store.Exception{ID: j.ID, State: string(j.Force), Check: j.Check, Asset: j.Asset, Expires: j.Expires.End(), Renews: j.Renews}
+		for _, r := range j.Reasons {
+			e.Why = strings.TrimPrefix(e.Why+", "+string(r), ", ")
+		}
+		for _, s := range j.Signatures {
+			e.By = append(e.By, s.Person)
+		}
+		was := last[e.ID]
+		delete(last, e.ID)
+		if was.State != e.State || was.Why != e.Why {
+			events = append(events, e)
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(last)) {
+		if e := last[id]; e.State != withdrawn {
+			e.State, e.Why = withdrawn, ""
+			events = append(events, e)
+		}
+	}
+	if len(events) == 0 {
+		return nil
+	}
+	return a.note(ctx, events...)
+}
+
+// withdrawn is the state of an exception that the policy has no more.
+const withdrawn = "withdrawn"
+
 // noteDrift writes down what differs from the reading of the last run and no
 // change of casco explains. The evidence of that reading may have been purged,
 // or altered: then nothing can be compared, and that is trouble.
@@ -218,12 +273,45 @@ func (a *app) noteDrift(ctx context.Context, last store.Run, l *look, begun time
 		if explained(recs, d, last.Begun) {
 			continue
 		}
-		events = append(events, store.Drift{Ref: d.Ref.String(), Field: d.Field, Was: d.Was, Now: d.Now, Run: runID(begun, "audit")})
+		e := store.Drift{Ref: d.Ref.String(), Field: d.Field, Was: d.Was, Now: d.Now, Run: runID(begun, "audit")}
+		if e.Who, err = whoWrote(was, d.Ref, last.Begun, begun); err != nil {
+			return err
+		}
+		events = append(events, e)
 	}
 	if len(events) == 0 {
 		return nil
 	}
 	return a.note(ctx, events...)
+}
+
+// whoWrote says who wrote to the file that ref is about, between two readings,
+// as far as the kernel's audit trail knows; empty if it does not.
+func whoWrote(s *inventory.Snapshot, ref inventory.Ref, from, until time.Time) (string, error) {
+	var paths []string
+	switch ref.Kind {
+	case inventory.File:
+		paths = []string{ref.Name}
+	case inventory.Daemon:
+		if path, _, ok := inventory.DaemonConfigFile.Of(s.Find(ref)); ok {
+			paths = []string{path}
+		}
+	}
+	if len(paths) == 0 {
+		return "", nil
+	}
+	name := func(uid uint32) string {
+		if u, err := user.LookupId(strconv.FormatUint(uint64(uid), 10)); err == nil {
+			return u.Username
+		}
+		return ""
+	}
+	acts, err := auditlog.New(auditlog.Default, name).Writes(paths, from, until)
+	var who []string
+	for _, act := range acts {
+		who = append(who, act.String())
+	}
+	return strings.Join(who, "; "), err
 }
 
 // explained reports whether a change that was made, or taken back, since then
@@ -334,6 +422,17 @@ func (a *app) beat(at time.Time, every time.Duration) error {
 		return err
 	}
 	return atomicfile.Write(filepath.Join(a.statePath, "heartbeat"), append(b, '\n'), 0o600)
+}
+
+// warnSilence says on the terminal that the loop should have turned and did not:
+// whatever the verb, somebody is looking.
+func (a *app) warnSilence() {
+	if d := a.silence(time.Now()); d > 0 {
+		a.tell(lang.Text{
+			En: "warning: the loop has not turned for %s though it should have; casco run, and look why (its timer, a full disk, a stopped process)",
+			Es: "aviso: el ciclo no gira desde hace %s aunque debería; casco run, y mire por qué (su temporizador, disco lleno, proceso detenido)",
+		}, d.Round(time.Second))
+	}
 }
 
 // silence is for how long the loop has not turned though it should have; zero

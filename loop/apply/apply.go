@@ -64,11 +64,12 @@ type Record struct {
 	Begun  time.Time  `json:"begun"` // UTC
 	// Class, Author, Approvers and Reason are those of the change, as it was
 	// approved; Digest is what was signed.
-	Class     string   `json:"class,omitempty"`
-	Author    string   `json:"author,omitempty"`
-	Approvers []string `json:"approvers,omitempty"`
-	Reason    string   `json:"reason,omitempty"`
-	Digest    string   `json:"digest,omitempty"`
+	Class     string    `json:"class,omitempty"`
+	Author    string    `json:"author,omitempty"`
+	Asked     time.Time `json:"asked,omitzero"` // when its author did
+	Approvers []string  `json:"approvers,omitempty"`
+	Reason    string    `json:"reason,omitempty"`
+	Digest    string    `json:"digest,omitempty"`
 	// ConfirmBy is when the change takes itself back unless somebody has
 	// confirmed it; RatifyBy when an emergency must have been ratified. Zero: never.
 	ConfirmBy time.Time `json:"confirm_by,omitzero"`
