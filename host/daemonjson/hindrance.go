@@ -206,10 +206,13 @@ func placed(err error, file atomicfile.Saved) error {
 		if found == nil {
 			continue
 		}
-		for _, m := range root.Value.(*hujson.Object).Members {
-			key := m.Name.Value.(hujson.Literal).String()
-			if found[1] == key || strings.HasPrefix(found[1], key+".") {
-				return fmt.Errorf("%s:%s: %s", file.Path, at(file.Data, m.Name.StartOffset), said)
+		// Newer Go names the structs in which the field is embedded, too:
+		// "CommonConfig.debug".
+		for word := range strings.SplitSeq(found[1], ".") {
+			for _, m := range root.Value.(*hujson.Object).Members {
+				if m.Name.Value.(hujson.Literal).String() == word {
+					return fmt.Errorf("%s:%s: %s", file.Path, at(file.Data, m.Name.StartOffset), said)
+				}
 			}
 		}
 	}

@@ -9,6 +9,10 @@
 // says what is missing. With CASCO_MUST_RUN=1 the test fails instead, so that
 // a test cannot stop running unseen where it did run.
 //
+// CASCO_ENGINE_STORE=containerd starts engines that keep their images in
+// containerd. Which engine it is, the host decides: scripts/engines gives the
+// tests a host of another Debian.
+//
 // No image is pulled: Image makes one of the machine's static busybox, Probe
 // one of lab/probe. A container's name has at least two characters.
 package realdocker
