@@ -56,11 +56,12 @@ func (h *Hand) log(msg string, args ...any) {
 }
 
 // How long things may take. dockerd answers 0.4 to 0.6 s after its start; on a
-// loaded machine of two cores ten times that was seen.
+// loaded machine of two cores ten times that was seen, and on an emulated one
+// 10 to 40 s. One that gives up is not waited for.
 const (
-	trialTime  = 20 * time.Second // an authorization plugin that is not there takes 14 s
+	trialTime  = 90 * time.Second // an authorization plugin that is not there takes 14 s
 	reloadTime = 20 * time.Second // the same
-	startTime  = 60 * time.Second
+	startTime  = 2 * time.Minute
 	stopTime   = 90 * time.Second // containers get shutdown-timeout (15 s) and dockerd 5 s more; 12 s was measured
 	callTime   = 30 * time.Second // one call of the API
 	tick       = 50 * time.Millisecond
