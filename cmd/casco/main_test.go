@@ -147,6 +147,10 @@ func TestEngineScripts(t *testing.T) { engineScripts(t, "testdata/engine") }
 // scripts do at the same time would be drift.
 func TestOperations(t *testing.T) { engineScripts(t, "testdata/operations") }
 
+// TestProcess walks the process around the loop with the keys of six persons:
+// it holds I1 to I5, I7 to I9, I14 and I21 through the whole program.
+func TestProcess(t *testing.T) { engineScripts(t, "testdata/process") }
+
 // engineScripts runs the scripts in dir at the same time on one engine.
 func engineScripts(t *testing.T, dir string) {
 	e := realdocker.Start(t)
