@@ -65,7 +65,7 @@ func (a *app) apply(ctx context.Context, c *change.Change, file string) error {
 	begun := time.Now().UTC()
 	rec := &apply.Record{
 		ID: id, PlanID: c.PlanID, Plan: c.Plan, Host: h.name, Engine: h.address(), By: operator(), Begun: begun, State: apply.Applying,
-		Class: string(c.Request.Class), Author: c.Request.By, Asked: c.Request.At, Approvers: c.Approvers(), Reason: c.Request.Reason, Digest: c.Digest(),
+		Class: string(c.Request.Class), Author: c.Request.By, Asked: c.Request.At, Approvers: c.Approvers(rules), Reason: c.Request.Reason, Digest: c.Digest(),
 		RatifyBy: c.RatifyBy(rules.Policy, begun),
 	}
 	if err := a.noteBegun(ctx, rec, c); err != nil {

@@ -3,6 +3,7 @@ package change
 import (
 	"crypto/ed25519"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -260,6 +261,14 @@ func TestRules(t *testing.T) {
 var night = policy.Window{From: 22 * 60, To: 4 * 60}
 
 func fresh(r *Rules) { r.Policy.Changes.Normal.PlanValidFor = 0 }
+
+// TestApprovers names those whose yes counts, and nobody else.
+func TestApprovers(t *testing.T) {
+	h := asked(t).says("ana", "a", Approve).says("op", "o", Approve).says("ben", "b", Approve).says("aud", "u", Approve)
+	if got, want := h.c.Approvers(rules(t)), []string{"ana", "ben"}; !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+}
 
 // TestSingleOperator: where the policy names no persons, one key approves what
 // its owner planned, and no other key does.

@@ -62,15 +62,25 @@ func (c *Change) Ready(r Rules) error {
 	case Standard:
 		return c.standard(r)
 	case Emergency:
-		e := r.Policy.Changes.Emergency
 		if strings.TrimSpace(c.Request.Reason) == "" {
 			return refuse(lang.Text{En: "an emergency change must say why", Es: "un cambio de emergencia debe decir por qué"})
 		}
-		return c.agreed(r, said, Approve, quorum{e.Approvals, e.Roles, false})
-	default:
-		n := r.Policy.Changes.Normal
-		return c.agreed(r, said, Approve, quorum{n.Approvals, n.Roles, n.AuthorMayApprove})
 	}
+	return c.agreed(r, said, Approve, c.quorum(r))
+}
+
+// quorum is who must agree to c before it may be begun.
+func (c *Change) quorum(r Rules) quorum {
+	if e := r.Policy.Changes.Emergency; c.Request.Class == Emergency {
+		return quorum{e.Approvals, e.Roles, false}.filled()
+	}
+	return r.normal()
+}
+
+// normal is who must agree to a normal change, and ratify an emergency.
+func (r Rules) normal() quorum {
+	n := r.Policy.Changes.Normal
+	return quorum{n.Approvals, n.Roles, n.AuthorMayApprove}.filled()
 }
 
 // requested checks who asks. With persons in the policy that is a person with
@@ -108,6 +118,7 @@ func (c *Change) requested(r Rules) error {
 // A voice is one person's last word on a change.
 type voice struct {
 	id       string
+	by       string // as the approval names them
 	person   *policy.Person // nil for the single operator
 	decision Decision
 	until    time.Time
@@ -143,7 +154,7 @@ func (c *Change) voice(r Rules, a Approval) (voice, error) {
 	if a.At.After(r.Now.Add(skew)) {
 		return bad(lang.Text{En: "the approval by %q is from the future: %s", Es: "la aprobación de %q viene del futuro: %s"}, a.By, stamp(a.At))
 	}
-	v := voice{decision: a.Decision, until: a.Until}
+	v := voice{by: a.By, decision: a.Decision, until: a.Until}
 	if r.SingleOperator() {
 		key, err := signed.Verify([]byte(a.Signature), signed.Approval, a.Message(), r.Local)
 		if err != nil {
@@ -170,13 +181,18 @@ type quorum struct {
 	author bool // the author counts too
 }
 
-// agreed counts who said want among those whom q lets count. One rejection by
-// any of them stands against all.
-func (c *Change) agreed(r Rules, said []voice, want Decision, q quorum) error {
+// filled is q with what a policy that leaves it out means: one approver.
+func (q quorum) filled() quorum {
 	q.n = max(q.n, 1)
 	if len(q.roles) == 0 {
 		q.roles = []policy.Role{policy.Approver}
 	}
+	return q
+}
+
+// agreed counts who said want among those whom q lets count. One rejection by
+// any of them stands against all.
+func (c *Change) agreed(r Rules, said []voice, want Decision, q quorum) error {
 	good, why := 0, lang.Text{}
 	for _, v := range said {
 		if t := c.uncounted(r, v, q); !t.Empty() {
@@ -316,8 +332,7 @@ func (c *Change) Ratified(r Rules) error {
 	if err != nil {
 		return err
 	}
-	n := r.Policy.Changes.Normal
-	return c.agreed(r, said, Ratify, quorum{n.Approvals, n.Roles, n.AuthorMayApprove})
+	return c.agreed(r, said, Ratify, r.normal())
 }
 
 // RatifyBy is when an emergency change that was begun at that time must have
@@ -330,15 +345,20 @@ func (c *Change) RatifyBy(p *policy.Policy, begun time.Time) time.Time {
 	return begun.UTC().Add(within)
 }
 
-// Approvers names those who said yes, in the order in which they did.
-func (c *Change) Approvers() []string {
-	var ids []string
-	for _, a := range c.Approvals {
-		if a.Decision == Approve && !slices.Contains(ids, a.By) {
-			ids = append(ids, a.By)
+// Approvers names those whose yes counts under r, in the order in which they
+// said it.
+func (c *Change) Approvers(r Rules) []string {
+	said, err := c.said(r)
+	if err != nil {
+		return nil
+	}
+	var by []string
+	for _, v := range said {
+		if v.decision == Approve && c.uncounted(r, v, c.quorum(r)).Empty() {
+			by = append(by, v.by)
 		}
 	}
-	return ids
+	return by
 }
 
 func roles(rs []policy.Role) string {
