@@ -58,13 +58,11 @@ func (c *Change) Ready(r Rules) error {
 	if err := c.timely(r); err != nil {
 		return err
 	}
-	switch c.Request.Class {
-	case Standard:
+	if c.Request.Class == Standard {
 		return c.standard(r)
-	case Emergency:
-		if strings.TrimSpace(c.Request.Reason) == "" {
-			return refuse(lang.Text{En: "an emergency change must say why", Es: "un cambio de emergencia debe decir por qué"})
-		}
+	}
+	if c.Request.Class == Emergency && strings.TrimSpace(c.Request.Reason) == "" {
+		return refuse(lang.Text{En: "an emergency change must say why", Es: "un cambio de emergencia debe decir por qué"})
 	}
 	return c.agreed(r, said, Approve, c.quorum(r))
 }
@@ -118,7 +116,7 @@ func (c *Change) requested(r Rules) error {
 // A voice is one person's last word on a change.
 type voice struct {
 	id       string
-	by       string // as the approval names them
+	by       string         // as the approval names them
 	person   *policy.Person // nil for the single operator
 	decision Decision
 	until    time.Time
