@@ -11,6 +11,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
+// TestEvidence holds I20: what is deleted had its time, was under no hold, and
+// the ledger says so.
 func TestEvidence(t *testing.T) {
 	dir, key := tempDir(t), newTestKey(t)
 	now := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)

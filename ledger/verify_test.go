@@ -331,7 +331,7 @@ func TestEveryByte(t *testing.T) {
 	}
 }
 
-// TestTruncateAndSignAgain is the attack of who has the host's key: the log is
+// TestTruncateAndSignAgain holds I15. It is the attack of who has the host's key: the log is
 // written anew without its end. By itself it verifies; an older checkpoint that
 // somebody else holds gives it away, also when the log has grown again.
 func TestTruncateAndSignAgain(t *testing.T) {

@@ -47,7 +47,7 @@ var (
 	run1 = Run{ID: "r1", Of: "audit", Outcome: "ok", Host: "h", Policy: "builtin", Counts: Counts{Pass: 3, Fail: 1}}
 )
 
-// TestWrite finds again what was written, in the ledger and in the tables, by
+// TestWrite holds I17, times in UTC with a sequence number. It finds again what was written, in the ledger and in the tables, by
 // kind, time and what it is about.
 func TestWrite(t *testing.T) {
 	s, log, _ := open(t)
@@ -59,6 +59,9 @@ func TestWrite(t *testing.T) {
 	}
 	if len(vs) != 2 || vs[0].Index != 0 || vs[1].Index != 2 || vs[0].Actor != "ana" {
 		t.Errorf("%+v", vs)
+	}
+	if vs[0].At.Location() != time.UTC || vs[1].At.Before(vs[0].At) {
+		t.Errorf("times are %s, %s", vs[0].At, vs[1].At)
 	}
 	if diff := cmp.Diff([]Verdict{bad, good}, []Verdict{vs[0].Event, vs[1].Event}); diff != "" {
 		t.Error(diff)

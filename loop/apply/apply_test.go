@@ -108,7 +108,7 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
-// TestCrash stops a run dead at each of its saves and hands what was saved last
+// TestCrash holds I6, the undo of every step is on record before it runs: it stops a run dead at each of its saves and hands what was saved last
 // to Recover, as the next casco does.
 func TestCrash(t *testing.T) {
 	for n := 1; n <= 7; n++ {

@@ -14,6 +14,8 @@ var (
 	fakePEM    = "-----BEGIN RSA PRIVATE" + " KEY-----\nMIIEpAIBAAKCAQEA\n-----END RSA PRIVATE" + " KEY-----"
 )
 
+// TestMaskEnv holds I16 where secrets come in: what looks like one is masked when
+// it is read, so that nothing behind can give it away.
 func TestMaskEnv(t *testing.T) {
 	secrets := []string{
 		"DB_PASSWORD=hunter2", "DB_PWD=hunter2", "PGPASSWORD=x1", "dbPassword=hunter2", "spring.datasource.password=s3",
