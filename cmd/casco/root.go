@@ -34,20 +34,32 @@ func newRoot(a *app) *cobra.Command {
 	f.StringVar(&a.format, "format", "text", "text or json")
 	f.BoolVar(&a.yes, "yes", false, "do not ask")
 	f.StringVar(&a.snapshot, "snapshot", "", "judge this snapshot file in place of a host")
+	f.StringVar(&a.policyPath, "policy", "", "judge by this policy, a file or a folder, in place of the one in force (nothing is changed by it)")
 	root.AddCommand(
 		auditCmd(a), snapshotCmd(a), planCmd(a), submitCmd(a), approveCmd(a), applyCmd(a), confirmCmd(a), ratifyCmd(a), rollbackCmd(a), awaitCmd(a),
-		driftCmd(a), changesCmd(a), runCmd(a), logCmd(a), labCmd(a), doctorCmd(a),
+		driftCmd(a), policyCmd(a), changesCmd(a), runCmd(a), logCmd(a), labCmd(a), doctorCmd(a),
 	)
 	for _, c := range root.Commands() {
-		args := c.Args
-		c.Args = func(cmd *cobra.Command, given []string) error {
-			if err := args(cmd, given); err != nil {
-				return usage(fmt.Errorf("%s: %w", cmd.Name(), err))
-			}
-			return nil
-		}
+		wrongArgs(c)
 	}
 	return root
+}
+
+// wrongArgs makes a wrong number of words a usage error, of c and below.
+func wrongArgs(c *cobra.Command) {
+	for _, sub := range c.Commands() {
+		wrongArgs(sub)
+	}
+	args := c.Args
+	if args == nil {
+		return
+	}
+	c.Args = func(cmd *cobra.Command, given []string) error {
+		if err := args(cmd, given); err != nil {
+			return usage(fmt.Errorf("%s: %w", cmd.Name(), err))
+		}
+		return nil
+	}
 }
 
 func (a *app) checkFlags() error {
