@@ -34,28 +34,31 @@ func newRoot(a *app) *cobra.Command {
 	f.StringVar(&a.format, "format", "text", "text or json")
 	f.BoolVar(&a.yes, "yes", false, "do not ask")
 	f.StringVar(&a.snapshot, "snapshot", "", "judge this snapshot file in place of a host")
+	f.StringVar(&a.policyPath, "policy", "", "judge by this policy, a file or a folder, in place of the one in force (nothing is changed by it)")
 	root.AddCommand(
 		auditCmd(a), snapshotCmd(a), riskCmd(a), exceptionCmd(a), planCmd(a), submitCmd(a), approveCmd(a), applyCmd(a), confirmCmd(a), ratifyCmd(a), rollbackCmd(a), awaitCmd(a),
-		driftCmd(a), changesCmd(a), runCmd(a), logCmd(a), labCmd(a), doctorCmd(a),
+		driftCmd(a), policyCmd(a), changesCmd(a), runCmd(a), logCmd(a), labCmd(a), doctorCmd(a),
 	)
-	usageErrors(root)
+	for _, c := range root.Commands() {
+		wrongArgs(c)
+	}
 	return root
 }
 
-// usageErrors makes wrong arguments of every verb below cmd an error of usage.
-func usageErrors(cmd *cobra.Command) {
-	for _, c := range cmd.Commands() {
-		usageErrors(c)
-		args := c.Args
-		if args == nil {
-			continue
+// wrongArgs makes a wrong number of words a usage error, of c and below.
+func wrongArgs(c *cobra.Command) {
+	for _, sub := range c.Commands() {
+		wrongArgs(sub)
+	}
+	args := c.Args
+	if args == nil {
+		return
+	}
+	c.Args = func(cmd *cobra.Command, given []string) error {
+		if err := args(cmd, given); err != nil {
+			return usage(fmt.Errorf("%s: %w", cmd.Name(), err))
 		}
-		c.Args = func(cmd *cobra.Command, given []string) error {
-			if err := args(cmd, given); err != nil {
-				return usage(fmt.Errorf("%s: %w", cmd.Name(), err))
-			}
-			return nil
-		}
+		return nil
 	}
 }
 
