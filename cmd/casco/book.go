@@ -15,7 +15,6 @@ import (
 	"casco/lang"
 	"casco/ledger"
 	"casco/loop/apply"
-	"casco/loop/audit"
 	"casco/loop/change"
 	"casco/loop/inventory"
 	"casco/loop/risk"
@@ -195,8 +194,10 @@ func (a *app) noteLook(ctx context.Context, t turn, l *look) error {
 	case l.trouble != nil:
 		run.Outcome, run.Why = "partial", l.trouble.Error()
 	}
-	c := audit.Conform(l.findings)
-	run.Counts = store.Counts{Pass: c.Pass, Fail: c.Fail, Unknown: c.Unknown, Manual: c.Manual, NotApplicable: c.NotApplicable, Gaps: len(l.snapshot.Gaps)}
+	c := risk.PostureOf(l.findings, risk.Judge(p, l.snapshot, l.findings, loaded, run.Ended))
+	run.Counts = store.Counts{
+		Pass: c.Pass, Fail: c.Fail, Unknown: c.Unknown, Manual: c.Manual, NotApplicable: c.NotApplicable, Accepted: c.Accepted, Gaps: len(l.snapshot.Gaps),
+	}
 	if run.Snapshot, err = a.keepSnapshot(ctx, l.read); err != nil {
 		return lang.Errorf(lang.Text{En: "snapshot: %w", Es: "instantánea: %w"}, err)
 	}
