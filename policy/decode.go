@@ -160,18 +160,22 @@ func (r *reader) object(n *yaml.Node, v reflect.Value, path string, over rule, a
 			r.wrong(r.pos(n), lang.Text{En: "%s is missing", Es: "falta %s"}, f.key)
 		}
 	}
-	r.whole(n, v)
+	r.whole(n, v, have)
 }
 
-// whole says what is wrong with a struct as a whole.
-func (r *reader) whole(n *yaml.Node, v reflect.Value) {
-	switch x := v.Interface().(type) {
+// whole says what is wrong with a struct as a whole, by the keys that it has.
+func (r *reader) whole(n *yaml.Node, v reflect.Value, have map[string]bool) {
+	switch v.Interface().(type) {
+	case Match:
+		if len(have) == 0 {
+			r.wrong(r.pos(n), lang.Text{En: "it matches nothing: name something", Es: "no cumple con nada: nombre algo"})
+		}
 	case Assign:
-		if (x.Default != "") == (x.Tier != "" || !x.Match.zero()) || x.Default == "" && (x.Tier == "" || x.Match.zero()) {
+		if have["match"] != have["tier"] || have["default"] == have["tier"] {
 			r.wrong(r.pos(n), lang.Text{En: "an entry has either match and tier, or default", Es: "una entrada tiene o match y tier, o default"})
 		}
 	case Tailoring:
-		if x.Severity == "" && x.Applicable == nil {
+		if !have["severity"] && !have["applicable"] {
 			r.wrong(r.pos(n), lang.Text{En: "it changes nothing: give severity, or applicable: false", Es: "no cambia nada: ponga severity, o applicable: false"})
 		}
 	}

@@ -41,7 +41,7 @@ func Lint(p *Policy, c Catalogue, at time.Time) []Problem {
 	l.answers()
 	l.rest()
 	sortProblems(l.problems)
-	return l.problems
+	return slices.Compact(l.problems)
 }
 
 type linter struct {
@@ -207,13 +207,14 @@ func (l *linter) quorum(path string, approvals int, roles []Role, author bool) {
 	switch {
 	case len(never) == len(authors):
 		l.wrong(path, lang.Text{
-			En: "it can never be met: %d approvals of %s are wanted, and there are too few beside the author",
-			Es: "no se puede cumplir nunca: se quieren %d aprobaciones de %s, y hay muy pocos además del autor",
-		}, need, words(roles))
+			En: "%s can never be met: %d approvals of %s are wanted, and there are too few beside the author",
+			Es: "%s no se puede cumplir nunca: se quieren %d aprobaciones de %s, y hay muy pocos además del autor",
+		}, path, need, words(roles))
 	case never != nil:
 		l.odd(path, lang.Text{
-			En: "a change of %s can never have its %d approvals: too few others are %s", Es: "un cambio de %s no puede tener nunca sus %d aprobaciones: muy pocos más son %s",
-		}, strings.Join(never, ", "), need, words(roles))
+			En: "%s: a change of %s can never have its %d approvals: too few others are %s",
+			Es: "%s: un cambio de %s no puede tener nunca sus %d aprobaciones: muy pocos más son %s",
+		}, path, strings.Join(never, ", "), need, words(roles))
 	}
 }
 

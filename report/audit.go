@@ -75,7 +75,7 @@ func groups(fs []audit.Finding) []*group {
 // could not be read. What is below min is only counted, check by check. Took
 // is how long the reading took; zero leaves it out.
 func (p Printer) Summary(a Audit, min audit.Severity, took time.Duration) {
-	p.head(a.Snapshot, took)
+	p.head(a.Snapshot, a.Policy, took)
 	var below []*group
 	for _, g := range groups(a.Findings) {
 		if g.worst() < min {
@@ -89,6 +89,7 @@ func (p Printer) Summary(a Audit, min audit.Severity, took time.Duration) {
 	}
 	p.below(below, min)
 	p.Numbers(a.Findings)
+	p.tailored(a.Policy.Tailored)
 	p.others(a)
 	p.gaps(a.Snapshot.Gaps)
 }
@@ -136,7 +137,7 @@ func (p Printer) failures(n map[audit.Severity]int) string {
 	return strings.Join(words, ", ") + lang.Text{En: " by its process and files", Es: " por su proceso y sus archivos"}.In(p.Lang)
 }
 
-func (p Printer) head(s *inventory.Snapshot, took time.Duration) {
+func (p Printer) head(s *inventory.Snapshot, by Policy, took time.Duration) {
 	p.printf("%s", p.bold("casco audit "+Clean(s.Host)))
 	read := false
 	for _, d := range s.Of(inventory.Daemon) {
@@ -150,6 +151,13 @@ func (p Printer) head(s *inventory.Snapshot, took time.Duration) {
 	}
 	p.say(lang.Text{En: " · %d containers, %d images · %s", Es: " · %d contenedores, %d imágenes · %s"},
 		len(s.Of(inventory.Container)), len(s.Of(inventory.Image)), s.Taken.Format("2006-01-02 15:04:05Z"))
+	if by.Version > 0 {
+		signed := lang.Text{En: "not signed", Es: "sin firma"}
+		if by.SignedBy != "" {
+			signed = lang.Text{En: "signed by %s", Es: "firmada por %s"}.F(Clean(by.SignedBy))
+		}
+		p.say(lang.Text{En: "policy %s, version %d, %s", Es: "política %s, versión %d, %s"}, Clean(by.Name), by.Version, signed.In(p.Lang))
+	}
 	if took > 0 {
 		p.say(lang.Text{En: "read and judged in %.2f s", Es: "leído y juzgado en %.2f s"}, took.Seconds())
 	}
@@ -206,6 +214,34 @@ func (p Printer) Numbers(fs []audit.Finding) {
 		En: "%d pass, %d fail, %d unknown, %d for a person to answer; %d not applicable",
 		Es: "%d cumplen, %d fallan, %d desconocidas, %d por responder; %d no aplican",
 	}, c.Pass, c.Fail, c.Unknown, c.Manual, c.NotApplicable)
+	if c.Aside > 0 {
+		p.say(lang.Text{
+			En: "of those not applicable, %d because the policy sets their check aside",
+			Es: "de las que no aplican, %d porque la política aparta su comprobación",
+		}, c.Aside)
+	}
+}
+
+// tailored lists what the policy changed of the checks, each with its reason
+// and its line. It is never left out.
+func (p Printer) tailored(os []audit.Override) {
+	if len(os) == 0 {
+		return
+	}
+	p.printf("\n")
+	p.say(lang.Text{En: "changed by the policy (%d):", Es: "cambiado por la política (%d):"}, len(os))
+	for _, o := range os {
+		p.wrap(2, OverrideLine(o, p.Lang))
+	}
+}
+
+// OverrideLine says in one line what the policy changed of a check, and why.
+func OverrideLine(o audit.Override, l lang.Lang) string {
+	what := lang.Text{En: "set aside", Es: "apartada"}.In(l)
+	if !o.Aside {
+		what = severityWords[o.Severity].In(l)
+	}
+	return fmt.Sprintf("%s: %s, %s (%s)", o.Check, what, Clean(o.Because.In(l)), Clean(o.Fact.Source))
 }
 
 func (p Printer) gaps(gaps []inventory.Gap) {

@@ -304,7 +304,7 @@ func LimitsOf(s *inventory.Snapshot, fs []audit.Finding) Limits {
 	l.Unknown = reasoned(fs, audit.Unknown)
 	l.Manual = reasoned(fs, audit.Manual)
 	l.NotAsked = reasoned(fs, audit.NotApplicable)
-	for _, o := range others(Audit{s, fs}) {
+	for _, o := range others(Audit{Snapshot: s, Findings: fs}) {
 		l.Other = append(l.Other, o.Ref.String())
 	}
 	return l

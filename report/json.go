@@ -24,6 +24,16 @@ const AuditSchema = "casco/audit/v1"
 type Audit struct {
 	Snapshot *inventory.Snapshot
 	Findings []audit.Finding
+	Policy   Policy
+}
+
+// A Policy is what a host was judged by, and what it changed of the checks.
+type Policy struct {
+	Name     string           `json:"name"`
+	Version  int              `json:"version,omitempty"` // 0: the built-in one
+	Digest   string           `json:"digest"`
+	SignedBy string           `json:"signed_by,omitempty"`
+	Tailored []audit.Override `json:"-"`
 }
 
 type findingJSON struct {
@@ -59,6 +69,7 @@ type conformanceJSON struct {
 	Unknown       int     `json:"unknown"`
 	Manual        int     `json:"manual"`
 	NotApplicable int     `json:"not_applicable"`
+	SetAside      int     `json:"set_aside"` // of the not applicable: by the policy
 }
 
 // JSON writes a as one JSON document of AuditSchema, its texts in language l:
@@ -74,7 +85,8 @@ func (a Audit) JSON(w io.Writer, l lang.Lang) error {
 	}
 	causes := Causes(a.Findings)
 	fmt.Fprint(out, "{")
-	err := errors.Join(put("schema", AuditSchema), comma(out), put("host", a.Snapshot.Host), comma(out), put("taken", a.Snapshot.Taken))
+	err := errors.Join(put("schema", AuditSchema), comma(out), put("host", a.Snapshot.Host), comma(out), put("taken", a.Snapshot.Taken),
+		comma(out), put("policy", a.Policy), comma(out), put("tailored", OverridesOf(a.Policy.Tailored, l)))
 	fmt.Fprint(out, ",\"findings\": [\n")
 	for i, f := range a.Findings {
 		if i > 0 {
@@ -101,7 +113,20 @@ func comma(w io.Writer) error {
 func conformance(fs []audit.Finding) conformanceJSON {
 	c := audit.Conform(fs)
 	round := func(f float64) float64 { return math.Round(f*1e4) / 1e4 }
-	return conformanceJSON{round(c.Low()), round(c.High()), round(c.Coverage()), c.Pass, c.Fail, c.Unknown, c.Manual, c.NotApplicable}
+	return conformanceJSON{round(c.Low()), round(c.High()), round(c.Coverage()), c.Pass, c.Fail, c.Unknown, c.Manual, c.NotApplicable, c.Aside}
+}
+
+// OverridesOf are what the policy changed of the checks, in words.
+func OverridesOf(os []audit.Override, l lang.Lang) []Override {
+	out := []Override{}
+	for _, o := range os {
+		what := "applicable: false"
+		if !o.Aside {
+			what = "severity: " + o.Severity.String()
+		}
+		out = append(out, Override{o.Check, what, o.Because.In(l), o.Fact.Source})
+	}
+	return out
 }
 
 // others lists the engines of the host that were not asked, in order.

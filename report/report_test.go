@@ -65,6 +65,13 @@ func sample() Audit {
 		return inventory.Fact{Ref: r, Field: field, Value: v, Err: err, Source: "GET /x", Read: at}
 	}
 	nnp, priv, dflt := check("container-nnp", audit.High, "daemon-nnp"), check("container-privileged", audit.Critical, ""), check("daemon-nnp", audit.Medium, "")
+	line := inventory.Fact{Ref: inventory.PolicyRef, Field: "checks.set-aside", Source: "policy.yaml:41", Read: at}
+	tailored := []audit.Override{
+		{Check: "daemon-nnp", Severity: audit.Medium, Because: text("Shops hang on it\x1b[31m"), Fact: line},
+		{Check: "set-aside", Aside: true, Because: text("Swarm does it"), Fact: line},
+	}
+	setAside := check("set-aside", audit.Low, "")
+	setAside.Tailored = tailored[1:]
 	want := audit.Want{Ref: web, Field: "HostConfig.SecurityOpt", Op: audit.Add, Value: "no-new-privileges:true"}
 	return Audit{s, []audit.Finding{
 		{Check: nnp, Ref: web, Answer: audit.Bad(fact(web, "HostConfig.SecurityOpt", nil, inventory.Absent)).Wanting(want)},
@@ -76,7 +83,8 @@ func sample() Audit {
 		{Check: check("aside", audit.Low, ""), Ref: web, Answer: audit.Beside(text("no swarm"), fact(web, "x", "y", ""))},
 		{Check: dflt, Ref: engine, Answer: audit.Bad(fact(engine, "Effective.no-new-privileges", false, ""))},
 		{Check: dflt, Ref: other, Other: other, Answer: audit.Bad(fact(other, "Effective.no-new-privileges", false, ""))},
-	}}
+		{Check: setAside, Ref: web, Answer: audit.Beside(text("set aside by the policy: Swarm does it"), line)},
+	}, Policy{Name: "example", Version: 7, Digest: "3be1", SignedBy: "ro1", Tailored: tailored}}
 }
 
 func TestAuditText(t *testing.T) {

@@ -15,7 +15,6 @@ import (
 
 	"casco/lang"
 	"casco/loop/audit"
-	"casco/loop/audit/checks"
 	"casco/loop/inventory"
 	"casco/report"
 	"casco/state"
@@ -27,8 +26,8 @@ type app struct {
 	out, err io.Writer
 	lang     lang.Lang
 
-	host, statePath, langFlag, format, snapshot string
-	yes, deep                                   bool
+	host, statePath, langFlag, format, snapshot, policyPath string
+	yes, deep                                               bool
 
 	opened *book // the ledger, once it was needed
 }
@@ -90,7 +89,9 @@ func (a *app) ask(question lang.Text) (bool, error) {
 
 // A look is one reading of the host with its judgement.
 type look struct {
-	snapshot *inventory.Snapshot
+	read     *inventory.Snapshot // what the host is: this goes into files
+	snapshot *inventory.Snapshot // the same, with what the policy says beside it
+	judge    *judge
 	findings []audit.Finding
 	took     time.Duration
 	engine   string // its address; "" if a file stands for the host
@@ -111,7 +112,14 @@ func (a *app) look(ctx context.Context, more ...func(*host) inventory.Source) (*
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", a.snapshot, err)
 		}
-		return &look{snapshot: s, findings: audit.Run(checks.All(), s), took: time.Since(begun), trouble: unread(s)}, nil
+		j, err := a.judgeNow()
+		if err != nil {
+			return nil, err
+		}
+		l := &look{read: s, judge: j, trouble: unread(s)}
+		l.snapshot, l.findings = j.look(s)
+		l.took = time.Since(begun)
+		return l, nil
 	}
 	stop := a.progress(lang.Text{En: "reading the host", Es: "leyendo el anfitrión"})
 	defer stop()

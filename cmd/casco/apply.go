@@ -11,7 +11,6 @@ import (
 	"casco/lang"
 	"casco/loop/apply"
 	"casco/loop/audit"
-	"casco/loop/audit/checks"
 	"casco/loop/change"
 	"casco/loop/inventory"
 	"casco/loop/verify"
@@ -236,6 +235,11 @@ func (a *app) takeHost(ctx context.Context) (*host, func(), error) {
 			Es: "un archivo de instantánea no se puede cambiar: quite --snapshot",
 		}))
 	}
+	if a.policyPath != "" {
+		return nil, nil, usage(lang.Errorf(lang.Text{
+			En: "a change goes by the policy in force: leave --policy out", Es: "un cambio se rige por la política en vigor: quite --policy",
+		}))
+	}
 	unlock, err := a.state().Lock()
 	if err != nil {
 		return nil, nil, err
@@ -347,7 +351,7 @@ func (a *app) finishProof(ctx context.Context, h *host, rec *apply.Record) error
 		// What was promised cannot be held against what was: go back.
 		return a.ended(ctx, rec, a.runner(h).Undo(context.WithoutCancel(ctx), rec, apply.Undoing, "the findings before it could not be read: "+err.Error()))
 	}
-	if err := a.prove(ctx, h, rec, findingsOf(marks)); err != nil && rec.State != apply.Undone {
+	if err := a.prove(ctx, h, rec, h.judge.findings(marks)); err != nil && rec.State != apply.Undone {
 		return err
 	}
 	return nil
@@ -368,14 +372,11 @@ func marksOf(fs []audit.Finding) []mark {
 	return ms
 }
 
-func findingsOf(ms []mark) []audit.Finding {
-	byID := map[string]*audit.Check{}
-	for _, c := range checks.All() {
-		byID[c.ID] = c
-	}
+// findings are those that marks were made of.
+func (j *judge) findings(ms []mark) []audit.Finding {
 	var fs []audit.Finding
 	for _, m := range ms {
-		if c := byID[m.Check]; c != nil {
+		if c := j.find(m.Check); c != nil {
 			f := audit.Finding{Check: c, Ref: m.Ref}
 			f.Verdict, _ = audit.ParseVerdict(m.Verdict)
 			fs = append(fs, f)

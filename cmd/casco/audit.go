@@ -9,7 +9,6 @@ import (
 
 	"casco/lang"
 	"casco/loop/audit"
-	"casco/loop/audit/checks"
 	"casco/loop/inventory"
 	"casco/loop/risk"
 	"casco/report"
@@ -36,13 +35,9 @@ func auditCmd(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			pol, err := a.policy()
-			if err != nil {
-				return err
-			}
 			// Exceptions are judged with the host and are no part of it: no plan and
 			// no proof of a change goes by them.
-			l.findings = append(l.findings, aboutExceptions(risk.Judge(pol, l.snapshot, l.findings, loaded, time.Now()))...)
+			l.findings = append(l.findings, aboutExceptions(risk.Judge(l.judge.inForce.Policy, l.snapshot, l.findings, loaded, time.Now()))...)
 			if err := a.printAudit(l, why, ref, shown(min, all)); err != nil {
 				return err
 			}
@@ -74,9 +69,9 @@ func (a *app) printAudit(l *look, why, ref string, min audit.Severity) error {
 	p := a.printer()
 	switch {
 	case a.format == "json":
-		return report.Audit{Snapshot: l.snapshot, Findings: narrow(l.findings, why, ref)}.JSON(a.out, a.lang)
+		return l.audit(narrow(l.findings, why, ref)).JSON(a.out, a.lang)
 	case why != "":
-		c := checks.Find(why)
+		c := l.judge.find(why)
 		if c == nil {
 			return usage(lang.Errorf(lang.Text{En: "there is no check %q", Es: "no existe la comprobación %q"}, why))
 		}
@@ -91,7 +86,7 @@ func (a *app) printAudit(l *look, why, ref string, min audit.Severity) error {
 		}
 		p.Of(r, l.findings)
 	default:
-		p.Summary(report.Audit{Snapshot: l.snapshot, Findings: l.findings}, min, l.took)
+		p.Summary(l.audit(l.findings), min, l.took)
 		fmt.Fprintln(a.out)
 		fmt.Fprintln(a.out, lang.Text{
 			En: "more: casco audit --why CHECK · casco audit --ref container/NAME · cure: casco plan -o cure.json",
@@ -99,6 +94,11 @@ func (a *app) printAudit(l *look, why, ref string, min audit.Severity) error {
 		}.In(a.lang))
 	}
 	return nil
+}
+
+// audit is what a report is made of.
+func (l *look) audit(fs []audit.Finding) report.Audit {
+	return report.Audit{Snapshot: l.snapshot, Findings: fs, Policy: l.judge.report()}
 }
 
 // narrow keeps the findings of one check and one object; empty means all.

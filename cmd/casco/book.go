@@ -196,7 +196,7 @@ func (a *app) noteLook(ctx context.Context, t turn, l *look) error {
 	}
 	c := audit.Conform(l.findings)
 	run.Counts = store.Counts{Pass: c.Pass, Fail: c.Fail, Unknown: c.Unknown, Manual: c.Manual, NotApplicable: c.NotApplicable, Gaps: len(l.snapshot.Gaps)}
-	if run.Snapshot, err = a.keepSnapshot(ctx, l.snapshot); err != nil {
+	if run.Snapshot, err = a.keepSnapshot(ctx, l.read); err != nil {
 		return lang.Errorf(lang.Text{En: "snapshot: %w", Es: "instantánea: %w"}, err)
 	}
 	events, err := a.transitions(ctx, run.ID, l)

@@ -58,7 +58,7 @@ func driftCmd(a *app) *cobra.Command {
 			if err != nil {
 				return fmt.Errorf("%s: %w", baseline, err)
 			}
-			return a.drift(was, l.snapshot)
+			return a.drift(was, l.read)
 		},
 	}
 	cmd.Flags().StringVar(&against, "against", "", "snapshot file to compare with")
@@ -74,7 +74,7 @@ func (a *app) accept(l *look, path string) error {
 		return err
 	}
 	var b bytes.Buffer
-	if err := l.snapshot.Write(&b); err != nil {
+	if err := l.read.Write(&b); err != nil {
 		return err
 	}
 	return atomicfile.Write(path, b.Bytes(), 0o600)

@@ -30,7 +30,6 @@ import (
 	"casco/host/units"
 	"casco/lang"
 	"casco/loop/apply"
-	"casco/loop/audit"
 	"casco/loop/audit/checks"
 	"casco/loop/inventory"
 	"casco/loop/plan"
@@ -45,6 +44,7 @@ type host struct {
 	trouble error          // why
 	sources []inventory.Source
 	hands   map[string]apply.Hand
+	judge   *judge
 }
 
 // address is where the engine listens, in one spelling: /var/run is a link.
@@ -62,7 +62,8 @@ func (h *host) address() string {
 func (h *host) look(ctx context.Context) *look {
 	begun := time.Now()
 	s := inventory.Take(ctx, h.name, begun, h.sources...)
-	l := &look{snapshot: s, findings: audit.Run(checks.All(), s), trouble: h.trouble, engine: h.address()}
+	l := &look{read: s, judge: h.judge, trouble: h.trouble, engine: h.address()}
+	l.snapshot, l.findings = h.judge.look(s)
 	if l.trouble == nil {
 		l.trouble = cmp.Or(ctx.Err(), mute(s))
 	}
@@ -126,6 +127,9 @@ func (a *app) openHost() (*host, error) {
 	if h.engine, err = docker.New(address, opts...); err != nil {
 		h.trouble = err
 	}
+	if h.judge, err = a.judgeNow(); err != nil {
+		return nil, err
+	}
 	h.sources = a.sources(h)
 	h.hands = a.handsOf(h)
 	return h, nil
@@ -160,7 +164,7 @@ func (a *app) sources(h *host) []inventory.Source {
 		inventory.Alone(sysctl.New("", checks.Sysctls()...)),
 		inventory.Alone(kernel.New("")),
 		accounts.New(""),
-		inventory.Alone(packages.New("", checks.Packages()...)),
+		inventory.Alone(packages.New("", append(checks.Packages(), h.judge.inForce.Policy.Host.Packages.Forbid...)...)),
 		inventory.Alone(units.New("")),
 		registry.New(),
 		image.New(filepath.Join(a.statePath, "layers.json"), a.deep),

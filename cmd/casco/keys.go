@@ -7,18 +7,22 @@ import (
 
 	"golang.org/x/term"
 
+	"casco/host/sshagent"
 	"casco/lang"
 	"casco/loop/change"
-	"casco/policy"
 	"casco/signed"
 )
 
 // keyFrom reads a private key as ssh-keygen writes it. For one with a
-// passphrase it asks on the terminal.
+// passphrase it asks on the terminal. Of a public key (.pub) the SSH agent has
+// the private half.
 func (a *app) keyFrom(path string) (signed.Signer, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
 		return signed.Signer{}, err
+	}
+	if k, _, err := signed.ParseKey(string(b)); err == nil {
+		return sshagent.Signer(k)
 	}
 	s, err := signed.ParseSigner(b, func() ([]byte, error) {
 		f, ok := a.in.(*os.File)
@@ -49,24 +53,12 @@ func (a *app) person(path string) (signed.Signer, string, error) {
 	if len(p.People) == 0 {
 		return key, operator(), nil
 	}
-	if who := owner(p, key.Key()); who != "" {
-		return key, who, nil
+	if who := p.Owner(key.Key()); who != nil {
+		return key, who.ID, nil
 	}
 	return key, "", refused(lang.Errorf(lang.Text{
 		En: "%s: %s is nobody's key in the policy", Es: "%s: %s no es la clave de nadie en la política",
 	}, path, key.Key().Fingerprint()), command("policy", "show"))
-}
-
-// owner returns the ID of the person who has that key, or nothing.
-func owner(p *policy.Policy, key signed.Key) string {
-	for _, person := range p.People {
-		for _, line := range person.Keys {
-			if k, _, err := signed.ParseKey(line); err == nil && k.Equal(key) {
-				return person.ID
-			}
-		}
-	}
-	return ""
 }
 
 // signerFor is the key that a decision is signed with. Without a path it is

@@ -34,9 +34,10 @@ func newRoot(a *app) *cobra.Command {
 	f.StringVar(&a.format, "format", "text", "text or json")
 	f.BoolVar(&a.yes, "yes", false, "do not ask")
 	f.StringVar(&a.snapshot, "snapshot", "", "judge this snapshot file in place of a host")
+	f.StringVar(&a.policyPath, "policy", "", "judge by this policy, a file or a folder, in place of the one in force (nothing is changed by it)")
 	root.AddCommand(
 		auditCmd(a), snapshotCmd(a), riskCmd(a), exceptionCmd(a), planCmd(a), submitCmd(a), approveCmd(a), applyCmd(a), confirmCmd(a), ratifyCmd(a), rollbackCmd(a), awaitCmd(a),
-		driftCmd(a), changesCmd(a), runCmd(a), logCmd(a), labCmd(a), doctorCmd(a),
+		driftCmd(a), policyCmd(a), changesCmd(a), runCmd(a), logCmd(a), labCmd(a), doctorCmd(a),
 	)
 	usageErrors(root)
 	return root

@@ -37,6 +37,11 @@ func runCmd(a *app) *cobra.Command {
 			"Exit codes: 0 it ran, 1 trouble. What it found is in the ledger: casco audit, casco risk list.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if a.policyPath != "" {
+				return usage(lang.Errorf(lang.Text{
+					En: "the loop turns by the policy in force: leave --policy out", Es: "el ciclo gira por la política en vigor: quite --policy",
+				}))
+			}
 			p, err := a.policy()
 			if err != nil {
 				return err
@@ -214,7 +219,7 @@ func (a *app) noteDrift(ctx context.Context, last store.Run, l *look, begun time
 		return err
 	}
 	var events []store.Event
-	for _, d := range inventory.Diff(was, l.snapshot) {
+	for _, d := range inventory.Diff(was, l.read) {
 		if explained(recs, d, last.Begun) {
 			continue
 		}

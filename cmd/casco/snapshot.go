@@ -23,7 +23,7 @@ func snapshotCmd(a *app) *cobra.Command {
 				return err
 			}
 			var b bytes.Buffer
-			if err := l.snapshot.Write(&b); err != nil {
+			if err := l.read.Write(&b); err != nil {
 				return err
 			}
 			if out == "" || out == "-" {

@@ -42,7 +42,7 @@ var may = map[string]string{
 	"lab":                   "host/docker",
 	"lab/actor":             "",
 	"lab/probe":             "lab/actor",
-	"cmd/casco":             "loop/ host/ policy signed ledger store supervision lab lab/actor report state internal/atomicfile",
+	"cmd/casco":             "loop/ host/ policy policy/folder signed ledger store supervision lab lab/actor report state internal/atomicfile",
 	"cmd/casco-verify":      "",
 	"bench":                 "internal/realdocker",
 	"acceptance":            "internal/handtest internal/realdocker",

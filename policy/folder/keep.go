@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -162,18 +163,25 @@ func (k Keeper) Keep(f *policy.InForce, s *Source) error {
 func (k Keeper) place(f *policy.InForce, s *Source, was *current) (*taken, error) {
 	t := &taken{Folder: s.Folder, Version: f.Policy.Metadata.Version, Digest: f.Policy.Digest, Signature: f.Signature, Since: f.Since}
 	p, _ := s.Parse()
-	if p == nil || p.Digest != f.Policy.Digest {
-		for _, old := range []*taken{was.InForce, was.Next} {
-			if old != nil && old.Digest == f.Policy.Digest {
-				t.Dir, t.Folder = old.Dir, old.Folder
-				return t, nil
-			}
+	fromSource := p != nil && p.Digest == f.Policy.Digest
+	for _, old := range []*taken{was.InForce, was.Next} {
+		if old != nil && old.Digest == f.Policy.Digest && (!fromSource || k.holds(*old, s)) {
+			t.Dir, t.Folder = old.Dir, old.Folder
+			return t, nil
 		}
+	}
+	if !fromSource {
 		return nil, lang.Errorf(lang.Text{En: "policy %.12s was never taken", Es: "la política %.12s nunca se tomó"}, f.Policy.Digest)
 	}
 	var err error
 	t.Dir, err = k.put(s)
 	return t, err
+}
+
+// holds reports whether what was taken as t is s, to the byte.
+func (k Keeper) holds(t taken, s *Source) bool {
+	is, err := k.source(t)
+	return err == nil && is.Folder == s.Folder && maps.EqualFunc(is.Files, s.Files, bytes.Equal) && bytes.Equal(is.Signature, s.Signature)
 }
 
 // put writes the files of s into a new directory.

@@ -48,7 +48,7 @@ func evalImageSource(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
 	}
 	var hosts []string
 	for _, d := range digests {
-		host := registryOf(d)
+		host := inventory.RegistryOf(d)
 		if reg := s.Find(inventory.Ref{Kind: inventory.Registry, Name: host}); reg != nil {
 			insecure, open, _ := inventory.RegistryInsecure.Of(reg)
 			if loopback, _, _ := inventory.RegistryLoopback.Of(reg); insecure && !loopback {
@@ -81,7 +81,7 @@ func evalImageSource(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
 // fromRegistry reports whether the image ref is of what entry names: a
 // registry, or with a slash the repositories below it.
 func fromRegistry(entry, ref string) bool {
-	host := registryOf(ref)
+	host := inventory.RegistryOf(ref)
 	if !strings.Contains(entry, "/") {
 		return entry == host
 	}
@@ -92,17 +92,6 @@ func fromRegistry(entry, ref string) bool {
 	head, star := strings.CutSuffix(entry, "*")
 	full := host + "/" + path
 	return full == entry || star && strings.HasPrefix(full, head)
-}
-
-// registryOf returns the registry of a reference: what is before the first
-// slash if it has a dot or a colon or is localhost, else Docker Hub
-// (distribution/reference, splitDockerDomain).
-func registryOf(ref string) string {
-	host, _, ok := strings.Cut(ref, "/")
-	if ok && (strings.ContainsAny(host, ".:") || host == "localhost") {
-		return host
-	}
-	return "docker.io"
 }
 
 var imagePackages = &audit.Check{

@@ -95,7 +95,7 @@ func domains(words []string) []audit.Domain {
 }
 
 func (m *maker) controls() []audit.Control {
-	var cs []audit.Control
+	cs := []audit.Control{}
 	for i, s := range m.from.Controls {
 		name, number, _ := strings.Cut(s, " ")
 		f := frameworks.All()[name]
