@@ -36,13 +36,9 @@ func auditCmd(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			pol, err := a.policy()
-			if err != nil {
-				return err
-			}
 			// Exceptions are judged with the host and are no part of it: no plan and
 			// no proof of a change goes by them.
-			l.findings = append(l.findings, aboutExceptions(risk.Judge(pol, l.snapshot, l.findings, loaded, time.Now()))...)
+			l.findings = append(l.findings, aboutExceptions(risk.Judge(l.judge.inForce.Policy, l.snapshot, l.findings, loaded, time.Now()))...)
 			if err := a.printAudit(l, why, ref, shown(min, all)); err != nil {
 				return err
 			}

@@ -17,7 +17,6 @@ import (
 	"casco/internal/atomicfile"
 	"casco/lang"
 	"casco/loop/audit"
-	"casco/loop/audit/checks"
 	"casco/loop/inventory"
 	"casco/loop/risk"
 	"casco/policy"
@@ -88,7 +87,11 @@ func exceptionAskCmd(a *app) *cobra.Command {
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			e.Check, e.Asset = args[0], args[1]
-			if err := asked(&e, starts, expires, compensating); err != nil {
+			j, err := a.judgeNow()
+			if err != nil {
+				return err
+			}
+			if err := j.asked(&e, starts, expires, compensating); err != nil {
 				return usage(err)
 			}
 			return a.exceptionAsk(cmd.Context(), e, out)
@@ -110,11 +113,11 @@ func exceptionAskCmd(a *app) *cobra.Command {
 var noSuchCheck = lang.Text{En: "there is no check %q", Es: "no existe la comprobación %q"}
 
 // asked completes e with what the command line says of it.
-func asked(e *policy.Exception, starts, expires string, compensating []string) (err error) {
+func (j *judge) asked(e *policy.Exception, starts, expires string, compensating []string) (err error) {
 	if strings.TrimSpace(e.Reason) == "" || expires == "" {
 		return lang.Errorf(lang.Text{En: "--reason and --expires are wanted", Es: "faltan --reason y --expires"})
 	}
-	if checks.Find(e.Check) == nil {
+	if j.find(e.Check) == nil {
 		return lang.Errorf(noSuchCheck, e.Check)
 	}
 	if _, err := inventory.ParseRef(e.Asset); err != nil {
@@ -132,7 +135,7 @@ func asked(e *policy.Exception, starts, expires string, compensating []string) (
 	}
 	for _, c := range compensating {
 		check, asset, _ := strings.Cut(c, "@")
-		if checks.Find(check) == nil {
+		if j.find(check) == nil {
 			return lang.Errorf(noSuchCheck, check)
 		}
 		e.Compensating = append(e.Compensating, policy.Compensating{Check: check, Asset: asset})

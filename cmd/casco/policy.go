@@ -221,7 +221,7 @@ func (a *app) notePolicy(ctx context.Context, was, f *policy.InForce, at time.Ti
 
 func (a *app) printLoaded(p *policy.Policy, f *policy.InForce) error {
 	if a.format == "json" {
-		return a.json(standingOf(f, time.Now()))
+		return a.json(rulingOf(f, time.Now()))
 	}
 	signedBy := lang.Text{En: "not signed", Es: "sin firma"}
 	taken := f

@@ -124,19 +124,19 @@ func policyShowCmd(a *app) *cobra.Command {
 				return err
 			}
 			now := time.Now().UTC()
-			s := standingOf(f.At(now), now)
+			s := rulingOf(f.At(now), now)
 			if a.format == "json" {
 				return a.json(s)
 			}
-			a.printStanding(s)
+			a.printRuling(s)
 			return nil
 		},
 	}
 }
 
-// A standingPolicy is what is in force, what waits, and what is written in it and
+// A ruling is the policy in force, what waits, and what is written in it and
 // does not count now.
-type standingPolicy struct {
+type ruling struct {
 	InForce inForceJSON    `json:"in_force"`
 	Next    *inForceJSON   `json:"next,omitempty"`
 	NotNow  []lang.Text    `json:"not_in_force"`
@@ -157,8 +157,8 @@ func jsonOf(f *policy.InForce) inForceJSON {
 	return inForceJSON{m.Name, m.Version, m.Effective, f.Since, f.Policy.Digest, f.Signature}
 }
 
-func standingOf(f *policy.InForce, now time.Time) standingPolicy {
-	s := standingPolicy{InForce: jsonOf(f), NotNow: []lang.Text{}, Policy: f.Policy}
+func rulingOf(f *policy.InForce, now time.Time) ruling {
+	s := ruling{InForce: jsonOf(f), NotNow: []lang.Text{}, Policy: f.Policy}
 	if f.Next != nil {
 		next := jsonOf(f.Next)
 		s.Next = &next
@@ -189,7 +189,7 @@ func standingOf(f *policy.InForce, now time.Time) standingPolicy {
 	return s
 }
 
-func (a *app) printStanding(s standingPolicy) {
+func (a *app) printRuling(s ruling) {
 	say := func(t lang.Text, args ...any) { fmt.Fprintln(a.out, report.Clean(t.F(args...).In(a.lang))) }
 	one := func(f inForceJSON) {
 		if f.Version == 0 {

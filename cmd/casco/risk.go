@@ -90,14 +90,11 @@ func riskExportCmd(a *app) *cobra.Command {
 // register looks at the host, or at the snapshot file that stands for it, and
 // weighs what it finds. Trouble is what kept it from seeing the whole host.
 func (a *app) register(ctx context.Context) (r *report.Register, trouble, err error) {
-	pol, err := a.policy()
-	if err != nil {
-		return nil, nil, err
-	}
 	l, err := a.look(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
+	pol := l.judge.inForce.Policy
 	history, err := a.lives(ctx)
 	if err != nil {
 		return nil, nil, err
