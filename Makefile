@@ -10,7 +10,7 @@ TEST_PARALLEL ?= 2
 TEST_FLAGS    ?=
 BENCH_FLAGS   ?=
 
-.PHONY: build setup test demo lint vuln bench clean
+.PHONY: build setup test lsm demo lint vuln bench clean
 
 build:
 	$(GO) build -trimpath -ldflags '-s -w' -o bin/casco ./cmd/casco
@@ -22,6 +22,11 @@ setup:
 test: setup
 	CASCO_MUST_RUN=1 $(GO) test -timeout $(TEST_TIMEOUT) -p $(TEST_PARALLEL) $(TEST_FLAGS) ./...
 
+# What needs a kernel with a security module, in guests of QEMU: lsm/README.md. LSM='apparmor selinux' chooses.
+lsm:
+	scripts/setup lsm
+	lsm/run $(LSM)
+
 demo:
 	scripts/demo
 
@@ -30,7 +35,7 @@ lint:
 	if [ -n "$$unformatted" ]; then echo "gofumpt -w is due for:"; echo "$$unformatted"; exit 1; fi
 	$(GO) vet ./...
 	$(TOOL) staticcheck ./...
-	@for f in scripts/* .ci/run; do bash -n "$$f" || exit 1; done
+	@for f in scripts/* lsm/base lsm/init lsm/run .ci/run; do bash -n "$$f" || exit 1; done
 	@$(MAKE) --no-print-directory vuln
 
 # govulncheck asks vuln.go.dev. It ends with 3 if it found something, and with 1 if it could not look: that is said,
@@ -45,4 +50,4 @@ bench: setup
 	$(GO) run ./bench $(BENCH_FLAGS)
 
 clean:
-	rm -rf bin
+	rm -rf bin build
