@@ -12,7 +12,7 @@ BENCH_FLAGS   ?=
 # Where "bench" runs: ENGINE='sid containerd' is another Debian's engine, and its store of images (scripts/engines).
 ENGINE        ?=
 
-.PHONY: build setup test engines demo lint vuln bench bench-ledger clean
+.PHONY: build setup test engines lsm demo lint vuln bench bench-ledger clean
 
 build:
 	$(GO) build -trimpath -ldflags '-s -w' -o bin/casco ./cmd/casco
@@ -29,6 +29,11 @@ test: setup
 engines: setup
 	scripts/engines test
 
+# What needs a kernel with a security module, in guests of QEMU: lsm/README.md. LSM='apparmor selinux' chooses.
+lsm:
+	scripts/setup lsm
+	lsm/run $(LSM)
+
 demo:
 	scripts/demo
 
@@ -37,7 +42,7 @@ lint:
 	if [ -n "$$unformatted" ]; then echo "gofumpt -w is due for:"; echo "$$unformatted"; exit 1; fi
 	$(GO) vet ./...
 	$(TOOL) staticcheck ./...
-	@for f in scripts/* .ci/run; do bash -n "$$f" || exit 1; done
+	@for f in scripts/* lsm/base lsm/init lsm/run .ci/run; do bash -n "$$f" || exit 1; done
 	@$(MAKE) --no-print-directory vuln
 
 # govulncheck asks vuln.go.dev. It ends with 3 if it found something, and with 1 if it could not look: that is said,

@@ -57,8 +57,8 @@ func TestEveryRecommendation(t *testing.T) {
 // notHere says why a recommendation is not applied here.
 var notHere = map[string]string{
 	"2.12": "only the devicemapper driver has a base size; engine 20.10 has the driver, but without a device mapper in the kernel, as here, it ends with \"driver not supported\"; 25 dropped it",
-	"5.2":  "needs a kernel with AppArmor",
-	"5.3":  "needs a kernel with SELinux",
+	"5.2":  "needs a kernel with AppArmor: TestAppArmor applies it, in a guest of make lsm",
+	"5.3":  "needs a kernel with SELinux: TestSELinux applies it, in a guest of make lsm",
 	"6.1":  "docker save and load bring an image back without its digests and parent: casco does not plan it, and gives the command",
 	"6.2":  "a removed container cannot be brought back, its ID, layer and log are gone: casco does not plan it, and gives the command",
 	"7.8":  "a rotated CA cannot be turned back: casco does not plan it, and gives the command",
