@@ -30,7 +30,7 @@ const (
 // listeners reads the sockets that the engine listens on, and probes the TCP
 // ones that may be its API.
 func (r *reader) listeners(ctx context.Context, s *inventory.Snapshot) {
-	ls, err := r.p.listeners()
+	ls, source, err := r.p.listeners()
 	if err != nil {
 		r.unread("Listeners", err)
 		return
@@ -40,7 +40,7 @@ func (r *reader) listeners(ctx context.Context, s *inventory.Snapshot) {
 	for _, l := range ls {
 		out = append(out, r.listener(ctx, l, roles))
 	}
-	r.put("Listeners", r.p.path("net"), out)
+	r.put("Listeners", source, out)
 }
 
 func (r *reader) listener(ctx context.Context, l listener, roles map[string]string) map[string]any {

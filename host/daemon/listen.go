@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"casco/internal/sockdiag"
 )
 
 // A listener is one socket on which a process waits for connections.
@@ -20,38 +22,63 @@ type listener struct {
 	inode uint64
 }
 
-// listeners are the sockets that p listens on, from the tables of its own
-// network namespace: /proc/PID/net, proc(5).
-func (p process) listeners() ([]listener, error) {
+// listeners are the sockets that p listens on, and what was asked for them, in
+// its own network namespace.
+func (p process) listeners() (out []listener, source string, err error) {
 	held, err := p.sockets()
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	var out []listener
-	for _, name := range []string{"tcp", "tcp6", "unix"} {
+	all, source, err := p.waiting()
+	if err != nil {
+		return nil, "", err
+	}
+	unixes, err := os.ReadFile(p.path("net/unix"))
+	if err != nil {
+		return nil, "", err
+	}
+	named, err := parseUnix(unixes)
+	if err != nil {
+		return nil, "", fmt.Errorf("%s: %w", p.path("net/unix"), err)
+	}
+	for _, l := range append(all, named...) {
+		if held[l.inode] {
+			out = append(out, l)
+		}
+	}
+	slices.SortFunc(out, compareListeners)
+	return out, source, nil
+}
+
+// waiting are the TCP sockets that listen where p is, of whatever process. Where
+// its namespace cannot be entered they are read from /proc/PID/net, proc(5).
+func (p process) waiting() (out []listener, source string, err error) {
+	if ns, err := os.Open(p.path("ns/net")); err == nil {
+		defer ns.Close()
+		if socks, err := sockdiag.Waiting(int(ns.Fd())); err == nil {
+			for _, s := range socks {
+				if s.Proto == "tcp" {
+					out = append(out, listener{proto: "tcp", addr: netip.AddrPortFrom(s.At.Addr().Unmap(), s.At.Port()), inode: s.Inode})
+				}
+			}
+			return out, "sock_diag in " + p.path("ns/net") + ", " + p.path("net/unix"), nil
+		}
+	}
+	for _, name := range []string{"tcp", "tcp6"} {
 		b, err := os.ReadFile(p.path("net/" + name))
 		if os.IsNotExist(err) && name == "tcp6" {
 			continue // a kernel without IPv6
 		}
 		if err != nil {
-			return nil, err
+			return nil, "", err
 		}
-		parse := parseTCP
-		if name == "unix" {
-			parse = parseUnix
-		}
-		ls, err := parse(b)
+		ls, err := parseTCP(b)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", p.path("net/"+name), err)
+			return nil, "", fmt.Errorf("%s: %w", p.path("net/"+name), err)
 		}
-		for _, l := range ls {
-			if held[l.inode] {
-				out = append(out, l)
-			}
-		}
+		out = append(out, ls...)
 	}
-	slices.SortFunc(out, compareListeners)
-	return out, nil
+	return out, p.path("net"), nil
 }
 
 func compareListeners(a, b listener) int {

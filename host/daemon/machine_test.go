@@ -95,7 +95,7 @@ func TestListenersOfThisProcess(t *testing.T) {
 	}
 	defer l.Close()
 	want := l.Addr().(*net.TCPAddr).AddrPort()
-	ls, err := self(t).listeners()
+	ls, _, err := self(t).listeners()
 	if err != nil {
 		t.Fatal(err)
 	}

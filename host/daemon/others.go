@@ -99,7 +99,7 @@ func firstSocket(p process) string {
 			}
 		}
 	}
-	ls, err := p.listeners()
+	ls, _, err := p.listeners()
 	if err == nil {
 		for _, l := range ls {
 			if l.proto == "unix" && strings.HasSuffix(l.path, ".sock") && !strings.HasSuffix(l.path, ".ttrpc") {
@@ -142,7 +142,7 @@ func orphans(p process, all []process) bool {
 	if err != nil || len(tasks) == 0 || slices.ContainsFunc(p.args, func(a string) bool { return strings.Contains(a, "--state") }) {
 		return false
 	}
-	if ls, err := p.listeners(); err != nil || !slices.ContainsFunc(ls, func(l listener) bool { return l.path == systemContainerd }) {
+	if ls, _, err := p.listeners(); err != nil || !slices.ContainsFunc(ls, func(l listener) bool { return l.path == systemContainerd }) {
 		return false
 	}
 	return !slices.ContainsFunc(all, process.isDockerd)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/netip"
 
+	"casco/internal/sockdiag"
 	"casco/loop/inventory"
 
 	"golang.org/x/sys/unix"
@@ -208,7 +209,7 @@ func (sub *subject) dial(calls []*call) {
 		return
 	}
 	defer unix.Close(fd)
-	_ = inNetNS(fd, func() error {
+	_ = sockdiag.In(fd, func() error {
 		for _, c := range calls {
 			c.dial()
 		}

@@ -2,14 +2,12 @@ package proc
 
 import (
 	"bytes"
-	"encoding/binary"
 	"net/netip"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/moby/sys/mountinfo"
-	"golang.org/x/sys/unix"
 )
 
 // Recorded from a container of Docker 20.10.24 on kernel 6.18.
@@ -272,46 +270,20 @@ func TestProxyArgs(t *testing.T) {
 	}
 }
 
-// diagMessage is a struct inet_diag_msg as the kernel sends it.
-func diagMessage(family uint8, addr netip.Addr, port uint16, inode uint32, v6only byte) []byte {
-	b := make([]byte, diagMessageLen, diagMessageLen+8)
-	b[0], b[1] = family, stateListen
-	binary.BigEndian.PutUint16(b[4:], port)
-	copy(b[8:24], addr.AsSlice())
-	binary.NativeEndian.PutUint32(b[68:], inode)
-	attr := make([]byte, 8)
-	binary.NativeEndian.PutUint16(attr, 5)
-	binary.NativeEndian.PutUint16(attr[2:], diagSKV6Only)
-	attr[4] = v6only
-	return append(b, attr...)
-}
-
-func TestDiag(t *testing.T) {
+func TestCallee(t *testing.T) {
 	for _, c := range []struct {
-		msg    []byte
-		want   socket
-		callee string
+		at     string
+		v6only bool
+		want   string
 	}{
-		{diagMessage(unix.AF_INET, netip.IPv4Unspecified(), 22, 1, 0), socket{"tcp", netip.MustParseAddrPort("0.0.0.0:22"), false, 1}, "127.0.0.1:22"},
-		{diagMessage(unix.AF_INET6, netip.IPv6Unspecified(), 22, 2, 0), socket{"tcp", netip.MustParseAddrPort("[::]:22"), false, 2}, "127.0.0.1:22"},
-		{diagMessage(unix.AF_INET6, netip.IPv6Unspecified(), 22, 3, 1), socket{"tcp", netip.MustParseAddrPort("[::]:22"), true, 3}, "[::1]:22"},
-		{diagMessage(unix.AF_INET, netip.MustParseAddr("172.17.0.2"), 80, 4, 0), socket{"tcp", netip.MustParseAddrPort("172.17.0.2:80"), false, 4}, "172.17.0.2:80"},
+		{"0.0.0.0:22", false, "127.0.0.1:22"},
+		{"[::]:22", false, "127.0.0.1:22"},
+		{"[::]:22", true, "[::1]:22"},
+		{"172.17.0.2:80", false, "172.17.0.2:80"},
 	} {
-		got, waits, err := parseDiag(c.msg, unix.IPPROTO_TCP)
-		if got != c.want || !waits || err != nil {
-			t.Errorf("%v, %v, %v; want %v", got, waits, err, c.want)
+		if to := callee(socket{"tcp", netip.MustParseAddrPort(c.at), c.v6only, 1}); to.String() != c.want {
+			t.Errorf("%s is called at %v, want %s", c.at, to, c.want)
 		}
-		if to := callee(got); to.String() != c.callee {
-			t.Errorf("%v is called at %v, want %s", got.at, to, c.callee)
-		}
-	}
-	connected := diagMessage(unix.AF_INET, netip.MustParseAddr("172.17.0.2"), 53, 4, 0)
-	connected[7] = 53
-	if _, waits, _ := parseDiag(connected, unix.IPPROTO_UDP); waits {
-		t.Error("a UDP socket with a peer waits for others")
-	}
-	if _, _, err := parseDiag(connected[:diagMessageLen-1], unix.IPPROTO_UDP); err == nil {
-		t.Error("half a message was read")
 	}
 }
 
@@ -396,15 +368,6 @@ func FuzzUnixFile(f *testing.F) {
 			if !strings.HasPrefix(name, "/") {
 				t.Errorf("%q is no path", name)
 			}
-		}
-	})
-}
-
-func FuzzDiag(f *testing.F) {
-	f.Add(diagMessage(unix.AF_INET6, netip.IPv6Unspecified(), 22, 3, 1))
-	f.Fuzz(func(t *testing.T, msg []byte) {
-		if s, _, err := parseDiag(bytes.Clone(msg), unix.IPPROTO_TCP); err == nil && !s.at.IsValid() {
-			t.Errorf("%v is no address", s.at)
 		}
 	})
 }

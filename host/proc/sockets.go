@@ -11,8 +11,9 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
+
+	"casco/internal/sockdiag"
 )
 
 // A socket waits for others to speak: a TCP socket in LISTEN, or a UDP socket
@@ -24,25 +25,24 @@ type socket struct {
 	inode  uint64
 }
 
-// States of sockets, include/net/tcp_states.h: numbers in /proc, bits in sock_diag.
+// States of sockets in /proc, include/net/tcp_states.h.
 const (
 	stateClose  = 7 // an unconnected UDP socket
 	stateListen = 10
 )
 
 // listening returns the sockets that wait in the network namespace of p. It
-// asks sock_diag(7) for those alone: 0.08 ms, where reading /proc/PID/net/tcp
-// and tcp6 takes 8 ms (kernel 6.18). It reads those files where the namespace
-// cannot be entered, or the kernel has no inet_diag. source is what was asked.
+// asks sock_diag(7), and reads the files of /proc where the namespace cannot be
+// entered, or the kernel has no inet_diag. source is what was asked.
 func (p *process) listening() (socks []socket, source string, err error) {
 	fd, err := p.handle("ns/net", unix.O_RDONLY)
 	if err == nil {
 		defer unix.Close(fd)
-		err = inNetNS(fd, func() (err error) {
-			socks, err = dump()
-			return err
-		})
-		if err == nil {
+		var waiting []sockdiag.Socket
+		if waiting, err = sockdiag.Waiting(fd); err == nil {
+			for _, w := range waiting {
+				socks = append(socks, socket{w.Proto, w.At, w.V6Only, w.Inode})
+			}
 			return socks, "sock_diag in " + p.at + "/ns/net", nil
 		}
 	}
@@ -51,97 +51,6 @@ func (p *process) listening() (socks []socket, source string, err error) {
 		return nil, "", errors.Join(err, ferr)
 	}
 	return socks, p.at + "/net", nil
-}
-
-// dump asks for the waiting sockets of the thread's network namespace.
-func dump() ([]socket, error) {
-	var all []socket
-	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
-		for _, q := range []diagRequest{
-			{family, unix.IPPROTO_TCP, 1 << stateListen},
-			{family, unix.IPPROTO_UDP, 1 << stateClose},
-		} {
-			req := nl.NewNetlinkRequest(nl.SOCK_DIAG_BY_FAMILY, unix.NLM_F_DUMP)
-			req.AddData(q)
-			msgs, err := req.Execute(unix.NETLINK_INET_DIAG, 0)
-			if err != nil {
-				return nil, fmt.Errorf("sock_diag: family %d, protocol %d: %w", q.family, q.protocol, err)
-			}
-			for _, m := range msgs {
-				s, waits, err := parseDiag(m, q.protocol)
-				if err != nil {
-					return nil, err
-				}
-				if waits {
-					all = append(all, s)
-				}
-			}
-		}
-	}
-	return all, nil
-}
-
-// A diagRequest is struct inet_diag_req_v2 of linux/inet_diag.h, without a
-// socket's address: all in these states.
-type diagRequest struct {
-	family, protocol uint8
-	states           uint32
-}
-
-const (
-	diagRequestLen = 56
-	diagMessageLen = 72 // struct inet_diag_msg
-	diagSKV6Only   = 11 // INET_DIAG_SKV6ONLY
-)
-
-// Len and Serialize make it a part of a netlink message.
-func (q diagRequest) Len() int { return diagRequestLen }
-
-func (q diagRequest) Serialize() []byte {
-	b := make([]byte, diagRequestLen)
-	b[0], b[1] = q.family, q.protocol
-	binary.NativeEndian.PutUint32(b[4:], q.states)
-	return b
-}
-
-// parseDiag reads a struct inet_diag_msg and its attributes. waits is false
-// for a socket that is tied to a peer.
-func parseDiag(b []byte, protocol uint8) (s socket, waits bool, err error) {
-	if len(b) < diagMessageLen {
-		return s, false, fmt.Errorf("sock_diag: message of %d bytes", len(b))
-	}
-	addr := netip.AddrFrom4([4]byte(b[8:12]))
-	if b[0] == unix.AF_INET6 {
-		addr = netip.AddrFrom16([16]byte(b[8:24]))
-	}
-	s = socket{
-		proto: "tcp",
-		at:    netip.AddrPortFrom(addr, binary.BigEndian.Uint16(b[4:])),
-		inode: uint64(binary.NativeEndian.Uint32(b[68:])),
-	}
-	if protocol == unix.IPPROTO_UDP {
-		s.proto = "udp"
-	}
-	s.v6only = hasFlag(b[diagMessageLen:], diagSKV6Only)
-	peer := binary.BigEndian.Uint16(b[6:])
-	return s, peer == 0 && s.at.Port() != 0, nil
-}
-
-// hasFlag finds the one-byte attribute want among attrs, netlink(7): length,
-// type, value, each aligned to 4 bytes.
-func hasFlag(attrs []byte, want uint16) bool {
-	const head = unix.SizeofRtAttr
-	for len(attrs) >= head {
-		size := int(binary.NativeEndian.Uint16(attrs))
-		if size < head || size > len(attrs) {
-			return false
-		}
-		if binary.NativeEndian.Uint16(attrs[2:]) == want && size > head {
-			return attrs[head] != 0
-		}
-		attrs = attrs[min((size+3)&^3, len(attrs)):]
-	}
-	return false
 }
 
 // listeningByFile reads /proc/PID/net/{tcp,udp}{,6}, which every user may.

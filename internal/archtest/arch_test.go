@@ -50,10 +50,11 @@ var may = map[string]string{
 	"internal/atomicfile":   "",
 	"internal/handtest":     "loop/",
 	"internal/realdocker":   "",
+	"internal/sockdiag":     "",
 }
 
 // hostMay is what any package under host/ may import: never another one.
-const hostMay = "signed loop/inventory loop/plan loop/apply internal/atomicfile"
+const hostMay = "signed loop/inventory loop/plan loop/apply internal/atomicfile internal/sockdiag"
 
 // pure packages decide and never act: no process, no network, no database.
 var pure = []string{"loop/", "profile", "vuln", "guard/", "probe", "casefile"}

@@ -1,4 +1,4 @@
-package proc
+package sockdiag
 
 import (
 	"fmt"
@@ -7,11 +7,11 @@ import (
 	"github.com/vishvananda/netns"
 )
 
-// inNetNS runs f on a thread that is in the network namespace of descriptor
-// fd, and waits for it. A socket made there stays there, whatever thread uses
+// In runs f on a thread that is in the network namespace of descriptor
+// ns, and waits for it. A socket made there stays there, whatever thread uses
 // it. It takes CAP_SYS_ADMIN, setns(2). A thread that cannot come back ends
 // with its goroutine.
-func inNetNS(fd int, f func() error) error {
+func In(ns int, f func() error) error {
 	done := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread()
@@ -22,7 +22,7 @@ func inNetNS(fd int, f func() error) error {
 			return
 		}
 		defer home.Close()
-		if err := netns.Set(netns.NsHandle(fd)); err != nil {
+		if err := netns.Set(netns.NsHandle(ns)); err != nil {
 			runtime.UnlockOSThread()
 			done <- fmt.Errorf("enter network namespace: %w", err)
 			return
