@@ -62,7 +62,7 @@ func quiet(code int) error { return coded{code, nil, ""} }
 // quietMemory is how much the program may use before it collects garbage at
 // all, in bytes. It lives for a second and a thousand containers need less:
 // collecting while they are read cost a tenth of its time (measured).
-const quietMemory = 112 << 20
+const quietMemory = 128 << 20
 
 // collectLate puts the collector off until quietMemory is used. From then on
 // it works as always, so that a larger host costs no more than it must.

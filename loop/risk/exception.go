@@ -78,10 +78,7 @@ type Exceptions struct {
 // the findings of s. It changes none of them. A nil verify takes no signature
 // for good.
 func Judge(p *policy.Policy, s *inventory.Snapshot, findings []audit.Finding, verify Verify, at time.Time) Exceptions {
-	j := judge{p: p, host: s.Host, at: at.UTC(), verify: verify, found: make(map[key]audit.Finding, len(findings))}
-	for _, f := range findings {
-		j.found[key{f.Check.ID, f.Ref}] = f
-	}
+	j := judge{p: p, host: s.Host, at: at.UTC(), verify: verify, found: asked(p.Granted, findings)}
 	out := Exceptions{At: j.at, whole: map[string]string{}, parts: map[string]map[string]string{}}
 	for _, e := range p.Granted {
 		if e.Host != "" && e.Host != s.Host {
@@ -148,6 +145,25 @@ type judge struct {
 	at     time.Time
 	verify Verify
 	found  map[key]audit.Finding
+}
+
+// asked are the findings of the checks that exceptions speak of: a host has a
+// thousand times as many.
+func asked(granted []policy.Exception, findings []audit.Finding) map[key]audit.Finding {
+	checks := map[string]bool{}
+	for _, e := range granted {
+		checks[e.Check] = true
+		for _, c := range e.Compensating {
+			checks[c.Check] = true
+		}
+	}
+	found := map[key]audit.Finding{}
+	for i := range findings {
+		if f := &findings[i]; checks[f.Check.ID] {
+			found[key{f.Check.ID, f.Ref}] = *f
+		}
+	}
+	return found
 }
 
 func (j judge) one(e policy.Exception) Judged {
