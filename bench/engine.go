@@ -120,22 +120,24 @@ func (e *engine) create(from, to, running int) error {
 	return g.Wait()
 }
 
-// floor is how long one list and one inspect for each container take.
-func (e *engine) floor() (time.Duration, error) {
+// floor is how long one list and one inspect for each container take, and how
+// long the list alone.
+func (e *engine) floor() (all, listing time.Duration, err error) {
 	begun := time.Now()
 	var list []struct {
 		ID string `json:"Id"`
 	}
 	if err := e.do("GET", "/containers/json?all=1", nil, &list); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
+	listing = time.Since(begun)
 	var g errgroup.Group
 	g.SetLimit(workers)
 	for _, c := range list {
 		g.Go(func() error { return e.do("GET", "/containers/"+c.ID+"/json", nil, nil) })
 	}
-	err := g.Wait()
-	return time.Since(begun), err
+	err = g.Wait()
+	return time.Since(begun), listing, err
 }
 
 // againstPeer runs docker-bench-security once, and casco a few times, with 10
