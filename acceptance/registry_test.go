@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
@@ -67,8 +68,30 @@ func TestStaleImage(t *testing.T) {
 	if stdout, stderr, code := casco(t, e, "plan", "--check", "container-image-moved", "--ref", ref); code != 0 || !strings.Contains(stdout, "approved one") {
 		t.Errorf("casco plan: exit code %d, want 0 and the question\n%s%s", code, stdout, stderr)
 	}
-	turn(t, e, "container-image-moved", ref, []string{"--check", "container-image-moved", "--ref", ref, "--suggested"},
-		func() string { return inspect(t, e, "stale") }, held, func() {})
+	args := []string{"--check", "container-image-moved", "--ref", ref, "--suggested"}
+	if _, err := e.TryDocker("image", "inspect", e.Docker("inspect", "-f", "{{.Image}}", "stale")); err != nil {
+		// 26.1 with images in containerd forgets an image that loses its last tag,
+		// though a container is made of it. What the container has from it can then
+		// not be told: casco begins nothing.
+		out, code := applied(t, e, args...)
+		wants(t, out, code, 1, "nothing was begun", "its image is gone")
+		return
+	}
+	turn(t, e, "container-image-moved", ref, args, func() string { return inspect(t, e, "stale") }, held, func() {})
+}
+
+// applied plans, approves and applies, and returns what the last one said.
+func applied(t *testing.T, e *realdocker.Engine, planArgs ...string) (out string, code int) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "plan.json")
+	if stdout, stderr, code := casco(t, e, append([]string{"plan", "-o", file}, planArgs...)...); code != 5 {
+		t.Fatalf("casco plan: exit code %d, want 5\n%s%s", code, stdout, stderr)
+	}
+	if stdout, stderr, code := casco(t, e, "approve", file, "--yes"); code != 0 {
+		t.Fatalf("casco approve: exit code %d\n%s%s", code, stdout, stderr)
+	}
+	stdout, stderr, code := casco(t, e, "apply", file, "--yes")
+	return stdout + stderr, code
 }
 
 // listenIn serves h on the loopback of the engine's host, and returns the

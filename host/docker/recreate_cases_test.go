@@ -252,6 +252,14 @@ func TestRecreateKeepsItsImage(t *testing.T) {
 	var notes []string
 	hand.Notes = func(line string) { notes = append(notes, line) }
 	st := step(t, RecreateHand, "rci", map[string]any{"HostConfig.ReadonlyRootfs": true})
+	if _, err := h.TryDocker("image", "inspect", was); err != nil {
+		// 26.1 with images in containerd forgets an image that loses its last tag,
+		// though a container is made of it (measured; 28.5 keeps it).
+		if _, err := hand.Prepare(t.Context(), st); err == nil || !strings.Contains(err.Error(), "its image is gone") {
+			t.Errorf("Prepare of a container whose image is gone: %v", err)
+		}
+		return
+	}
 	undo := carryOut(t, hand, st)
 	if now := str(h.inspect("rci"), "Image"); now != was {
 		t.Errorf("image %s, want %s as before", now, was)
