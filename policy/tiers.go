@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -132,4 +133,25 @@ func (p *Policy) Where(path string) Pos {
 		}
 		path = path[:max(0, strings.LastIndexByte(path, '.'))]
 	}
+}
+
+// RuntimeOf returns how a workload of that tier is wanted to run: what the tier
+// says, and where it says nothing the default. Paths say for each key where it
+// stands: {"pids": "runtime.default.pids"}.
+func (p *Policy) RuntimeOf(tier string) (rules RuntimeRules, paths map[string]string) {
+	paths = map[string]string{}
+	out := reflect.ValueOf(&rules).Elem()
+	for _, from := range []struct {
+		path  string
+		rules RuntimeRules
+	}{{"runtime.default", p.Runtime.Default}, {"runtime.tiers." + tier, p.Runtime.Tiers[tier]}} {
+		v := reflect.ValueOf(from.rules)
+		for _, f := range fields(v.Type()) {
+			if !v.Field(f.index).IsZero() {
+				out.Field(f.index).Set(v.Field(f.index))
+				paths[f.key] = from.path + "." + f.key
+			}
+		}
+	}
+	return rules, paths
 }

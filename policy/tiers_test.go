@@ -1,6 +1,27 @@
 package policy
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestRuntimeOf: a tier stands over the default, key by key.
+func TestRuntimeOf(t *testing.T) {
+	p := full(t)
+	d := p.Runtime.Default
+	rules, paths := p.RuntimeOf("restricted")
+	d.Memory = 1 << 30
+	if diff := cmp.Diff(d, rules); diff != "" || paths["memory"] != "runtime.tiers.restricted.memory" || paths["pids"] != "runtime.default.pids" {
+		t.Error(diff, paths)
+	}
+	if rules, _ := p.RuntimeOf("public"); rules.Memory != 512<<20 {
+		t.Error(rules)
+	}
+	if _, paths := Builtin().RuntimeOf("default"); len(paths) > 0 {
+		t.Error(paths)
+	}
+}
 
 func TestMatch(t *testing.T) {
 	w := Workload{Name: "shop-web-1", Image: "registry.example/web:2", Networks: []string{"dmz", "lan"}, Labels: map[string]string{

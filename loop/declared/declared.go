@@ -35,14 +35,12 @@ func (d *Declared) With(s *inventory.Snapshot) *inventory.Snapshot {
 		if o.Ref == inventory.PolicyRef {
 			continue
 		}
-		if len(d.policy.Tiers) > 1 { // with one there is nothing to tell apart
-			switch o.Ref.Kind {
-			case inventory.Container:
-				o = d.container(s, o)
-			case inventory.Network:
-				if t, path := d.policy.TierOfNetwork(o.Ref.Name); t != nil {
-					o = beside(o, d.object.SourceOf(path), map[string]any{"Tier": t.ID})
-				}
+		switch o.Ref.Kind {
+		case inventory.Container:
+			o = d.container(s, o)
+		case inventory.Network:
+			if t, path := d.policy.TierOfNetwork(o.Ref.Name); t != nil && d.severalTiers() {
+				o = beside(o, map[string]any{"Tier": t.ID}, map[string]string{"Tier": d.object.SourceOf(path)})
 			}
 		}
 		out.Add(o)
@@ -52,16 +50,59 @@ func (d *Declared) With(s *inventory.Snapshot) *inventory.Snapshot {
 	return out
 }
 
+// severalTiers: with one there is nothing to tell apart.
+func (d *Declared) severalTiers() bool { return len(d.policy.Tiers) > 1 }
+
+// container adds its tier, and how a container of that tier is wanted to run.
 func (d *Declared) container(s *inventory.Snapshot, o *inventory.Object) *inventory.Object {
 	tier, path, byDefault := d.policy.TierOf(Workload(s, o))
 	if tier == nil {
 		return o
 	}
-	from := o.SourceOf(inventory.Labels.Path)
-	if path != "" {
-		from = d.object.SourceOf(path)
+	more, from := map[string]any{}, map[string]string{}
+	if d.severalTiers() {
+		from["Tier"] = o.SourceOf(inventory.Labels.Path)
+		if path != "" {
+			from["Tier"] = d.object.SourceOf(path)
+		}
+		more["Tier"], more["TierDefault"], from["TierDefault"] = tier.ID, byDefault, from["Tier"]
 	}
-	return beside(o, from, map[string]any{"Tier": tier.ID, "TierDefault": byDefault})
+	if rules, paths := d.policy.RuntimeOf(tier.ID); len(paths) > 0 {
+		more["Wanted"] = wanted(rules, paths)
+		for key, path := range paths {
+			from["Wanted."+key] = d.object.SourceOf(path)
+		}
+	}
+	if len(more) == 0 {
+		return o
+	}
+	return beside(o, more, from)
+}
+
+// wanted is what rules say under the keys in paths, as an object's fields are.
+func wanted(r policy.RuntimeRules, paths map[string]string) map[string]any {
+	all := map[string]any{
+		"cap_drop": anyList(r.CapDrop), "cap_add": anyList(r.CapAdd), "pids": r.Pids, "memory": int64(r.Memory), "cpus": int64(r.CPUs * 1000),
+		"user": r.User, "seccomp": r.Seccomp, "mac": r.MAC,
+	}
+	for key, v := range map[string]*bool{"no_new_privileges": r.NoNewPrivileges, "read_only": r.ReadOnly} {
+		if v != nil {
+			all[key] = *v
+		}
+	}
+	out := map[string]any{}
+	for key := range paths {
+		out[key] = all[key]
+	}
+	return out
+}
+
+func anyList(ss []string) []any {
+	out := []any{}
+	for _, s := range ss {
+		out = append(out, s)
+	}
+	return out
 }
 
 // Workload is what a policy assigns container o by.
@@ -87,16 +128,15 @@ func texts(labels map[string]any) map[string]string {
 	return out
 }
 
-// beside is a copy of o with more top-level fields, all from one source.
-func beside(o *inventory.Object, source string, more map[string]any) *inventory.Object {
+// beside is a copy of o with more top-level fields, and where they are from.
+func beside(o *inventory.Object, more map[string]any, from map[string]string) *inventory.Object {
 	c := *o
 	c.Fields = maps.Clone(o.Fields)
 	c.Sources = maps.Clone(o.Sources)
 	if c.Sources == nil {
 		c.Sources = map[string]string{}
 	}
-	for k, v := range more {
-		c.Fields[k], c.Sources[k] = v, source
-	}
+	maps.Copy(c.Fields, more)
+	maps.Copy(c.Sources, from)
 	return &c
 }

@@ -378,4 +378,17 @@ var (
 	ContainerTier        = Field[string]{Container, "Tier"}
 	ContainerTierDefault = Field[bool]{Container, "TierDefault"}
 	NetworkTier          = Field[string]{Network, "Tier"}
+
+	// How the policy wants a container of that tier to run (runtime), under its
+	// own keys; what it says nothing of is absent. Memory in bytes, CPUs in
+	// thousandths.
+	Wanted                = Field[map[string]any]{Container, "Wanted"}
+	WantedCapDrop         = Field[[]string]{Container, "Wanted.cap_drop"}
+	WantedCapAdd          = Field[[]string]{Container, "Wanted.cap_add"} // may be added
+	WantedNoNewPrivileges = Field[bool]{Container, "Wanted.no_new_privileges"}
+	WantedReadOnly        = Field[bool]{Container, "Wanted.read_only"}
+	WantedPids            = Field[int64]{Container, "Wanted.pids"}
+	WantedMemory          = Field[int64]{Container, "Wanted.memory"}
+	WantedCPUs            = Field[int64]{Container, "Wanted.cpus"}
+	WantedUser            = Field[string]{Container, "Wanted.user"}
 )

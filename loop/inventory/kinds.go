@@ -35,6 +35,7 @@ const (
 	//	Tier         the tier that the policy assigns it to; absent without a
 	//	TierDefault  policy of several tiers. TierDefault is true if nothing
 	//	             but the default placed it
+	//	Wanted       how the policy wants it to run: see Wanted* in fields.go
 	Container Kind = "container"
 	// Image: named by its first tag (sorted), else its ID. Fields: GET
 	// /images/{id}/json, and History ([] of GET /images/{id}/history, full

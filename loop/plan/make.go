@@ -42,7 +42,8 @@ func (o Options) covers(f audit.Finding) bool {
 // is on before the engine restarts. Taken back in reverse, the engine has its old
 // defaults again before the owner makes its containers under them.
 func Make(s *inventory.Snapshot, fs []audit.Finding, means []Means, opt Options) *Plan {
-	m := maker{s: s, means: means, opt: opt, sets: map[Key]*Set{}}
+	m := maker{s: s, means: means, opt: opt, decided: map[Key]any{}, sets: map[Key]*Set{}}
+	m.decide(fs)
 	p := &Plan{Schema: Schema, Host: s.Host, Taken: s.Taken, Steps: []Step{}, Reads: []Read{}}
 	for _, f := range fs {
 		if opt.covers(f) {
@@ -62,6 +63,7 @@ func Make(s *inventory.Snapshot, fs []audit.Finding, means []Means, opt Options)
 
 // A maker gathers wants into drafts of steps.
 type maker struct {
+	decided map[Key]any // what a finding wants without asking
 	s     *inventory.Snapshot
 	means []Means
 	opt   Options
@@ -141,10 +143,27 @@ func (m *maker) finding(f audit.Finding) *Left {
 	return nil
 }
 
-// answer fills in what a person said, or returns the question.
+// decide notes the values that findings want without asking: where the policy
+// says how much memory a container may have, nobody is asked how much.
+func (m *maker) decide(fs []audit.Finding) {
+	for _, f := range fs {
+		for _, w := range f.Wants {
+			if m.opt.covers(f) && w.Op == audit.Set && w.Value != nil && w.Ask.Empty() {
+				m.decided[Key{w.Ref, w.Field}] = w.Value
+			}
+		}
+	}
+}
+
+// answer fills in what a person said, or what is decided, or returns the
+// question.
 func (m *maker) answer(w audit.Want) (audit.Want, *Ask) {
 	if v, ok := m.opt.Answers[Key{w.Ref, w.Field}]; ok {
 		w.Op, w.Value = audit.Set, v
+		return w, nil
+	}
+	if v, ok := m.decided[Key{w.Ref, w.Field}]; ok && !w.Ask.Empty() {
+		w.Op, w.Value, w.Ask = audit.Set, v, lang.Text{}
 		return w, nil
 	}
 	if w.Ask.Empty() || m.opt.Suggested && w.Value != nil {

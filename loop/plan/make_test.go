@@ -102,6 +102,21 @@ func TestLeft(t *testing.T) {
 }
 
 // TestClash leaves the second of two findings that contradict each other.
+// TestDecided: what one finding wants without asking answers what another asks.
+func TestDecided(t *testing.T) {
+	asked := fail("memory", web, audit.Want{Ref: web, Field: "HostConfig.Memory", Value: int64(64), Ask: question})
+	wanted := fail("policy", web, audit.Want{Ref: web, Field: "HostConfig.Memory", Value: int64(512)})
+	for _, fs := range [][]audit.Finding{{asked, wanted}, {wanted, asked}} {
+		p := Make(host(), fs, means, Options{Suggested: true})
+		if to, _ := p.Steps[0].To("HostConfig.Memory"); len(p.Left) != 0 || to != int64(512) || len(p.Steps[0].For) != 2 {
+			t.Errorf("steps %v\nleft %v", p.Steps, p.Left)
+		}
+	}
+	if p := Make(host(), []audit.Finding{asked, wanted}, means, Options{Checks: []string{"memory"}}); len(p.Left) != 1 {
+		t.Errorf("a finding that is not planned for has decided: %v", p.Steps)
+	}
+}
+
 func TestClash(t *testing.T) {
 	p := Make(host(), []audit.Finding{
 		fail("one", web, audit.Want{Ref: web, Field: "HostConfig.PidMode", Value: ""}),

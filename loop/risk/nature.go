@@ -83,7 +83,7 @@ var threats = map[Threat]string{
 	Escape: `container-apparmor container-apparmor-declared container-capabilities container-combination
 		container-dangerous-capabilities container-devices container-engine-socket container-exec-privileged container-exec-root
 		container-cgroup-parent container-host- container-mount-propagation container-no-new-privileges container-privileged
-		container-root-user container-seccomp container-selinux container-sensitive-mount container-system-paths
+		container-root-user container-runtime-policy container-seccomp container-selinux container-sensitive-mount container-system-paths
 		container-user-namespace volume-host-path image-root-user image-setuid daemon-no-new-privileges daemon-seccomp-profile
 		daemon-selinux daemon-userns-remap daemon-rootless engine-known-holes engine-versions kernel- sysctl-kernel- sysctl-user-`,
 	Entry: `container-published-everywhere container-privileged-port container-random-port container-unused-port container-ssh

@@ -27,7 +27,7 @@ func containerChecks() []*audit.Check {
 			containerSSH, containerDefaultBridge, containerMixedTiers, containerTierDefault, containerCombination,
 		},
 		[]*audit.Check{ // what may it use up
-			containerMemory, containerCPU, containerPids, containerUlimits, containerCgroupParent, containerRestart, containerLogBounds,
+			containerMemory, containerCPU, containerPids, containerUlimits, containerCgroupParent, containerRestart, containerLogBounds, containerRuntime,
 		},
 		[]*audit.Check{ // is it what was approved
 			containerReadOnlyRoot, containerDrift, containerHealthcheck,

@@ -29,7 +29,7 @@ tiers:
       back]} #> nowhere]} container-mixed-tiers
 assign:
   - match:
-      name: x #> nobody container-mixed-tiers container-tier-default
+      name: x #> nobody container-mixed-tiers container-tier-default container-runtime-policy
     tier: public
   - default: restricted
 flows:
@@ -77,6 +77,13 @@ registries:
     - registry.example #> other.example image-source
 images:
   max_age: 30d #> 40d image-age
+runtime:
+  default:
+    pids: 60 #> 300 container-runtime-policy
+    memory: 512k #> 2m container-runtime-policy
+  tiers:
+    public:
+      cpus: 1.5 #> 2 container-runtime-policy
 sla:
   immediate: 3d #> 4d
 `
