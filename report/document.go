@@ -67,21 +67,22 @@ func (d *Dossier) Write(w io.Writer, format string, l lang.Lang) error {
 	case "junit":
 		return d.junit(w, l)
 	case "oscal-ar":
-		return d.oscalAR(w, l)
+		return d.oscalResults(w, l)
 	case "oscal-poam":
-		return d.oscalPOAM(w, l)
+		return d.oscalPlan(w, l)
 	}
 	write := map[string]writer{"text": writeText, "md": writeMarkdown, "html": writeHTML, "pdf": writePDF}[format]
 	if write == nil {
 		return lang.Errorf(lang.Text{En: "there is no report format %q", Es: "no hay formato de informe %q"}, format)
 	}
-	return write(w, d.document(l), d)
+	return write(w, d.document(l, format == "text"), d)
 }
 
 // A layout builds a document.
 type layout struct {
 	document
 	section int
+	brief   bool // for a terminal: no annexes, and of a long list its head
 }
 
 // in is t in the document's language; with arguments t is a format.
@@ -97,14 +98,27 @@ func (b *layout) h1(t lang.Text) {
 	b.blocks = append(b.blocks, heading{1, fmt.Sprintf("%d  %s", b.section, t.In(b.lang))})
 }
 
-func (b *layout) h2(t lang.Text) { b.blocks = append(b.blocks, heading{2, t.In(b.lang)}) }
+func (b *layout) h2(t lang.Text) { b.blocks = append(b.blocks, heading{2, printable(t.In(b.lang))}) }
 
 func (b *layout) say(t lang.Text, args ...any) {
-	b.blocks = append(b.blocks, paragraph{text: b.in(t, args...)})
+	b.blocks = append(b.blocks, paragraph{text: printable(b.in(t, args...))})
 }
 
 func (b *layout) warn(t lang.Text, args ...any) {
-	b.blocks = append(b.blocks, paragraph{b.in(t, args...), true})
+	b.blocks = append(b.blocks, paragraph{printable(b.in(t, args...)), true})
+}
+
+// cut leaves the head of a long t, and says how much there is. All of it is in
+// the JSON.
+func (b *layout) cut(t *table) {
+	most := 500
+	if b.brief {
+		most = 12
+	}
+	if more := len(t.rows) - most; more > 0 {
+		t.rows = t.rows[:most]
+		b.say(lang.Text{En: "and %d more: the JSON has them all", Es: "y %d más: el JSON los tiene todos"}, more)
+	}
 }
 
 // table begins a table; each column is a text, one that begins with ">" is of numbers.
@@ -155,27 +169,12 @@ func measure(l lang.Lang, unit string, v *float64) string {
 	return fmt.Sprintf("%.0f", *v)
 }
 
-// dash stands where there is nothing to say.
-func dash(s string) string {
-	if s == "" {
-		return "–"
-	}
-	return s
-}
-
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
-// day and moment write times, in UTC; the zero time is a dash.
+// day writes a date in UTC; the zero time is a dash.
 func day(t time.Time) string {
 	if t.IsZero() {
 		return "–"
 	}
 	return t.UTC().Format(time.DateOnly)
-}
-
-func moment(t time.Time) string {
-	if t.IsZero() {
-		return "–"
-	}
-	return t.UTC().Format("2006-01-02 15:04:05Z")
 }

@@ -10,34 +10,60 @@ import (
 	"casco/loop/apply"
 	"casco/loop/audit"
 	"casco/loop/change"
+	"casco/loop/inventory"
 	"casco/loop/risk"
+	"casco/policy"
 	"casco/supervision"
 )
 
 // document lays d out in language l. The order of sections is the one in which
-// an auditor reads.
-func (d *Dossier) document(l lang.Lang) document {
-	b := &layout{document: document{lang: l}}
+// an auditor reads. A brief one is for a terminal: what matters first, and
+// without annexes.
+func (d *Dossier) document(l lang.Lang, brief bool) document {
+	b := &layout{document: document{lang: l}, brief: brief}
 	b.title = b.in(lang.Text{En: "Hardening of the Docker host %s", Es: "Fortalecimiento del anfitrión Docker %s"}, Clean(d.Cover.Host))
+	if brief {
+		d.brief(b)
+		return b.document
+	}
 	d.cover(b)
-	d.summary(b)
-	d.limits(b)
-	d.inventory(b)
-	d.results(b)
-	d.risks(b)
-	d.exceptions(b)
-	d.changes(b)
-	d.segmentation(b)
-	d.incidents(b)
-	d.metrics(b)
-	d.annex(b)
-	d.evidence(b)
-	d.sample(b)
-	d.glossary(b)
+	d.verify(b)
+	for _, section := range []func(*layout){
+		d.summary, d.limits, d.inventory, d.results, d.risks, d.exceptions, d.changes, d.segmentation, d.incidents, d.metrics, d.annex, d.evidence, d.sample, d.glossary,
+	} {
+		section(b)
+	}
 	return b.document
 }
 
+// brief is a report for a terminal.
+func (d *Dossier) brief(b *layout) {
+	d.warnings(b)
+	for _, section := range []func(*layout){d.summary, d.failures, d.risks, d.limits, d.exceptions, d.changes, d.segmentation, d.incidents, d.metrics, d.frameworks} {
+		section(b)
+	}
+	b.h1(lang.Text{En: "What this report is of", Es: "De qué es este informe"})
+	d.cover(b)
+	d.sampled(b)
+	d.verify(b)
+	b.say(lang.Text{
+		En: "Evidence of each finding, requirements of frameworks, evidence list and glossary: casco report -o report.html (or .pdf, .md, .csv).",
+		Es: "La evidencia de cada hallazgo, los requisitos de los marcos, la lista de evidencias y el glosario: casco report -o report.html (o .pdf, .md, .csv).",
+	})
+}
+
 var none = lang.Text{En: "none", Es: "ninguno"}
+
+// verification says how a file is checked without the host; it is in each.
+var verification = lang.Text{
+	En: "To verify this file offline: ask the host for casco log export DIR and run casco-verify DIR --key KEY with the ledger's key named here; an entry of kind export has the SHA-256 of this file. Every number can be reckoned again from the JSON that lies beside it.",
+	Es: "Para verificar este archivo sin conexión: pida al anfitrión casco log export DIR y ejecute casco-verify DIR --key CLAVE con la clave del registro aquí nombrada; una entrada de tipo export tiene el SHA-256 de este archivo. Todo número puede recalcularse con el JSON que lo acompaña.",
+}
+
+func (d *Dossier) verify(b *layout) {
+	b.h2(lang.Text{En: "How to verify this file offline", Es: "Cómo verificar este archivo sin conexión"})
+	b.say(verification)
+}
 
 func (d *Dossier) cover(b *layout) {
 	c := d.Cover
@@ -46,8 +72,8 @@ func (d *Dossier) cover(b *layout) {
 	say(lang.Text{En: "Period", Es: "Período"}, moment(c.From)+" – "+moment(c.Until))
 	say(lang.Text{En: "Host read", Es: "Anfitrión leído"}, moment(c.Read))
 	say(lang.Text{En: "Report written", Es: "Informe escrito"}, moment(c.Generated)+", casco "+c.Program)
-	pol := lang.Text{En: "%s, version %d, sha256:%s", Es: "%s, versión %d, sha256:%s"}.F(c.PolicyName, c.PolicyVersion, c.PolicyDigest)
-	if c.PolicyDigest == "builtin" {
+	pol := lang.Text{En: "%s, version %d, %s", Es: "%s, versión %d, %s"}.F(c.PolicyName, c.PolicyVersion, c.PolicyDigest)
+	if c.PolicyDigest == policy.Builtin().Digest {
 		pol = lang.Text{En: "built in: the organisation has given none", Es: "incorporada: la organización no ha dado ninguna"}
 	}
 	say(lang.Text{En: "Policy", Es: "Política"}, pol.In(b.lang))
@@ -56,10 +82,26 @@ func (d *Dossier) cover(b *layout) {
 		signer = c.PolicySigner
 	}
 	say(lang.Text{En: "Policy signed by", Es: "Política firmada por"}, signer)
-	if c.Size > 0 {
+	if c.Size == 0 {
+		say(lang.Text{En: "Ledger", Es: "Registro"}, lang.Text{En: "none: nothing is known of earlier runs", Es: "ninguno: nada se sabe de ejecuciones anteriores"}.In(b.lang))
+	} else {
 		say(lang.Text{En: "Ledger", Es: "Registro"}, b.in(lang.Text{En: "%s, %d entries, root %s", Es: "%s, %d entradas, raíz %s"}, c.Origin, c.Size, c.Root))
 		say(lang.Text{En: "Key of the ledger", Es: "Clave del registro"}, c.Key)
 		say(lang.Text{En: "Witnessed", Es: "Con testigo"}, b.in(lang.Text{En: "%d of %d entries", Es: "%d de %d entradas"}, c.Witnessed, c.Size))
+	}
+	if !b.brief {
+		d.warnings(b)
+	}
+}
+
+// warnings are what whoever reads a number must know before.
+func (d *Dossier) warnings(b *layout) {
+	c := d.Cover
+	if c.Read.After(c.Until.Add(time.Minute)) {
+		b.warn(lang.Text{
+			En: "The host was read at %s, after the end of the period: results, risks and inventory are of that reading. What was measured in the period is under posture over time and metrics.",
+			Es: "El anfitrión se leyó el %s, después del fin del período: resultados, riesgos e inventario son de esa lectura. Lo medido en el período está en postura en el tiempo y en métricas.",
+		}, moment(c.Read))
 	}
 	if c.SingleOperator {
 		b.warn(lang.Text{
@@ -76,11 +118,6 @@ func (d *Dossier) cover(b *layout) {
 	if c.Silent > 0 {
 		b.warn(lang.Text{En: "The loop has not turned for %s though it should have.", Es: "El ciclo no gira desde hace %s aunque debería."}, c.Silent.Round(time.Minute))
 	}
-	b.h2(lang.Text{En: "How to verify this file offline", Es: "Cómo verificar este archivo sin conexión"})
-	b.say(lang.Text{
-		En: "Ask the host for casco log export DIR and run casco-verify DIR --key KEY with the key above; an entry of kind export has the SHA-256 of this file. Every number here can be reckoned again from the JSON that lies beside it.",
-		Es: "Pida al anfitrión casco log export DIR y ejecute casco-verify DIR --key CLAVE con la clave de arriba; una entrada de tipo export tiene el SHA-256 de este archivo. Todo número de aquí puede recalcularse con el JSON que lo acompaña.",
-	})
 }
 
 func (d *Dossier) summary(b *layout) {
@@ -101,8 +138,10 @@ func (d *Dossier) summary(b *layout) {
 	}
 	b.say(lang.Text{En: "%d risks are overdue; %d differences on the host have no change record.", Es: "%d riesgos están vencidos; %d diferencias en el anfitrión no tienen registro de cambio."},
 		p.Overdue, len(d.Undeclared))
-	b.blocks = append(b.blocks, d.prioritiesChart(b.lang))
-	if len(d.History) > 1 {
+	if !b.brief { // the table says it
+		b.blocks = append(b.blocks, d.prioritiesChart(b.lang))
+	}
+	if len(d.History) > 1 && !d.Cover.Until.Equal(d.Cover.From) {
 		b.blocks = append(b.blocks, d.historyChart(b.lang))
 	}
 }
@@ -118,6 +157,7 @@ func (d *Dossier) limits(b *layout) {
 		}
 		t.row(what, g.Reason)
 	}
+	b.cut(t)
 	for _, part := range []struct {
 		title lang.Text
 		rs    []Reasoned
@@ -131,6 +171,7 @@ func (d *Dossier) limits(b *layout) {
 		for _, r := range part.rs {
 			t.row(r.Check, r.N, r.Reason.In(b.lang))
 		}
+		b.cut(t)
 	}
 	if len(d.Limits.Other) > 0 {
 		b.say(lang.Text{En: "Other engines on this host were not judged: %s.", Es: "No se juzgaron otros motores de este anfitrión: %s."}, strings.Join(d.Limits.Other, ", "))
@@ -149,15 +190,16 @@ func (d *Dossier) inventory(b *layout) {
 	}
 	t := b.table(none, lang.Text{En: "Kind", Es: "Tipo"}, lang.Text{En: ">Objects", Es: ">Objetos"})
 	for _, k := range sortedKeys(counts) {
-		t.row(k, counts[k])
+		t.row(kindWord(inventory.Kind(k)).In(b.lang), counts[k])
 	}
 	b.h2(lang.Text{En: "Containers", Es: "Contenedores"})
 	t = b.table(none, lang.Text{En: "Container", Es: "Contenedor"}, lang.Text{En: "Tier", Es: "Nivel"}, lang.Text{En: "Image", Es: "Imagen"}, lang.Text{En: "Owner", Es: "Dueño"})
 	for _, a := range d.Inventory {
 		if a.Ref.Kind == "container" {
-			t.row(a.Ref.Name, a.Tier, a.Image, a.Owner)
+			t.row(a.Ref.Name, dash(a.Tier), dash(a.Image), dash(a.Owner))
 		}
 	}
+	b.cut(t)
 }
 
 func (d *Dossier) results(b *layout) {
@@ -166,33 +208,87 @@ func (d *Dossier) results(b *layout) {
 		En: "What failed, worst first, with the evidence: what was declared and what is in effect. Passed and untold questions are in the JSON with theirs.",
 		Es: "Lo que falla, lo peor primero, con la evidencia: lo declarado y lo efectivo. Lo que cumple y lo que no se supo está en el JSON con la suya.",
 	})
-	var at string
+	for _, rs := range d.failed() {
+		first := rs[0]
+		b.h2(lang.Text{
+			En: strings.ToUpper(severityWords[first.Severity].En) + "  " + first.Title.En + " (" + first.Check + ")",
+			Es: strings.ToUpper(severityWords[first.Severity].Es) + "  " + first.Title.Es + " (" + first.Check + ")",
+		})
+		b.say(first.Why)
+		b.say(lang.Text{En: "Remedy: %s", Es: "Remedio: %s"}, first.Remedy.In(b.lang))
+		if first.CausedBy != "" {
+			b.say(lang.Text{En: "One cause for all of them: %s.", Es: "Una causa para todos: %s."}, first.CausedBy)
+		}
+		const most = 40 // objects of one check: a fleet of equal containers says no more
+		t := b.table(none, lang.Text{En: "Object", Es: "Objeto"}, lang.Text{En: "Fact", Es: "Hecho"}, lang.Text{En: "Value", Es: "Valor"}, lang.Text{En: "Source", Es: "Fuente"})
+		for _, r := range rs[:min(len(rs), most)] {
+			for i, e := range r.Evidence {
+				name := ""
+				if i == 0 {
+					name = r.Ref.String() + b.history(r)
+				}
+				t.row(name, e.Field, factValue(e, b.lang), e.Source)
+			}
+		}
+		if more := len(rs) - most; more > 0 {
+			b.say(lang.Text{En: "and %d more objects: the JSON has them all", Es: "y %d objetos más: el JSON los tiene todos"}, more)
+		}
+	}
+}
+
+// failed are the failures that count, by check, worst first.
+func (d *Dossier) failed() [][]Result {
+	var out [][]Result
+	at := map[string]int{}
 	for _, r := range d.Results {
 		if r.Verdict != audit.Fail {
 			continue
 		}
-		if r.Check != at {
-			at = r.Check
-			b.h2(lang.Text{
-				En: strings.ToUpper(severityWords[r.Severity].En) + "  " + r.Title.En + " (" + r.Check + ")",
-				Es: strings.ToUpper(severityWords[r.Severity].Es) + "  " + r.Title.Es + " (" + r.Check + ")",
-			})
-			b.say(r.Why)
-			b.say(lang.Text{En: "Remedy: %s", Es: "Remedio: %s"}, r.Remedy.In(b.lang))
+		i, is := at[r.Check]
+		if !is {
+			i = len(out)
+			at[r.Check] = i
+			out = append(out, nil)
 		}
-		t := b.table(none, lang.Text{En: "Object", Es: "Objeto"}, lang.Text{En: "Fact", Es: "Hecho"}, lang.Text{En: "Value", Es: "Valor"}, lang.Text{En: "Source", Es: "Fuente"})
-		for i, e := range r.Evidence {
-			name := ""
-			if i == 0 {
-				name = r.Ref.String() + b.history(r)
-			}
-			v := value(e.Value)
-			if e.Err != "" {
-				v = e.Err
-			}
-			t.row(name, e.Field, v, e.Source)
-		}
+		out[i] = append(out[i], r)
 	}
+	return out
+}
+
+// failures are results for a terminal: a line for each check.
+func (d *Dossier) failures(b *layout) {
+	b.h1(lang.Text{En: "What fails, worst first", Es: "Lo que falla, lo peor primero"})
+	t := b.table(lang.Text{En: "nothing that was told", Es: "nada de lo que se supo"}, lang.Text{En: "Severity", Es: "Gravedad"}, lang.Text{En: ">Objects", Es: ">Objetos"}, lang.Text{En: "Check", Es: "Comprobación"}, lang.Text{En: "On", Es: "En"})
+	const names = 3
+	for _, rs := range d.failed() {
+		var on []string
+		for _, r := range rs[:min(len(rs), names)] {
+			on = append(on, Clean(r.Ref.String()))
+		}
+		said := strings.Join(on, ", ")
+		if more := len(rs) - names; more > 0 {
+			said += b.in(lang.Text{En: " and %d more", Es: " y %d más"}, more)
+		}
+		t.row(severityWords[rs[0].Severity].In(b.lang), len(rs), rs[0].Title.In(b.lang)+" ("+rs[0].Check+")", said)
+	}
+	if more := len(t.rows) - 25; more > 0 {
+		t.rows = t.rows[:25]
+		b.say(lang.Text{En: "and %d more checks, milder ones: casco audit --all", Es: "y %d comprobaciones más, más leves: casco audit --all"}, more)
+	}
+}
+
+// factValue is what a fact says: its value, or why there is none.
+func factValue(e inventory.Fact, l lang.Lang) string {
+	switch {
+	case e.Err == inventory.Absent:
+		return wholeWords[inventory.Absent].In(l)
+	case e.Err != "":
+		return Clean(e.Err)
+	}
+	if t, ok := e.Value.(lang.Text); ok {
+		return Clean(t.In(l))
+	}
+	return value(e.Value)
 }
 
 // history is what is known of a finding beside its evidence.
@@ -222,9 +318,20 @@ func (d *Dossier) risks(b *layout) {
 		En: "Priority comes from the decision table and decides due dates; R = 100·L·I orders inside a priority (formula %s). Inputs of every value are in the JSON.",
 		Es: "La prioridad sale de la tabla de decisión y fija los vencimientos; R = 100·L·I ordena dentro de una prioridad (fórmula %s). Los datos de cada valor están en el JSON.",
 	}, risk.Formula)
-	t := b.table(none, lang.Text{En: "Risk", Es: "Riesgo"}, lang.Text{En: "Scenario", Es: "Escenario"}, lang.Text{En: "Priority", Es: "Prioridad"},
-		lang.Text{En: ">R inherent", Es: ">R inherente"}, lang.Text{En: ">R current", Es: ">R actual"}, lang.Text{En: ">R residual", Es: ">R residual"},
-		lang.Text{En: "Treatment", Es: "Tratamiento"}, lang.Text{En: "Owner", Es: "Dueño"}, lang.Text{En: "Due", Es: "Vence"})
+	columns := []lang.Text{
+		{En: "Risk", Es: "Riesgo"},
+		{En: "Priority", Es: "Prioridad"},
+		{En: ">R inherent", Es: ">R inherente"},
+		{En: ">R current", Es: ">R actual"},
+		{En: ">R residual", Es: ">R residual"},
+		{En: "Due", Es: "Vence"},
+		{En: "Treatment", Es: "Tratamiento"},
+		{En: "Scenario", Es: "Escenario"},
+	}
+	if b.brief {
+		columns = []lang.Text{columns[0], columns[1], columns[3], columns[5], columns[7]}
+	}
+	t := b.table(none, columns...)
 	for _, r := range d.Risks {
 		if !r.Open() {
 			continue
@@ -237,8 +344,17 @@ func (d *Dossier) risks(b *layout) {
 		if r.Treatment.Kind != "" {
 			how = kindOf[r.Treatment.Kind].In(b.lang)
 		}
-		t.row(r.ID, r.Scenario.In(b.lang), priorityWords[r.Priority].In(b.lang), number(b.lang, r.Inherent.R), number(b.lang, r.Current.R), number(b.lang, r.Residual.R), how, dash(r.Owner), due)
+		if r.Owner != "" {
+			how += " · " + r.Owner
+		}
+		priority, scenario := priorityWords[r.Priority].In(b.lang), r.Scenario.In(b.lang)
+		if b.brief {
+			t.row(r.ID, priority, number(b.lang, r.Current.R), due, scenario)
+			continue
+		}
+		t.row(r.ID, priority, number(b.lang, r.Inherent.R), number(b.lang, r.Current.R), number(b.lang, r.Residual.R), due, how, scenario)
 	}
+	b.cut(t)
 	b.h2(lang.Text{En: "Attack paths", Es: "Caminos de ataque"})
 	t = b.table(lang.Text{En: "no way was found from outside to the worst tier; what could not be read may hide one", Es: "no se halló camino desde fuera hasta el peor nivel; lo que no se leyó puede ocultar uno"},
 		lang.Text{En: "Path", Es: "Camino"})
@@ -289,8 +405,17 @@ func (d *Dossier) changes(b *layout) {
 	t = b.table(lang.Text{En: "every difference that was seen has a change record", Es: "toda diferencia vista tiene un registro de cambio"},
 		lang.Text{En: "Seen", Es: "Visto"}, lang.Text{En: "Object", Es: "Objeto"}, lang.Text{En: "Fact", Es: "Hecho"}, lang.Text{En: "Was", Es: "Era"}, lang.Text{En: "Is", Es: "Es"}, lang.Text{En: "Who", Es: "Quién"})
 	for _, u := range d.Undeclared {
-		t.row(moment(u.At), u.Event.Ref, u.Event.Field, short(value(u.Event.Was)), short(value(u.Event.Now)), dash(u.Event.Who))
+		t.row(moment(u.At), u.Event.Ref, u.Event.Field, short(difference(u.Event.Was, b.lang)), short(difference(u.Event.Now, b.lang)), dash(u.Event.Who))
 	}
+	b.cut(t)
+}
+
+// difference is one side of what differs; an object that came or went has a word.
+func difference(v any, l lang.Lang) string {
+	if s, ok := v.(string); ok && wholeWords[s].En != "" {
+		return wholeWords[s].In(l)
+	}
+	return value(v)
 }
 
 // short cuts what would fill a page.
@@ -305,14 +430,21 @@ func short(s string) string {
 func (d *Dossier) segmentation(b *layout) {
 	b.h1(lang.Text{En: "Segmentation", Es: "Segmentación"})
 	b.say(lang.Text{
-		En: "Declared flows between tiers, and what the host lets pass: shared networks, and published ports that the other tier reaches through a gateway.",
-		Es: "Flujos declarados entre niveles, y lo que el anfitrión deja pasar: redes compartidas y puertos publicados que el otro nivel alcanza por una puerta de enlace.",
+		En: "Declared flows between tiers, and what the host lets pass: shared networks, and published ports that the other tier reaches through a gateway. Nothing was sent through them for this report.",
+		Es: "Flujos declarados entre niveles, y lo que el anfitrión deja pasar: redes compartidas y puertos publicados que el otro nivel alcanza por una puerta de enlace. Para este informe no se envió nada por ellos.",
 	})
 	t := b.table(lang.Text{En: "the policy names one tier: there is nothing to keep apart", Es: "la política nombra un solo nivel: no hay nada que separar"},
 		lang.Text{En: "From", Es: "De"}, lang.Text{En: "To", Es: "A"}, lang.Text{En: "Declared", Es: "Declarado"}, lang.Text{En: "Shared networks", Es: "Redes compartidas"}, lang.Text{En: "Published ports", Es: "Puertos publicados"})
 	for _, p := range d.Segmentation.Pairs {
+		if b.brief && len(p.Declared)+len(p.Shared)+len(p.Published) == 0 {
+			continue
+		}
 		t.row(p.From, p.To, dash(strings.Join(p.Declared, ", ")), dash(strings.Join(p.Shared, ", ")), dash(strings.Join(p.Published, ", ")))
 	}
+	if b.brief && len(t.rows) == 0 && len(d.Segmentation.Pairs) > 0 {
+		t.empty = lang.Text{En: "nothing passes between tiers, and nothing was declared", Es: "nada pasa entre niveles y nada se declaró"}.In(b.lang)
+	}
+	b.cut(t)
 	if len(d.Segmentation.Tiers) > 1 {
 		b.blocks = append(b.blocks, d.matrixChart(b.lang))
 	}
@@ -322,23 +454,37 @@ func (d *Dossier) incidents(b *layout) {
 	b.h1(lang.Text{En: "Incidents", Es: "Incidentes"})
 	t := b.table(none, lang.Text{En: "When", Es: "Cuándo"}, lang.Text{En: "What", Es: "Qué"}, lang.Text{En: "About", Es: "Sobre"}, lang.Text{En: "State", Es: "Estado"})
 	for _, i := range d.Incidents {
-		state := lang.Text{En: "over", Es: "terminado"}
-		if i.Open {
-			state = lang.Text{En: "open", Es: "abierto"}
-		}
-		t.row(moment(i.At), i.What.In(b.lang), i.About, state.In(b.lang))
+		t.row(moment(i.At), i.What.In(b.lang), whyMissed(i.About, b.lang), openWord(i.Open).In(b.lang))
 	}
+	b.cut(t)
+}
+
+func openWord(open bool) lang.Text {
+	if open {
+		return lang.Text{En: "open", Es: "abierto"}
+	}
+	return lang.Text{En: "over", Es: "terminado"}
 }
 
 func (d *Dossier) metrics(b *layout) {
 	b.h1(lang.Text{En: "Metrics", Es: "Métricas"})
-	t := b.table(lang.Text{En: "there is no ledger to reckon them from", Es: "no hay registro con que calcularlas"},
-		lang.Text{En: "Metric", Es: "Métrica"}, lang.Text{En: ">Value", Es: ">Valor"}, lang.Text{En: ">Of", Es: ">De"}, lang.Text{En: "Definition", Es: "Definición"})
+	columns := []lang.Text{{En: "Metric", Es: "Métrica"}, {En: ">Value", Es: ">Valor"}, {En: ">Of", Es: ">De"}, {En: "Definition", Es: "Definición"}}
+	if b.brief {
+		columns = columns[:3]
+	}
+	t := b.table(lang.Text{En: "there is no ledger to reckon them from", Es: "no hay registro con que calcularlas"}, columns...)
+	row := func(cells ...any) { t.row(cells[:len(columns)]...) }
 	for _, m := range d.Metrics {
-		t.row(m.Title.In(b.lang), measure(b.lang, m.Unit, m.Value), m.N, m.Definition.In(b.lang))
-		for _, p := range m.Parts {
-			t.row("  "+p.Title.In(b.lang), measure(b.lang, m.Unit, p.Value), p.N, "")
+		row(m.Title.In(b.lang), measure(b.lang, m.Unit, m.Value), m.N, m.Definition.In(b.lang))
+		if b.brief {
+			continue
 		}
+		for _, p := range m.Parts {
+			row("– "+p.Title.In(b.lang), measure(b.lang, m.Unit, p.Value), p.N, "")
+		}
+	}
+	if b.brief {
+		return
 	}
 	if len(d.Controls) > 0 {
 		b.h2(lang.Text{En: "Controls over the period", Es: "Controles durante el período"})
@@ -389,7 +535,8 @@ func broken(hs []supervision.Held) []supervision.Held {
 	return out[:min(len(out), most)]
 }
 
-func (d *Dossier) annex(b *layout) {
+// coverage counts how far requirements are covered.
+func (d *Dossier) coverage(b *layout) (ids []string) {
 	b.h1(lang.Text{En: "Frameworks", Es: "Marcos de referencia"})
 	b.say(lang.Text{
 		En: "How far each requirement that casco knows is covered: automated, partial (some of it by a person), manual, or none. Titles are our own words.",
@@ -407,7 +554,13 @@ func (d *Dossier) annex(b *layout) {
 		n := counts[id]
 		t.row(id, n["automated"], n["partial"], n["manual"], n["none"])
 	}
-	for _, id := range sortedKeys(counts) {
+	return sortedKeys(counts)
+}
+
+func (d *Dossier) frameworks(b *layout) { d.coverage(b) }
+
+func (d *Dossier) annex(b *layout) {
+	for _, id := range d.coverage(b) {
 		b.h2(lang.Text{En: id, Es: id})
 		t := b.table(none, lang.Text{En: "Number", Es: "Número"}, lang.Text{En: "Requirement", Es: "Requisito"}, lang.Text{En: "Covered", Es: "Cubierto"},
 			lang.Text{En: ">Pass", Es: ">Cumple"}, lang.Text{En: ">Fail", Es: ">Falla"}, lang.Text{En: ">Not told", Es: ">Sin saber"})
@@ -423,12 +576,29 @@ func (d *Dossier) evidence(b *layout) {
 	b.h1(lang.Text{En: "Evidence", Es: "Evidencia"})
 	t := b.table(none, lang.Text{En: ">Entry", Es: ">Entrada"}, lang.Text{En: "SHA-256", Es: "SHA-256"}, lang.Text{En: "What", Es: "Qué"}, lang.Text{En: "Taken", Es: "Tomada"}, lang.Text{En: "Kept until", Es: "Se conserva hasta"})
 	for _, e := range d.Evidence {
-		t.row(e.Index, e.Event.Digest, e.Event.What, moment(e.Event.Taken), day(e.Event.Until))
+		t.row(e.Index, e.Event.Digest, evidenceWord(e.Event.What).In(b.lang), moment(e.Event.Taken), day(e.Event.Until))
 	}
+	b.cut(t)
+}
+
+// evidenceWord says what a piece of evidence is: "snapshot", or "change 3-ab".
+func evidenceWord(what string) lang.Text {
+	head, id, _ := strings.Cut(what, " ")
+	switch head {
+	case "snapshot":
+		return lang.Text{En: "snapshot", Es: "instantánea de hechos"}
+	case "change":
+		return lang.Text{En: "change %s", Es: "cambio %s"}.F(id)
+	}
+	return lang.Text{En: what, Es: what}
 }
 
 func (d *Dossier) sample(b *layout) {
 	b.h1(lang.Text{En: "The auditor's sample", Es: "La muestra del auditor"})
+	d.sampled(b)
+}
+
+func (d *Dossier) sampled(b *layout) {
 	if d.Sample.Size == 0 {
 		b.say(lang.Text{En: "There are no entries to draw from.", Es: "No hay entradas de las que extraer."})
 		return

@@ -2,9 +2,13 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -17,7 +21,6 @@ import (
 	"casco/lang"
 	"casco/ledger"
 	"casco/loop/apply"
-	"casco/loop/audit/checks"
 	"casco/loop/risk"
 	"casco/policy"
 	"casco/report"
@@ -34,7 +37,9 @@ func reportCmd(a *app) *cobra.Command {
 			"exceptions, changes and those without a record, segmentation, metrics with their definitions, frameworks, evidence.\n\n" +
 			"Formats: " + strings.Join(report.Formats(), ", ") + ". Every number in them can be reckoned again from the JSON; with\n" +
 			"-o the JSON is written beside the file. Every file says how to verify it offline.\n\n" +
-			"Exit codes: 0 written, 1 trouble.",
+			"Without a ledger (casco run begins one), and of a --snapshot file, what is known of earlier times is left out.\n\n" +
+			"Exit codes: 0 written, 1 trouble: an engine that could not be read is written down as a gap, 2 usage, 3 the ledger\n" +
+			"does not verify.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.report(cmd.Context(), q) },
 	}
@@ -88,11 +93,11 @@ func (q reportAsk) period(now time.Time) (store.Period, error) {
 	return p, nil
 }
 
-// format is what the report is written as.
-func (q reportAsk) format() (string, error) {
+// format is what the report is written as; general is --format.
+func (q reportAsk) format(general string) (string, error) {
 	as := q.as
 	if as == "" {
-		as = "text"
+		as = general
 		if ext := strings.TrimPrefix(filepath.Ext(q.out), "."); slices.Contains(report.Formats(), ext) {
 			as = ext
 		}
@@ -109,11 +114,11 @@ func (a *app) report(ctx context.Context, q reportAsk) error {
 	if err != nil {
 		return err
 	}
-	as, err := q.format()
+	as, err := q.format(a.format)
 	if err != nil {
 		return err
 	}
-	d, err := a.dossier(ctx, p, q, now)
+	d, trouble, err := a.dossier(ctx, p, q, now)
 	if err != nil {
 		return err
 	}
@@ -121,62 +126,83 @@ func (a *app) report(ctx context.Context, q reportAsk) error {
 	if err := d.Write(&b, as, a.lang); err != nil {
 		return err
 	}
-	if q.out == "" {
+	if q.out == "" || q.out == "-" {
 		_, err := a.out.Write(b.Bytes())
-		return err
+		return cmp.Or(err, trouble)
 	}
-	if err := atomicfile.Write(q.out, b.Bytes(), 0o600); err != nil {
-		return err
-	}
+	files := map[string][]byte{q.out: b.Bytes()}
 	if as != "json" {
 		var beside bytes.Buffer
 		if err := d.Write(&beside, "json", a.lang); err != nil {
 			return err
 		}
-		if err := atomicfile.Write(strings.TrimSuffix(q.out, filepath.Ext(q.out))+".json", beside.Bytes(), 0o600); err != nil {
+		files[besideOf(q.out)] = beside.Bytes()
+	}
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		if err := a.giveOut(ctx, name, files[name], p); err != nil {
 			return err
 		}
+	}
+	return trouble
+}
+
+// besideOf is the name of the JSON beside a report. A report that is JSON by its
+// name and not by its format keeps its own.
+func besideOf(out string) string {
+	if ext := filepath.Ext(out); ext != ".json" {
+		return strings.TrimSuffix(out, ext) + ".json"
+	}
+	return strings.TrimSuffix(out, ".json") + ".report.json"
+}
+
+// giveOut writes a file of a report, and into the ledger that it was given out.
+func (a *app) giveOut(ctx context.Context, name string, b []byte, p store.Period) error {
+	if err := atomicfile.Write(name, b, 0o600); err != nil {
+		return err
 	}
 	if a.snapshot != "" {
 		return nil
 	}
 	return a.note(ctx, store.Export{
-		What: "report", Format: as, SHA256: string(ledger.DigestOf(b.Bytes())),
+		What: "report", Format: strings.TrimPrefix(filepath.Ext(name), "."), SHA256: string(ledger.DigestOf(b)),
 		Scope: p.From.Format(time.RFC3339) + "/" + p.Until.Format(time.RFC3339),
 	})
 }
 
 // dossier gathers a whole report: the host as it is now, and what the ledger
-// says of the period.
-func (a *app) dossier(ctx context.Context, p store.Period, q reportAsk, now time.Time) (*report.Dossier, error) {
+// says of the period. Trouble is what kept it from seeing the whole host.
+func (a *app) dossier(ctx context.Context, p store.Period, q reportAsk, now time.Time) (d *report.Dossier, trouble, err error) {
 	r, trouble, err := a.register(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if trouble != nil && len(r.Findings) == 0 {
-		return nil, trouble
+	if len(r.Findings) == 0 {
+		return nil, nil, cmp.Or(trouble, lang.Errorf(lang.Text{En: "nothing could be judged, and a report of nothing says nothing", Es: "no se pudo juzgar nada, y un informe de nada no dice nada"}))
+	}
+	j, err := a.judgeNow()
+	if err != nil {
+		return nil, nil, err
 	}
 	history, err := a.lives(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	lives, _ := risk.Track(history, r.Snapshot, r.Findings, r.Snapshot.Taken)
-	d := &report.Dossier{
+	d = &report.Dossier{
 		Schema: report.DossierSchema, Posture: report.PostureOf(r.Findings, r.Exceptions, r.Risks), Limits: report.LimitsOf(r.Snapshot, r.Findings),
 		Inventory: report.AssetsOf(r.Snapshot), Results: report.ResultsOf(r.Findings, lives, r.Exceptions, r.Risks, p.From),
-		Risks: r.Risks, Paths: r.Paths, Exceptions: r.Exceptions.Judged, Problems: r.Problems,
-		Segmentation: report.SegmentationOf(r.Snapshot, r.Policy), Annex: report.AnnexOf(checks.All(), r.Findings),
+		Risks: r.Risks, Paths: r.Paths, Exceptions: r.Exceptions.Judged, Problems: r.Problems, Overrides: report.OverridesOf(j.overrides, a.lang),
+		Segmentation: report.SegmentationOf(r.Snapshot, r.Policy), Annex: report.AnnexOf(j.checks, r.Findings),
 	}
 	d.Cover = report.Cover{
 		Host: r.Snapshot.Host, From: p.From, Until: p.Until, Read: r.Snapshot.Taken, Generated: now, Program: version,
-		PolicyName: r.Policy.Metadata.Name, PolicyVersion: r.Policy.Metadata.Version, PolicyDigest: r.Policy.Digest, PolicySigner: a.policySigner(),
+		PolicyName: r.Policy.Metadata.Name, PolicyVersion: r.Policy.Metadata.Version, PolicyDigest: r.Policy.Digest, PolicySigner: j.inForce.Signature.Person,
 		SingleOperator: len(r.Policy.People) == 0, Silent: a.silence(now),
 	}
-	d.Overrides = a.overrides()
-	if a.snapshot != "" {
-		return d, nil
+	if _, err := os.Stat(a.ledgerDir()); a.snapshot != "" || errors.Is(err, fs.ErrNotExist) {
+		return d, trouble, nil // there is no history to tell
 	}
-	return d, a.fromLedger(ctx, d, p, q, r)
+	return d, trouble, a.fromLedger(ctx, d, p, q, r)
 }
 
 // fromLedger adds what the ledger says of the period.
@@ -215,13 +241,13 @@ func (a *app) fromLedger(ctx context.Context, d *report.Dossier, p store.Period,
 	}
 	d.Metrics = supervision.Measure(in)
 	d.Controls = supervision.Effectiveness(in.Verdicts, in.Runs, p, in.Longest)
-	d.History = report.HistoryOf(in.Runs)
 	d.Evidence = evidence
 	for _, run := range in.Runs {
 		if !run.At.Before(p.From) {
 			d.Runs = append(d.Runs, run)
 		}
 	}
+	d.History = report.HistoryOf(d.Runs)
 	for _, drift := range in.Drifts {
 		if !drift.At.Before(p.From) {
 			d.Undeclared = append(d.Undeclared, drift)
