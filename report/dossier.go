@@ -153,17 +153,20 @@ type Asset struct {
 
 // A Result is one finding with what was declared beside what is in effect.
 type Result struct {
-	Fingerprint string           `json:"fingerprint"`
-	Check       string           `json:"check"`
-	Title       lang.Text        `json:"title"`
-	Why         lang.Text        `json:"why"`
-	Remedy      lang.Text        `json:"remedy"`
-	Ref         inventory.Ref    `json:"ref"`
-	Verdict     audit.Verdict    `json:"verdict"`
-	Severity    audit.Severity   `json:"severity"`
-	Domains     []audit.Domain   `json:"domains"`
-	Controls    []audit.Control  `json:"controls"`
-	Reason      lang.Text        `json:"reason,omitzero"`
+	Fingerprint string          `json:"fingerprint"`
+	Check       string          `json:"check"`
+	Title       lang.Text       `json:"title"`
+	Why         lang.Text       `json:"why"`
+	Remedy      lang.Text       `json:"remedy"`
+	Ref         inventory.Ref   `json:"ref"`
+	Verdict     audit.Verdict   `json:"verdict"`
+	Severity    audit.Severity  `json:"severity"`
+	Domains     []audit.Domain  `json:"domains"`
+	Controls    []audit.Control `json:"controls"`
+	Reason      lang.Text       `json:"reason,omitzero"`
+	// Counted is false for what is in no number of the host: what is found of
+	// other engines, and of exceptions.
+	Counted     bool             `json:"counted"`
 	Evidence    []inventory.Fact `json:"evidence"`
 	FirstFailed time.Time        `json:"first_failed,omitzero"`
 	Reopened    int              `json:"reopened,omitempty"`
@@ -280,10 +283,39 @@ func PostureOf(fs []audit.Finding, x risk.Exceptions, risks []risk.Risk) Posture
 	return p
 }
 
+// counted reports whether f is a question about the host, as audit.Conform has it.
+func counted(f audit.Finding) bool {
+	return f.Other == (inventory.Ref{}) && f.Ref.Kind != inventory.Exception
+}
+
+// counts are the whole numbers of p, in the order in which they are shown.
+func (p Posture) counts() []Count {
+	return []Count{
+		{"pass", p.Pass},
+		{"fail", p.Fail},
+		{"unknown", p.Unknown},
+		{"manual", p.Manual},
+		{"not_applicable", p.NotApplicable},
+		{"accepted", p.Accepted},
+		{"n", p.N},
+		{"overdue", p.Overdue},
+	}
+}
+
+type namedShare struct {
+	key   string
+	share float64
+}
+
+// shares are the shares of p, each of N.
+func (p Posture) shares() []namedShare {
+	return []namedShare{{"low", p.Low}, {"high", p.High}, {"coverage", p.Coverage}, {"accepted_share", p.AcceptedShare}}
+}
+
 func domainPosture(fs []audit.Finding, d audit.Domain) DomainPosture {
 	p := DomainPosture{Domain: d}
 	for _, f := range fs {
-		if f.Other != (inventory.Ref{}) || f.Ref.Kind == inventory.Exception || !slices.Contains(f.Check.Domains, d) {
+		if !counted(f) || !slices.Contains(f.Check.Domains, d) {
 			continue
 		}
 		switch f.Verdict {
@@ -345,7 +377,7 @@ func ResultsOf(fs []audit.Finding, lives map[string]risk.Life, x risk.Exceptions
 		r := Result{
 			Fingerprint: fp, Check: f.Check.ID, Title: f.Check.Title, Why: f.Check.Why, Remedy: f.Check.Remedy, Ref: f.Ref,
 			Verdict: f.Verdict, Severity: f.Check.Severity, Domains: f.Check.Domains, Controls: f.Check.Controls, Reason: f.Reason,
-			Evidence: f.Evidence, FirstFailed: life.FirstFailed, Reopened: life.Reopened,
+			Counted: counted(f), Evidence: f.Evidence, FirstFailed: life.FirstFailed, Reopened: life.Reopened,
 		}
 		if f.Verdict == audit.Fail {
 			r.Exception, _ = x.Of(f)
@@ -547,6 +579,22 @@ func publishedOf(s *inventory.Snapshot, from, to string) []string {
 	}
 	slices.Sort(ports)
 	return slices.Compact(ports)
+}
+
+// Why nothing ran, as the loop writes it down, in English; when may follow.
+var (
+	MachineOff = lang.Text{En: "the machine was started after it", Es: "la máquina se encendió después"}
+	NotStarted = lang.Text{En: "the machine was running and nothing started casco", Es: "la máquina funcionaba y nada inició casco"}
+)
+
+// whyMissed is a reason of a missed run as people read it.
+func whyMissed(why string, l lang.Lang) string {
+	for _, t := range []lang.Text{MachineOff, NotStarted} {
+		if when, is := strings.CutPrefix(why, t.En); is {
+			return t.In(l) + when
+		}
+	}
+	return why
 }
 
 // IncidentsOf lists what happened in p and needed somebody: times in which

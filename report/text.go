@@ -77,8 +77,12 @@ func (p Printer) wrap(indent int, text string) {
 // Clean makes a string from a container, a label or an engine safe to show in
 // a terminal: control characters, invisible ones and those that turn the
 // writing direction are written as escapes, and what is too long is cut.
-func Clean(s string) string {
-	const most = 400
+func Clean(s string) string { return escape(s, 400) }
+
+// printable is Clean for a text that may be long: nothing is cut.
+func printable(s string) string { return escape(s, len(s)) }
+
+func escape(s string, most int) string {
 	var b strings.Builder
 	n := 0
 	for i, r := range s {

@@ -71,3 +71,42 @@ var (
 
 // StateWord is a state of a change as people read it.
 func StateWord(s apply.State) lang.Text { return stateWords[s] }
+
+// kindWords are the kinds of objects. One that is not here keeps its name.
+var kindWords = map[inventory.Kind]lang.Text{
+	inventory.Container:  {En: "container", Es: "contenedor"},
+	inventory.Image:      {En: "image", Es: "imagen"},
+	inventory.Network:    {En: "network", Es: "red"},
+	inventory.Volume:     {En: "volume", Es: "volumen"},
+	inventory.Daemon:     {En: "engine", Es: "motor"},
+	inventory.Swarm:      {En: "swarm", Es: "enjambre"},
+	inventory.Service:    {En: "service", Es: "servicio"},
+	inventory.Kernel:     {En: "kernel", Es: "núcleo"},
+	inventory.Sysctl:     {En: "kernel parameter", Es: "parámetro del núcleo"},
+	inventory.File:       {En: "file", Es: "archivo"},
+	inventory.Watch:      {En: "audit rule", Es: "regla de auditoría"},
+	inventory.Account:    {En: "account", Es: "cuenta"},
+	inventory.Listener:   {En: "listening socket", Es: "socket en escucha"},
+	inventory.Registry:   {En: "registry", Es: "registro de imágenes"},
+	inventory.Credential: {En: "credential", Es: "credencial"},
+	inventory.Package:    {En: "package", Es: "paquete"},
+	inventory.Unit:       {En: "systemd unit", Es: "unidad de systemd"},
+	inventory.Policy:     {En: "policy", Es: "política"},
+	inventory.Host:       {En: "host", Es: "anfitrión"},
+	inventory.Exception:  {En: "exception", Es: "excepción"},
+}
+
+func kindWord(k inventory.Kind) lang.Text {
+	if t, is := kindWords[k]; is {
+		return t
+	}
+	return lang.Text{En: string(k), Es: string(k)}
+}
+
+// refName is r as a text; empty if it is nothing.
+func refName(r inventory.Ref) string {
+	if r == (inventory.Ref{}) {
+		return ""
+	}
+	return r.String()
+}

@@ -37,7 +37,7 @@ func newRoot(a *app) *cobra.Command {
 	f.StringVar(&a.policyPath, "policy", "", "judge by this policy, a file or a folder, in place of the one in force (nothing is changed by it)")
 	root.AddCommand(
 		auditCmd(a), snapshotCmd(a), riskCmd(a), exceptionCmd(a), planCmd(a), submitCmd(a), approveCmd(a), applyCmd(a), confirmCmd(a), ratifyCmd(a), rollbackCmd(a), awaitCmd(a),
-		driftCmd(a), policyCmd(a), changesCmd(a), runCmd(a), logCmd(a), labCmd(a), doctorCmd(a),
+		driftCmd(a), policyCmd(a), changesCmd(a), runCmd(a), reportCmd(a), sampleCmd(a), logCmd(a), labCmd(a), doctorCmd(a),
 	)
 	for _, c := range root.Commands() {
 		wrongArgs(c)

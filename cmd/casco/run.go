@@ -26,6 +26,7 @@ import (
 	"casco/loop/apply"
 	"casco/loop/inventory"
 	"casco/loop/risk"
+	"casco/report"
 	"casco/store"
 )
 
@@ -172,11 +173,11 @@ func whyMissed(due time.Time) string {
 		for line := range strings.Lines(string(b)) {
 			var boot int64
 			if n, _ := fmt.Sscanf(line, "btime %d", &boot); n == 1 && due.Before(time.Unix(boot, 0)) {
-				return "the machine was started after it, at " + time.Unix(boot, 0).UTC().Format(time.RFC3339)
+				return report.MachineOff.En + " (" + time.Unix(boot, 0).UTC().Format(time.RFC3339) + ")"
 			}
 		}
 	}
-	return "the machine was running and nothing started casco"
+	return report.NotStarted.En
 }
 
 // noteUnratified writes down, once each, the emergencies that stand and were
