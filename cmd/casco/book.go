@@ -219,7 +219,7 @@ func (a *app) transitions(ctx context.Context, run string, l *look) ([]store.Eve
 		return nil, err
 	}
 	var events []store.Event
-	for _, f := range l.findings {
+	for _, f := range audit.Ours(l.findings) { // other engines come and go, and are recorded where they are in use
 		fp := f.Fingerprint()
 		was, known := last[fp]
 		delete(last, fp)
