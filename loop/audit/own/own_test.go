@@ -3,6 +3,7 @@ package own
 import (
 	"encoding/json"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -176,4 +177,22 @@ func FuzzCompile(f *testing.F) {
 			t.Errorf("%q is no expression, and nothing is wrong with it", expr)
 		}
 	})
+}
+
+// TestManual: the check that the manual shows is in order.
+func TestManual(t *testing.T) {
+	for _, l := range []string{"en", "es"} {
+		b, err := os.ReadFile("../../../docs/" + l + "/manual.md")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, rest, ok := strings.Cut(string(b), "```yaml\n")
+		example, _, _ := strings.Cut(rest, "```")
+		if !ok || !strings.Contains(example, "kind: Check") {
+			t.Fatalf("%s: there is no example", l)
+		}
+		if checks, ps := All(parse(t, example)); len(checks) != 1 {
+			t.Errorf("%s: %v", l, ps)
+		}
+	}
 }
