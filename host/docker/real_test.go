@@ -106,9 +106,12 @@ func fleeting(c map[string]any) {
 	for _, key := range []string{"SandboxID", "SandboxKey", "EndpointID", "IPAddress", "MacAddress", "GlobalIPv6Address"} {
 		delete(net, key)
 	}
-	for _, e := range object(net, "Networks") {
+	for name, e := range object(net, "Networks") {
 		e, _ := e.(map[string]any)
 		delete(e, "EndpointID")
+		if name == "bridge" {
+			delete(e, "DNSNames") // see handName
+		}
 		delete(e, "MacAddress") // random since 28.0; TestRecreateKeepsMAC looks at chosen ones
 		if object(e, "IPAMConfig") == nil {
 			delete(e, "IPAddress")
