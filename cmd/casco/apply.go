@@ -187,8 +187,14 @@ func (a *app) applied(rec *apply.Record, o verify.Outcome) error {
 	return nil
 }
 
-// ended says how a change that did not hold came to its end.
+// ended says how a change that did not hold came to its end, and when.
 func (a *app) ended(ctx context.Context, rec *apply.Record, err error) error {
+	if !rec.State.Open() {
+		rec.Ended = time.Now().UTC()
+		if saveErr := a.state().Save(rec); saveErr != nil { // its state was tried before
+			err = errors.Join(err, saveErr)
+		}
+	}
 	if noteErr := a.noteState(context.WithoutCancel(ctx), rec, rec.Why); noteErr != nil {
 		a.tell(lang.Text{En: "not written into the ledger: %v", Es: "no se escribió en el registro: %v"}, noteErr)
 	}

@@ -71,11 +71,10 @@ func (a *app) rollback(ctx context.Context, id string, anyway bool) error {
 // rollback is a run like any other.
 func (a *app) takeBack(ctx context.Context, h *host, rec *apply.Record, why string) error {
 	ctx = context.WithoutCancel(ctx) // half a way back is worse than a late one
-	err := a.runner(h).Undo(ctx, rec, apply.RollingBack, why)
-	rec.Ended = time.Now().UTC()
-	if err != nil {
+	if err := a.runner(h).Undo(ctx, rec, apply.RollingBack, why); err != nil {
 		return a.ended(ctx, rec, err)
 	}
+	rec.Ended = time.Now().UTC()
 	if err := a.state().Save(rec); err != nil {
 		return err
 	}
