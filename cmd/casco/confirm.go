@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"casco/lang"
 	"casco/loop/apply"
 	"casco/loop/change"
+	"casco/loop/plan"
 	"casco/report"
 )
 
@@ -83,12 +85,10 @@ func (a *app) confirmBy(rec *apply.Record, rules change.Rules, proved time.Time)
 	if within <= 0 || a.yes && rules.Policy.Digest == "builtin" {
 		return time.Time{}
 	}
-	for _, st := range rec.Plan.Steps {
-		if st.Severing() {
-			return proved.UTC().Add(within)
-		}
+	if !slices.ContainsFunc(rec.Plan.Steps, plan.Step.Severing) {
+		return time.Time{}
 	}
-	return time.Time{}
+	return proved.UTC().Add(within)
 }
 
 // awaitVerb is the verb with which casco calls itself to wait for a confirmation.
@@ -128,7 +128,7 @@ func (a *app) await(ctx context.Context, id string) error {
 		if err != nil {
 			return err
 		}
-		now := time.Now()
+		now := a.now()
 		if rec.State != apply.Verified || rec.ConfirmBy.IsZero() || now.After(rec.ConfirmBy.Add(tryFor)) {
 			return nil
 		}

@@ -121,14 +121,22 @@ func (a *app) unchanged(ctx context.Context, h *host, rec *apply.Record) error {
 	}), command("drift"))
 }
 
-// takeChange opens the host where a change was made, and its record. The caller
-// unlocks if there is no error.
+// takeChange opens the host where a change was made, and its record. What
+// another engine has open is no reason to let this one go. The caller unlocks if
+// there is no error.
 func (a *app) takeChange(ctx context.Context, id string) (h *host, rec *apply.Record, unlock func(), err error) {
-	h, unlock, err = a.takeHost(ctx)
+	h, unlock, err = a.lockHost()
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	if rec, err = a.state().Record(id); err == nil {
+	if err = a.finish(ctx, h); errors.Is(err, errNotHere) {
+		a.notHere(err)
+		err = nil
+	}
+	if err == nil {
+		rec, err = a.state().Record(id)
+	}
+	if err == nil {
 		err = h.made(rec)
 	}
 	if err != nil {

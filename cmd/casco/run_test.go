@@ -87,8 +87,8 @@ func TestQuietHost(t *testing.T) {
 // whole, whatever ran in between.
 func TestDriftSince(t *testing.T) {
 	for name, between := range map[string]func(loop){
-		"nothing":              func(loop) {},
-		"another engine":       func(l loop) { l.turn(container(1, 1), "other", nil) },
+		"nothing":               func(loop) {},
+		"another engine":        func(l loop) { l.turn(container(1, 1), "other", nil) },
 		"an engine that is off": func(l loop) { l.turn(&inventory.Snapshot{Host: "h"}, "e", io.EOF) },
 		"a run that was missed": func(l loop) {
 			if err := l.a.note(t.Context(), store.Run{ID: "m", Of: "audit", Outcome: missed}); err != nil {
