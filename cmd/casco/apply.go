@@ -105,6 +105,9 @@ func (a *app) ready(ctx context.Context, h *host, c *change.Change, file string)
 			Es: "el plan es para el motor en %s, este es %s",
 		}, c.Plan.Engine, h.address()), command("-H", c.Plan.Engine, "apply", file))
 	}
+	if c.Request.Class == change.Standard {
+		h.sources = append(h.sources, forPlans(h)...) // it is planned anew, to compare
+	}
 	before := h.look(ctx)
 	if before.trouble != nil {
 		return nil, rules, before.trouble
@@ -117,6 +120,12 @@ func (a *app) ready(ctx context.Context, h *host, c *change.Change, file string)
 			En: "the plan is stale: what it rests on has changed since",
 			Es: "el plan está obsoleto: cambió aquello en lo que se apoya",
 		}), command("plan", "-o", file))
+	}
+	if i := c.Plan.Foreign(before.snapshot, before.findings, means()); c.Request.Class == change.Standard && i >= 0 {
+		return nil, rules, refused(lang.Errorf(lang.Text{
+			En: "step %d is not what this host plans for what it says it cures: nobody agreed to that beforehand",
+			Es: "el paso %d no es lo que este anfitrión planea para lo que dice curar: nadie lo acordó de antemano",
+		}, i+1), command("submit", "--class", "normal", file))
 	}
 	return before, rules, nil
 }

@@ -40,9 +40,7 @@ func planCmd(a *app) *cobra.Command {
 			for _, k := range kinds {
 				opt.Kinds = append(opt.Kinds, inventory.Kind(k))
 			}
-			l, err := a.look(cmd.Context(),
-				func(h *host) inventory.Source { return compose.NewSource(h.engine) },
-				func(*host) inventory.Source { return daemonjson.NewSource() })
+			l, err := a.look(cmd.Context(), forPlans)
 			if err != nil {
 				return err
 			}
@@ -76,6 +74,12 @@ func planCmd(a *app) *cobra.Command {
 	f.BoolVar(&exact, "exact", false, "only steps that a rollback takes back to the byte: limits that were not there are set by a re-creation")
 	f.StringVar(&max, "max-cost", "", "no step that costs more: live, reload, restart, recreate")
 	return cmd
+}
+
+// forPlans are the sources that only a plan needs: the files in which an owner
+// says what it makes.
+func forPlans(h *host) []inventory.Source {
+	return []inventory.Source{compose.NewSource(h.engine), daemonjson.NewSource()}
 }
 
 // unanswered says which answers no step of the plan took up: a misspelt field, or a
