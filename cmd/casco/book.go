@@ -145,8 +145,11 @@ func approval(c *change.Change, id string, said change.Approval) store.Approval 
 
 // changed is the state of a change as an event.
 func (a *app) changed(rec *apply.Record, why string) store.Change {
-	due := rec.ConfirmBy
-	if due.IsZero() {
+	var due time.Time
+	switch {
+	case rec.State == apply.Verified && !rec.ConfirmBy.IsZero():
+		due = rec.ConfirmBy
+	case rec.Ratified.IsZero():
 		due = rec.RatifyBy
 	}
 	return store.Change{

@@ -51,11 +51,12 @@ func confirmCmd(a *app) *cobra.Command {
 				return errors.Join(err, quiet(exitRefused))
 			}
 			rec.Ended = time.Now().UTC()
-			if err := a.runner(h).Release(cmd.Context(), rec); err != nil {
+			err = a.runner(h).Release(cmd.Context(), rec)
+			if err = errors.Join(err, a.noteState(cmd.Context(), rec, "")); err != nil {
 				return err
 			}
 			fmt.Fprintln(a.out, lang.Text{En: "change %s kept for good", Es: "cambio %s definitivo"}.F(rec.ID).In(a.lang))
-			return a.noteState(cmd.Context(), rec, "")
+			return nil
 		},
 	}
 	cmd.Flags().BoolVar(&release, "release", false, "keep it for good and let go of what its undo holds on to")

@@ -91,12 +91,17 @@ func (a *app) turnForever(ctx context.Context, every time.Duration) error {
 
 // turnOnce is one turn. Every part of it is tried, whatever became of the others.
 func (a *app) turnOnce(ctx context.Context, every time.Duration) error {
+	unlock, err := a.state().LockRun()
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	begun := time.Now().UTC()
 	b, err := a.book(ctx)
 	if err != nil {
 		return err
 	}
-	errs := []error{a.noteMissed(ctx, every, begun), a.recover(ctx), a.noteUnratified(ctx, begun)}
+	errs := []error{a.noteMissed(ctx, every, begun), a.recover(ctx), a.noteRecords(ctx, runID(begun, "audit")), a.noteUnratified(ctx, begun)}
 	l, err := a.look(ctx)
 	if err != nil {
 		return errors.Join(append(errs, err)...)
