@@ -4,6 +4,7 @@
 // /var/lib/casco, that only its owner can read.
 //
 //	lock                    held while a change is applied or taken back
+//	run                     held while the loop turns
 //	key                     the single operator's key, as ssh-keygen writes it
 //	approvers               keys whose approval counts where the policy names no
 //	                        persons, a line each, as in authorized_keys
@@ -29,6 +30,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -56,20 +58,54 @@ func (d Dir) Path() string { return d.path }
 // ErrLocked is returned when another casco is changing the host.
 var ErrLocked = lang.Errorf(lang.Text{En: "another casco is changing this host", Es: "otro casco está cambiando este anfitrión"})
 
+// ErrRunning is returned when another casco turns the loop.
+var ErrRunning = lang.Errorf(lang.Text{En: "another casco run is at work", Es: "otro casco run está en marcha"})
+
+// ours returns an error if somebody else may write to the directory: who can put
+// a file there approves what they like.
+func (d Dir) ours() error {
+	st, err := os.Stat(d.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	owner := int(st.Sys().(*syscall.Stat_t).Uid)
+	if owner != 0 && owner != os.Geteuid() || st.Mode().Perm()&0o022 != 0 {
+		return lang.Errorf(lang.Text{
+			En: "%s: others may write there: make it yours, with mode 0700, if all that is in it is",
+			Es: "%s: otros pueden escribir ahí: hágala suya, con modo 0700, si lo es todo su contenido",
+		}, d.path)
+	}
+	return nil
+}
+
 // Lock takes the lock, without waiting. The lock ends with the process, so a
 // record that is open while nobody holds the lock was left by a dead run.
 func (d Dir) Lock() (unlock func(), err error) {
+	return d.lock("lock", ErrLocked)
+}
+
+// LockRun takes the lock of the loop, which turns beside changes but not beside
+// itself: two of it would both write down the same.
+func (d Dir) LockRun() (unlock func(), err error) { return d.lock("run", ErrRunning) }
+
+func (d Dir) lock(name string, taken error) (unlock func(), err error) {
 	if err := os.MkdirAll(d.path, 0o700); err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(filepath.Join(d.path, "lock"), os.O_CREATE|os.O_RDWR|unix.O_CLOEXEC, 0o600)
+	if err := d.ours(); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(filepath.Join(d.path, name), os.O_CREATE|os.O_RDWR|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		f.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, ErrLocked
+			return nil, taken
 		}
 		return nil, lang.Errorf(lang.Text{En: "lock %s: %w", Es: "bloquear %s: %w"}, f.Name(), err)
 	}
@@ -230,6 +266,9 @@ func (d Dir) newKey(path string) ([]byte, error) {
 
 // Approvers returns the keys whose approval counts here.
 func (d Dir) Approvers() ([]signed.Key, error) {
+	if err := d.ours(); err != nil {
+		return nil, err
+	}
 	path := filepath.Join(d.path, "approvers")
 	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -139,3 +139,60 @@ func TestKey(t *testing.T) {
 		t.Error("a key that others can read is used")
 	}
 }
+
+// TestOurs trusts no directory that somebody else may write to.
+func TestOurs(t *testing.T) {
+	for _, c := range []struct {
+		mode os.FileMode
+		uid  int
+		ok   bool
+	}{
+		{0o700, os.Geteuid(), true},
+		{0o755, os.Geteuid(), true},
+		{0o770, os.Geteuid(), false},
+		{0o777, os.Geteuid(), false},
+		{0o700, 1000, false},
+	} {
+		path := t.TempDir()
+		if err := os.Chmod(path, c.mode); err != nil {
+			t.Fatal(err)
+		}
+		if c.uid != os.Geteuid() {
+			if os.Geteuid() != 0 {
+				continue
+			}
+			if err := os.Chown(path, c.uid, 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		unlock, err := Open(path).Lock()
+		if err == nil {
+			unlock()
+		}
+		if _, listErr := Open(path).Approvers(); (err == nil) != c.ok || (listErr == nil) != c.ok {
+			t.Errorf("%v, owned by %d: lock %v, approvers %v", c.mode, c.uid, err, listErr)
+		}
+	}
+}
+
+// TestLockRun keeps two loops apart, and neither from a change.
+func TestLockRun(t *testing.T) {
+	d := Open(t.TempDir())
+	unlock, err := d.LockRun()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.LockRun(); !errors.Is(err, ErrRunning) {
+		t.Errorf("a second loop: %v", err)
+	}
+	change, err := d.Lock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	change()
+	unlock()
+	if unlock, err = d.LockRun(); err != nil {
+		t.Fatal(err)
+	}
+	unlock()
+}

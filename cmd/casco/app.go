@@ -107,7 +107,7 @@ type look struct {
 
 // look reads the host, or the snapshot file that stands for it, and judges it.
 // More adds sources that only some verbs need.
-func (a *app) look(ctx context.Context, more ...func(*host) inventory.Source) (*look, error) {
+func (a *app) look(ctx context.Context, more ...func(*host) []inventory.Source) (*look, error) {
 	begun := time.Now()
 	if a.snapshot != "" {
 		f, err := os.Open(a.snapshot)
@@ -134,9 +134,9 @@ func (a *app) look(ctx context.Context, more ...func(*host) inventory.Source) (*
 	if err != nil {
 		return nil, err
 	}
-	for _, source := range more {
+	for _, sources := range more {
 		if h.engine != nil {
-			h.sources = append(h.sources, source(h))
+			h.sources = append(h.sources, sources(h)...)
 		}
 	}
 	return h.look(ctx), nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -13,6 +14,7 @@ import (
 	"casco/loop/audit"
 	"casco/loop/change"
 	"casco/loop/inventory"
+	"casco/loop/plan"
 	"casco/loop/verify"
 	"casco/report"
 	"casco/state"
@@ -98,11 +100,17 @@ func (a *app) ready(ctx context.Context, h *host, c *change.Change, file string)
 	if err := a.unused(c, file); err != nil {
 		return nil, rules, err
 	}
+	if err := a.settled(c); err != nil {
+		return nil, rules, err
+	}
 	if c.Plan.Engine != "" && c.Plan.Engine != h.address() {
 		return nil, rules, refused(lang.Errorf(lang.Text{
 			En: "the plan is for the engine at %s, this is %s",
 			Es: "el plan es para el motor en %s, este es %s",
 		}, c.Plan.Engine, h.address()), command("-H", c.Plan.Engine, "apply", file))
+	}
+	if c.Request.Class == change.Standard {
+		h.sources = append(h.sources, forPlans(h)...) // it is planned anew, to compare
 	}
 	before := h.look(ctx)
 	if before.trouble != nil {
@@ -116,6 +124,12 @@ func (a *app) ready(ctx context.Context, h *host, c *change.Change, file string)
 			En: "the plan is stale: what it rests on has changed since",
 			Es: "el plan está obsoleto: cambió aquello en lo que se apoya",
 		}), command("plan", "-o", file))
+	}
+	if i := c.Plan.Foreign(before.snapshot, before.findings, means()); c.Request.Class == change.Standard && i >= 0 {
+		return nil, rules, refused(lang.Errorf(lang.Text{
+			En: "step %d is not what this host plans for what it says it cures: nobody agreed to that beforehand",
+			Es: "el paso %d no es lo que este anfitrión planea para lo que dice curar: nadie lo acordó de antemano",
+		}, i+1), command("submit", "--class", "normal", file))
 	}
 	return before, rules, nil
 }
@@ -133,6 +147,24 @@ func (a *app) unused(c *change.Change, file string) error {
 				En: "the plan was applied already, by change %s (%s): an approval is good for one change",
 				Es: "el plan ya se aplicó, con el cambio %s (%s): una aprobación vale para un cambio",
 			}, rec.ID, report.StateWord(rec.State)), command("plan", "-o", file))
+		}
+	}
+	return nil
+}
+
+// settled refuses a change that may have to go back by itself while another one
+// may: the way back of the first would lead over the second.
+func (a *app) settled(c *change.Change) error {
+	recs, err := a.state().Records()
+	if err != nil || !slices.ContainsFunc(c.Plan.Steps, plan.Step.Severing) {
+		return err
+	}
+	for _, rec := range recs {
+		if rec.State == apply.Verified && !rec.ConfirmBy.IsZero() {
+			return refused(lang.Errorf(lang.Text{
+				En: "change %s goes back by itself unless it is confirmed, and this one would lie over it",
+				Es: "el cambio %s se revierte por sí solo si no se confirma, y este quedaría encima",
+			}, rec.ID), command("confirm", rec.ID))
 		}
 	}
 	return nil
@@ -191,8 +223,14 @@ func (a *app) applied(rec *apply.Record, o verify.Outcome) error {
 	return nil
 }
 
-// ended says how a change that did not hold came to its end.
+// ended says how a change that did not hold came to its end, and when.
 func (a *app) ended(ctx context.Context, rec *apply.Record, err error) error {
+	if !rec.State.Open() {
+		rec.Ended = time.Now().UTC()
+		if saveErr := a.state().Save(rec); saveErr != nil { // its state was tried before
+			err = errors.Join(err, saveErr)
+		}
+	}
 	if noteErr := a.noteState(context.WithoutCancel(ctx), rec, rec.Why); noteErr != nil {
 		a.tell(lang.Text{En: "not written into the ledger: %v", Es: "no se escribió en el registro: %v"}, noteErr)
 	}
@@ -231,8 +269,21 @@ func (a *app) runner(h *host) apply.Runner {
 }
 
 // takeHost opens the host for a change: nobody else may be changing it, and
-// what a dead run left is brought to its end first.
+// what a dead run left is brought to its end first. The caller unlocks if there
+// is no error.
 func (a *app) takeHost(ctx context.Context) (*host, func(), error) {
+	h, unlock, err := a.lockHost()
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := a.finish(ctx, h); err != nil {
+		unlock()
+		return nil, nil, err
+	}
+	return h, unlock, nil
+}
+
+func (a *app) lockHost() (*host, func(), error) {
 	if a.snapshot != "" {
 		return nil, nil, usage(lang.Errorf(lang.Text{
 			En: "a snapshot file cannot be changed: leave --snapshot out",
@@ -249,9 +300,6 @@ func (a *app) takeHost(ctx context.Context) (*host, func(), error) {
 		return nil, nil, err
 	}
 	h, err := a.openHost()
-	if err == nil {
-		err = a.finish(ctx, h)
-	}
 	if err != nil {
 		unlock()
 		return nil, nil, err
@@ -266,7 +314,7 @@ func (a *app) recover(ctx context.Context) error {
 		return nil
 	}
 	recs, err := a.state().Records()
-	if err != nil || !anyOpen(recs) {
+	if err != nil || !anyOpen(recs, a.now()) {
 		return err
 	}
 	_, unlock, err := a.takeHost(ctx)
@@ -274,7 +322,7 @@ func (a *app) recover(ctx context.Context) error {
 		return nil
 	}
 	if errors.Is(err, errNotHere) {
-		fmt.Fprintln(a.err, clean(lang.Say(err, a.lang))) // reading goes on without it
+		a.notHere(err)
 		return nil
 	}
 	if err == nil {
@@ -283,13 +331,31 @@ func (a *app) recover(ctx context.Context) error {
 	return err
 }
 
-func anyOpen(recs []*apply.Record) bool {
+func anyOpen(recs []*apply.Record, now time.Time) bool {
 	for _, r := range recs {
-		if r.State.Open() || r.Unconfirmed(time.Now()) {
+		if r.State.Open() || r.Unconfirmed(now) {
 			return true
 		}
 	}
 	return false
+}
+
+// started is when this program began. It has the monotonic clock beside it.
+var started = time.Now()
+
+// now is the time by which a change goes back that nobody confirmed: what the
+// clock says, but not less than has passed since the program began. A clock that
+// is set back must not keep a host cut off.
+func (a *app) now() time.Time {
+	return atLeast(time.Now(), started, time.Since(started))
+}
+
+// atLeast is what the clock says, but not less than passed after began.
+func atLeast(clock, began time.Time, passed time.Duration) time.Time {
+	if least := began.Round(0).Add(passed); clock.Before(least) {
+		return least
+	}
+	return clock
 }
 
 // errNotHere is wrapped by the reasons for which a record must be left alone:
@@ -316,37 +382,48 @@ func (h *host) made(rec *apply.Record) error {
 	return nil
 }
 
-// finish brings every open record to its end. The caller holds the lock.
+// finish brings every open record to its end, the newest first: what a later
+// change did lies over an earlier one. One that cannot be reached from here, or
+// that comes to no end, keeps no other from its own. The error wraps errNotHere if
+// that is all that is wrong. The caller holds the lock.
 func (a *app) finish(ctx context.Context, h *host) error {
 	recs, err := a.state().Records()
 	if err != nil {
 		return err
 	}
-	for _, rec := range recs {
-		unconfirmed := rec.Unconfirmed(time.Now())
-		if !rec.State.Open() && !unconfirmed {
+	var away, errs []error
+	for _, rec := range slices.Backward(recs) {
+		if !rec.State.Open() && !rec.Unconfirmed(a.now()) {
 			continue
 		}
 		if err := h.made(rec); err != nil {
-			return err
-		}
-		if unconfirmed {
-			if err := a.expire(ctx, h, rec); err != nil {
-				return lang.Errorf(lang.Text{En: "change %s: %w", Es: "cambio %s: %w"}, rec.ID, err)
-			}
-			continue
-		}
-		a.tell(lang.Text{En: "change %s was left half way (%s) by a run that ended", Es: "el cambio %s quedó a medias (%s) por una ejecución que terminó"}, rec.ID, rec.State)
-		if rec.State == apply.Verifying {
-			err = a.finishProof(ctx, h, rec)
-		} else {
-			err = a.ended(ctx, rec, a.runner(h).Recover(context.WithoutCancel(ctx), rec))
-		}
-		if err != nil {
-			return lang.Errorf(lang.Text{En: "change %s: %w", Es: "cambio %s: %w"}, rec.ID, err)
+			away = append(away, err)
+		} else if err := a.finishOne(ctx, h, rec); err != nil {
+			errs = append(errs, lang.Errorf(lang.Text{En: "change %s: %w", Es: "cambio %s: %w"}, rec.ID, err))
 		}
 	}
-	return nil
+	if len(errs) == 0 {
+		return errors.Join(away...)
+	}
+	for _, err := range away {
+		a.notHere(err)
+	}
+	return errors.Join(errs...)
+}
+
+// notHere says what cannot be brought to its end from here, where that is no
+// reason to stop.
+func (a *app) notHere(err error) { fmt.Fprintln(a.err, clean(lang.Say(err, a.lang))) }
+
+func (a *app) finishOne(ctx context.Context, h *host, rec *apply.Record) error {
+	if !rec.State.Open() {
+		return a.expire(ctx, h, rec)
+	}
+	a.tell(lang.Text{En: "change %s was left half way (%s) by a run that ended", Es: "el cambio %s quedó a medias (%s) por una ejecución que terminó"}, rec.ID, rec.State)
+	if rec.State == apply.Verifying {
+		return a.finishProof(ctx, h, rec)
+	}
+	return a.ended(ctx, rec, a.runner(h).Recover(context.WithoutCancel(ctx), rec))
 }
 
 func (a *app) finishProof(ctx context.Context, h *host, rec *apply.Record) error {

@@ -91,27 +91,8 @@ func ratifyCmd(a *app) *cobra.Command {
 	cmd := a.manual.verb(&cobra.Command{
 		Use: "ratify",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			rec, err := a.state().Record(args[0])
+			c, said, err := a.ratify(cmd.Context(), args[0], says)
 			if err != nil {
-				return err
-			}
-			c, err := a.state().Change(rec.ID)
-			if err != nil {
-				return err
-			}
-			if c.Request.Class != change.Emergency {
-				return refused(lang.Errorf(lang.Text{
-					En: "change %s is %s: only an emergency is ratified", Es: "el cambio %s es %s: sólo se ratifica una emergencia",
-				}, rec.ID, c.Request.Class), command("changes"))
-			}
-			said, err := a.say(c, says)
-			if err != nil {
-				return err
-			}
-			if err := a.state().Said(rec.ID, c); err != nil {
-				return err
-			}
-			if err := a.noteSaid(cmd.Context(), rec, c, said); err != nil {
 				return err
 			}
 			fmt.Fprintln(a.out, decided[change.Ratify].F(c.PlanID, said.By).In(a.lang))
@@ -127,6 +108,43 @@ func ratifyCmd(a *app) *cobra.Command {
 	}, aChange)
 	says.flags(a, cmd)
 	return cmd
+}
+
+// ratify signs change id and writes that down. Nobody else may be at work on its
+// record: what is saved here must not bring back a state that it had before.
+func (a *app) ratify(ctx context.Context, id string, says saying) (*change.Change, change.Approval, error) {
+	var said change.Approval
+	unlock, err := a.state().Lock()
+	if err != nil {
+		return nil, said, err
+	}
+	defer unlock()
+	rec, err := a.state().Record(id)
+	if err != nil {
+		return nil, said, err
+	}
+	c, err := a.state().Change(rec.ID)
+	if err != nil {
+		return nil, said, err
+	}
+	switch {
+	case c.Request.Class != change.Emergency:
+		return nil, said, refused(lang.Errorf(lang.Text{
+			En: "change %s is %s: only an emergency is ratified", Es: "el cambio %s es %s: sólo se ratifica una emergencia",
+		}, rec.ID, c.Request.Class), command("changes"))
+	case c.Digest() != rec.Digest:
+		return nil, said, refused(lang.Errorf(lang.Text{
+			En: "change %s: what is kept of it is not what was applied: its digest is %.12s, its record says %.12s",
+			Es: "cambio %s: lo que se guarda de él no es lo que se aplicó: su resumen es %.12s, su registro dice %.12s",
+		}, rec.ID, c.Digest(), rec.Digest), command("log", "show", "--about", rec.ID))
+	}
+	if said, err = a.say(c, says); err != nil {
+		return nil, said, err
+	}
+	if err := a.state().Said(rec.ID, c); err != nil {
+		return nil, said, err
+	}
+	return c, said, a.noteSaid(ctx, rec, c, said)
 }
 
 // noteSaid writes a ratification down, and that rec is ratified once as many have

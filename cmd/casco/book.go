@@ -146,8 +146,11 @@ func approval(c *change.Change, id string, said change.Approval) store.Approval 
 
 // changed is the state of a change as an event.
 func (a *app) changed(rec *apply.Record, why string) store.Change {
-	due := rec.ConfirmBy
-	if due.IsZero() {
+	var due time.Time
+	switch {
+	case rec.State == apply.Verified && !rec.ConfirmBy.IsZero():
+		due = rec.ConfirmBy
+	case rec.Ratified.IsZero():
 		due = rec.RatifyBy
 	}
 	return store.Change{
@@ -174,11 +177,12 @@ type turn struct {
 	of    string // audit, apply, rollback
 	begun time.Time
 	why   string
-	err   error
+	same  string // digest of an earlier reading from which nothing differs; empty: none
 }
 
 // noteLook writes down a run with what it saw: the snapshot as evidence, and
-// each finding that has another answer than before.
+// each finding that has another answer than before. Where both are as they were
+// the evidence is the earlier snapshot.
 func (a *app) noteLook(ctx context.Context, t turn, l *look) error {
 	run := store.Run{
 		ID: runID(t.begun, t.of), Of: t.of, Begun: t.begun.UTC(), Ended: time.Now().UTC(),
@@ -189,22 +193,21 @@ func (a *app) noteLook(ctx context.Context, t turn, l *look) error {
 		return err
 	}
 	run.Policy, run.Version = p.Digest, p.Metadata.Version
-	switch {
-	case t.err != nil:
-		run.Outcome, run.Why = "failed", t.err.Error()
-	case l.trouble != nil:
+	if l.trouble != nil {
 		run.Outcome, run.Why = "partial", l.trouble.Error()
 	}
 	c := risk.PostureOf(l.findings, risk.Judge(p, l.snapshot, l.findings, loaded, run.Ended))
 	run.Counts = store.Counts{
 		Pass: c.Pass, Fail: c.Fail, Unknown: c.Unknown, Manual: c.Manual, NotApplicable: c.NotApplicable, Accepted: c.Accepted, Gaps: len(l.snapshot.Gaps),
 	}
-	if run.Snapshot, err = a.keepSnapshot(ctx, l.read); err != nil {
-		return lang.Errorf(lang.Text{En: "snapshot: %w", Es: "instantánea: %w"}, err)
-	}
 	events, err := a.transitions(ctx, run.ID, l)
 	if err != nil {
 		return err
+	}
+	if run.Snapshot = t.same; run.Snapshot == "" || len(events) > 0 {
+		if run.Snapshot, err = a.keepSnapshot(ctx, l.read); err != nil {
+			return lang.Errorf(lang.Text{En: "snapshot: %w", Es: "instantánea: %w"}, err)
+		}
 	}
 	return a.note(ctx, append(events, run)...)
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"casco/lang"
 	"casco/loop/apply"
 	"casco/loop/change"
+	"casco/loop/plan"
 	"casco/report"
 )
 
@@ -44,11 +46,12 @@ func confirmCmd(a *app) *cobra.Command {
 				return errors.Join(err, quiet(exitRefused))
 			}
 			rec.Ended = time.Now().UTC()
-			if err := a.runner(h).Release(cmd.Context(), rec); err != nil {
+			err = a.runner(h).Release(cmd.Context(), rec)
+			if err = errors.Join(err, a.noteState(cmd.Context(), rec, "")); err != nil {
 				return err
 			}
 			fmt.Fprintln(a.out, lang.Text{En: "change %s kept for good", Es: "cambio %s definitivo"}.F(rec.ID).In(a.lang))
-			return a.noteState(cmd.Context(), rec, "")
+			return nil
 		},
 	}, lang.Text{
 		En: "Say that a change may stay; one that could cut you off goes back by itself without it",
@@ -91,12 +94,10 @@ func (a *app) confirmBy(rec *apply.Record, rules change.Rules, proved time.Time)
 	if within <= 0 || a.yes && rules.Policy.Digest == "builtin" {
 		return time.Time{}
 	}
-	for _, st := range rec.Plan.Steps {
-		if st.Severing() {
-			return proved.UTC().Add(within)
-		}
+	if !slices.ContainsFunc(rec.Plan.Steps, plan.Step.Severing) {
+		return time.Time{}
 	}
-	return time.Time{}
+	return proved.UTC().Add(within)
 }
 
 // awaitVerb is the verb with which casco calls itself to wait for a confirmation.
@@ -136,7 +137,7 @@ func (a *app) await(ctx context.Context, id string) error {
 		if err != nil {
 			return err
 		}
-		now := time.Now()
+		now := a.now()
 		if rec.State != apply.Verified || rec.ConfirmBy.IsZero() || now.After(rec.ConfirmBy.Add(tryFor)) {
 			return nil
 		}

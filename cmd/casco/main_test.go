@@ -19,6 +19,7 @@ import (
 
 	"casco/internal/realdocker"
 	"casco/loop/apply"
+	"casco/loop/change"
 )
 
 // The test binary is casco itself when a script calls it by that name. With
@@ -42,6 +43,10 @@ func TestMain(m *testing.M) {
 		os.Exit(run(ctx, os.Args, os.Stdin, os.Stdout, os.Stderr))
 	}, "sql": func() {
 		if err := sql(os.Args[1], os.Args[2]); err != nil {
+			panic(err)
+		}
+	}, "reseal": func() {
+		if err := reseal(os.Args[1]); err != nil {
 			panic(err)
 		}
 	}})
@@ -181,6 +186,24 @@ func buildVerifier(t *testing.T) string {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	return path
+}
+
+// reseal gives a plan that somebody edited the ID that it now has: its author may
+// sign what they like.
+func reseal(path string) error {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	var c change.Change
+	if err := json.Unmarshal(b, &c); err != nil {
+		return err
+	}
+	c.PlanID, c.Approvals = c.Plan.ID(), nil
+	if b, err = json.Marshal(c); err != nil {
+		return err
+	}
+	return os.WriteFile(path, b, 0o600)
 }
 
 // sql carries out a statement on the tables, as somebody would who wants them to

@@ -39,9 +39,7 @@ func planCmd(a *app) *cobra.Command {
 					return noCheck(id)
 				}
 			}
-			l, err := a.look(cmd.Context(),
-				func(h *host) inventory.Source { return compose.NewSource(h.engine) },
-				func(*host) inventory.Source { return daemonjson.NewSource() })
+			l, err := a.look(cmd.Context(), forPlans)
 			if err != nil {
 				return err
 			}
@@ -108,6 +106,12 @@ func planCmd(a *app) *cobra.Command {
 	complete(cmd, "kind", kindNames())
 	complete(cmd, "max-cost", []string{"live", "reload", "restart", "recreate"})
 	return cmd
+}
+
+// forPlans are the sources that only a plan needs: the files in which an owner
+// says what it makes.
+func forPlans(h *host) []inventory.Source {
+	return []inventory.Source{compose.NewSource(h.engine), daemonjson.NewSource()}
 }
 
 // unanswered says which answers no step of the plan took up: a misspelt field, or a

@@ -79,11 +79,10 @@ func (a *app) rollback(ctx context.Context, id string, anyway bool) error {
 // rollback is a run like any other.
 func (a *app) takeBack(ctx context.Context, h *host, rec *apply.Record, why string) error {
 	ctx = context.WithoutCancel(ctx) // half a way back is worse than a late one
-	err := a.runner(h).Undo(ctx, rec, apply.RollingBack, why)
-	rec.Ended = time.Now().UTC()
-	if err != nil {
+	if err := a.runner(h).Undo(ctx, rec, apply.RollingBack, why); err != nil {
 		return a.ended(ctx, rec, err)
 	}
+	rec.Ended = time.Now().UTC()
 	if err := a.state().Save(rec); err != nil {
 		return err
 	}
@@ -130,14 +129,22 @@ func (a *app) unchanged(ctx context.Context, h *host, rec *apply.Record) error {
 	}), command("drift"))
 }
 
-// takeChange opens the host where a change was made, and its record. The caller
-// unlocks if there is no error.
+// takeChange opens the host where a change was made, and its record. What
+// another engine has open is no reason to let this one go. The caller unlocks if
+// there is no error.
 func (a *app) takeChange(ctx context.Context, id string) (h *host, rec *apply.Record, unlock func(), err error) {
-	h, unlock, err = a.takeHost(ctx)
+	h, unlock, err = a.lockHost()
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	if rec, err = a.state().Record(id); err == nil {
+	if err = a.finish(ctx, h); errors.Is(err, errNotHere) {
+		a.notHere(err)
+		err = nil
+	}
+	if err == nil {
+		rec, err = a.state().Record(id)
+	}
+	if err == nil {
 		err = h.made(rec)
 	} else if errors.Is(err, fs.ErrNotExist) {
 		err = coded{exitTrouble, lang.Errorf(lang.Text{En: "there is no change %q", Es: "no existe el cambio %q"}, id), command("changes")}

@@ -102,16 +102,17 @@ func (a *app) turnForever(ctx context.Context, every time.Duration) error {
 
 // turnOnce is one turn. Every part of it is tried, whatever became of the others.
 func (a *app) turnOnce(ctx context.Context, every time.Duration) error {
+	unlock, err := a.state().LockRun()
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	begun := time.Now().UTC()
 	b, err := a.book(ctx)
 	if err != nil {
 		return err
 	}
-	last, had, err := store.Last[store.Run](ctx, b.store, "")
-	if err != nil {
-		return err
-	}
-	errs := []error{a.noteMissed(ctx, every, begun), a.recover(ctx), a.noteUnratified(ctx, begun)}
+	errs := []error{a.noteMissed(ctx, every, begun), a.recover(ctx), a.noteRecords(ctx, runID(begun, "audit")), a.noteUnratified(ctx, begun)}
 	l, err := a.look(ctx)
 	if err != nil {
 		return errors.Join(append(errs, err)...)
@@ -119,10 +120,12 @@ func (a *app) turnOnce(ctx context.Context, every time.Duration) error {
 	if l.trouble == nil {
 		errs = append(errs, a.noteExceptions(ctx, l, begun))
 	}
-	if had && l.trouble == nil {
-		errs = append(errs, a.noteDrift(ctx, last.Event, l, begun))
+	t := turn{of: "audit", begun: begun}
+	if l.trouble == nil {
+		t.same, err = a.noteDrift(ctx, l, begun)
+		errs = append(errs, err)
 	}
-	errs = append(errs, l.trouble, a.noteLook(ctx, turn{of: "audit", begun: begun}, l), a.publish(b), a.purge(ctx, b, begun))
+	errs = append(errs, l.trouble, a.noteLook(ctx, t, l), a.publish(b), a.purge(ctx, b, begun))
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
@@ -269,36 +272,59 @@ func (a *app) noteExceptions(ctx context.Context, l *look, now time.Time) error 
 // withdrawn is the state of an exception that the policy has no more.
 const withdrawn = "withdrawn"
 
-// noteDrift writes down what differs from the reading of the last run and no
-// change of casco explains. The evidence of that reading may have been purged,
-// or altered: then nothing can be compared, and that is trouble.
-func (a *app) noteDrift(ctx context.Context, last store.Run, l *look, begun time.Time) error {
-	if last.Snapshot == "" || last.Engine != l.engine {
-		return nil
+// noteDrift writes down what differs from the last reading and no change of
+// casco explains. The evidence of that reading may have been purged, or altered:
+// then nothing can be compared, and that is trouble. Same is the digest of that
+// reading if nothing at all differs, so that it need not be kept a second time.
+func (a *app) noteDrift(ctx context.Context, l *look, begun time.Time) (same string, err error) {
+	last, ok, err := a.lastWhole(ctx, l.engine)
+	if err != nil || !ok {
+		return "", err
 	}
 	was, err := a.readSnapshot(last.Snapshot)
 	if err != nil {
-		return lang.Errorf(lang.Text{En: "the last reading: %w", Es: "la última lectura: %w"}, err)
+		return "", lang.Errorf(lang.Text{En: "the last reading: %w", Es: "la última lectura: %w"}, err)
 	}
 	recs, err := a.state().Records()
 	if err != nil {
-		return err
+		return "", err
+	}
+	differs := inventory.Diff(was, l.read)
+	if len(differs) == 0 && slices.Equal(was.Gaps, l.read.Gaps) && begun.Sub(was.Taken) < keepAgain {
+		return last.Snapshot, nil
 	}
 	var events []store.Event
-	for _, d := range inventory.Diff(was, l.read) {
-		if explained(recs, d, last.Begun) {
+	for _, d := range differs {
+		if explained(recs, d, last.Ended) {
 			continue
 		}
 		e := store.Drift{Ref: d.Ref.String(), Field: d.Field, Was: d.Was, Now: d.Now, Run: runID(begun, "audit")}
 		if e.Who, err = whoWrote(was, d.Ref, last.Begun, begun); err != nil {
-			return err
+			return "", err
 		}
 		events = append(events, e)
 	}
 	if len(events) == 0 {
-		return nil
+		return "", nil
 	}
-	return a.note(ctx, events...)
+	return "", a.note(ctx, events...)
+}
+
+// keepAgain is after how long a reading is kept although nothing differs from
+// the one before: a run's evidence goes at most so much before its time.
+const keepAgain = 24 * time.Hour
+
+// lastWhole is the newest run that read the whole of the engine at that
+// address. One that did not tells nothing of what it could not read, and would
+// make all of it seem to have come since.
+func (a *app) lastWhole(ctx context.Context, engine string) (run store.Run, ok bool, err error) {
+	runs, err := store.All[store.Run](ctx, a.opened.store, store.Period{}, "")
+	for _, r := range slices.Backward(runs) {
+		if r.Event.Outcome == "ok" && r.Event.Engine == engine && r.Event.Snapshot != "" {
+			return r.Event, true, nil
+		}
+	}
+	return run, false, err
 }
 
 // whoWrote says who wrote to the file that ref is about, between two readings,
@@ -330,8 +356,10 @@ func whoWrote(s *inventory.Snapshot, ref inventory.Ref, from, until time.Time) (
 	return strings.Join(who, "; "), err
 }
 
-// explained reports whether a change that was made, or taken back, since then
-// touched what differs.
+// explained reports whether a change of casco made what differs: it left the
+// field so, or it was made or taken back since a run last looked and touched the
+// object. (A change looks by itself when it is over; what differs after that is
+// somebody else's.)
 func explained(recs []*apply.Record, d inventory.Difference, since time.Time) bool {
 	if madeBy(recs, d) != "" {
 		return true

@@ -268,6 +268,10 @@ func TestApprovers(t *testing.T) {
 	if got, want := h.c.Approvers(rules(t)), []string{"ana", "ben"}; !slices.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
 	}
+	over := asked(t).says("ana", "a", Approve).says("ben", "b", Approve, func(a *Approval) { a.Until = noon })
+	if got := over.c.Approvers(rules(t)); !slices.Equal(got, []string{"ana"}) {
+		t.Errorf("with one whose approval is over: %v", got)
+	}
 }
 
 // TestSingleOperator: where the policy names no persons, one key approves what
@@ -296,6 +300,13 @@ func TestRatified(t *testing.T) {
 	if got := asked(t).c.RatifyBy(rules(t).Policy, noon); !got.IsZero() {
 		t.Errorf("a normal change is to be ratified by %s", got)
 	}
+	// Who approved the emergency left since, and so did one who ratified it.
+	left := rules(t)
+	left.Policy.People = left.Policy.People[2:]
+	left.Policy.Changes.Normal.Approvals = 1
+	e := asked(t, func(c *Change) { c.Request.Class, c.Request.Reason = Emergency, "r" }).says("ana", "a", Approve).says("ana", "a", Ratify)
+	refusal(t, e.c.Ratified(left), "0 of 1")
+	refusal(t, e.says("ben", "b", Ratify).c.Ratified(left), "")
 }
 
 func TestIntact(t *testing.T) {

@@ -122,6 +122,9 @@ type voice struct {
 	until    time.Time
 }
 
+// holds reports whether v still counts then.
+func (v voice) holds(now time.Time) bool { return v.until.IsZero() || now.Before(v.until) }
+
 // said checks all signatures and returns each person's last word.
 func (c *Change) said(r Rules) ([]voice, error) {
 	var vs []voice
@@ -130,12 +133,19 @@ func (c *Change) said(r Rules) ([]voice, error) {
 		if err != nil {
 			return nil, err
 		}
-		vs = slices.DeleteFunc(vs, func(o voice) bool { return o.id == v.id && (o.decision == Ratify) == (v.decision == Ratify) })
-		if v.decision != Withdraw {
-			vs = append(vs, v)
-		}
+		vs = lastWord(vs, v)
 	}
 	return vs, nil
+}
+
+// lastWord is vs with v in the place of what the same person said before it. A
+// ratification says nothing of an approval.
+func lastWord(vs []voice, v voice) []voice {
+	vs = slices.DeleteFunc(vs, func(o voice) bool { return o.id == v.id && (o.decision == Ratify) == (v.decision == Ratify) })
+	if v.decision == Withdraw {
+		return vs
+	}
+	return append(vs, v)
 }
 
 func (c *Change) voice(r Rules, a Approval) (voice, error) {
@@ -200,7 +210,7 @@ func (c *Change) agreed(r Rules, said []voice, want Decision, q quorum) error {
 		switch {
 		case v.decision == Reject:
 			return refuse(lang.Text{En: "%q rejected it", Es: "%q lo rechazó"}, v.id)
-		case v.decision == want && (v.until.IsZero() || r.Now.Before(v.until)):
+		case v.decision == want && v.holds(r.Now):
 			good++
 		}
 	}
@@ -321,14 +331,21 @@ func names(s policy.Standard, st plan.Step) bool {
 }
 
 // Ratified returns nil if the emergency change c has been agreed to as a normal
-// change would have been, by r.Now.
+// change would have been, by r.Now. It is done already, so that a signature that
+// is not good any more, because who gave it left the policy, keeps nobody else
+// from ratifying: it does not count.
 func (c *Change) Ratified(r Rules) error {
 	if err := c.Intact(); err != nil {
 		return err
 	}
-	said, err := c.said(r)
-	if err != nil {
-		return err
+	var said []voice
+	for _, a := range c.Approvals {
+		if a.Decision != Ratify {
+			continue
+		}
+		if v, err := c.voice(r, a); err == nil {
+			said = lastWord(said, v)
+		}
 	}
 	return c.agreed(r, said, Ratify, r.normal())
 }
@@ -352,7 +369,7 @@ func (c *Change) Approvers(r Rules) []string {
 	}
 	var by []string
 	for _, v := range said {
-		if v.decision == Approve && c.uncounted(r, v, c.quorum(r)).Empty() {
+		if v.decision == Approve && v.holds(r.Now) && c.uncounted(r, v, c.quorum(r)).Empty() {
 			by = append(by, v.by)
 		}
 	}

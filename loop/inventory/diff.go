@@ -78,6 +78,9 @@ func diffFields(out *[]Difference, r Ref, prefix string, a, b map[string]any) {
 			continue
 		}
 		x, y := a[k], b[k]
+		if r.Kind == Container && path == "Effective" && (x == nil) != (y == nil) {
+			continue // a container that does not run has none, and its State is no difference either
+		}
 		mx, okx := x.(map[string]any)
 		my, oky := y.(map[string]any)
 		if okx && oky && strings.Count(path, ".") < 8 {

@@ -82,6 +82,30 @@ func TestEqual(t *testing.T) {
 	}
 }
 
+// TestDiffOfStopped: that a container runs or does not is no difference, nor is
+// what can only be read of one that runs. What it is allowed while it runs is.
+func TestDiffOfStopped(t *testing.T) {
+	take := func(fields string) *Snapshot {
+		s := &Snapshot{}
+		s.Add(object(t, fields))
+		return s
+	}
+	runs := take(`{"State": {"Running": true}, "Effective": {"Seccomp": 2}}`)
+	for _, c := range []struct {
+		fields string
+		want   int
+	}{
+		{`{"State": {"Running": false}}`, 0},
+		{`{"State": {"Running": true}, "Effective": {"Seccomp": 0}}`, 1},
+	} {
+		for _, d := range [][]Difference{Diff(runs, take(c.fields)), Diff(take(c.fields), runs)} {
+			if len(d) != c.want {
+				t.Errorf("%s: %v", c.fields, d)
+			}
+		}
+	}
+}
+
 func TestDependents(t *testing.T) {
 	s := &Snapshot{}
 	add := func(name, hostConfig string) {
