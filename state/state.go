@@ -11,6 +11,7 @@
 //	changes/ID/record.json  an apply.Record; replaced atomically, fsynced
 //	changes/ID/change.json  the approved plan with its approvals, as applied
 //	changes/ID/before.json  the findings before, to prove the change against
+//	policy/                 the policy in force: see package policy/folder
 //	treatments/             what was decided about risks: RISK.NNN.json, and who
 //	                        signed it, as RISK.NNN.json.sig
 package state

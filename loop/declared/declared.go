@@ -17,12 +17,20 @@ import (
 type Declared struct {
 	policy *policy.Policy
 	object inventory.Object
+	// several tiers: with one there is nothing to tell apart; rules of how
+	// containers run. Without either nothing is said of a container.
+	several, rules bool
 }
 
 // By makes facts of p, once for all snapshots.
 func By(p *policy.Policy) *Declared {
 	fields, sources := p.Facts()
-	return &Declared{p, inventory.Object{Ref: inventory.PolicyRef, Source: "policy " + p.Metadata.String(), Fields: fields, Sources: sources}}
+	_, rules := fields["runtime"]
+	return &Declared{
+		p,
+		inventory.Object{Ref: inventory.PolicyRef, Source: "policy " + p.Metadata.String(), Fields: fields, Sources: sources},
+		len(p.Tiers) > 1, rules,
+	}
 }
 
 // With returns s with what the policy says. s stays as it is; the two share
@@ -39,7 +47,7 @@ func (d *Declared) With(s *inventory.Snapshot) *inventory.Snapshot {
 		case inventory.Container:
 			o = d.container(s, o)
 		case inventory.Network:
-			if t, path := d.policy.TierOfNetwork(o.Ref.Name); t != nil && d.severalTiers() {
+			if t, path := d.policy.TierOfNetwork(o.Ref.Name); t != nil && d.several {
 				o = beside(o, map[string]any{"Tier": t.ID}, map[string]string{"Tier": d.object.SourceOf(path)})
 			}
 		}
@@ -50,17 +58,17 @@ func (d *Declared) With(s *inventory.Snapshot) *inventory.Snapshot {
 	return out
 }
 
-// severalTiers: with one there is nothing to tell apart.
-func (d *Declared) severalTiers() bool { return len(d.policy.Tiers) > 1 }
-
 // container adds its tier, and how a container of that tier is wanted to run.
 func (d *Declared) container(s *inventory.Snapshot, o *inventory.Object) *inventory.Object {
+	if !d.several && !d.rules {
+		return o
+	}
 	tier, path, byDefault := d.policy.TierOf(Workload(s, o))
 	if tier == nil {
 		return o
 	}
 	more, from := map[string]any{}, map[string]string{}
-	if d.severalTiers() {
+	if d.several {
 		from["Tier"] = o.SourceOf(inventory.Labels.Path)
 		if path != "" {
 			from["Tier"] = d.object.SourceOf(path)
