@@ -51,20 +51,15 @@ func (d *Dossier) historyChart(l lang.Lang) picture {
 	span := math.Max(1, last.Sub(first).Seconds())
 	x := func(t time.Time) float64 { return 8 + 88*t.Sub(first).Seconds()/span }
 	y := func(share float64) float64 { return 34 - 30*share }
-	var said []string
-	for _, pt := range d.History {
-		if n := pt.Counts.Pass + pt.Counts.Fail + pt.Counts.Unknown + pt.Counts.Manual; n > 0 {
-			said = append(said, fmt.Sprintf("%s: %s–%s (n = %d)", day(pt.At), percent(l, low(pt)), percent(l, high(pt)), n))
-		}
-	}
-	p.text = strings.Join(said, "; ")
+	p.text = d.historySaid(l)
 	p.draw = func(c canvas) {
 		for _, share := range []float64{0, 0.5, 1} {
 			c.line(8, y(share), 96, y(share), quiet, false)
 			c.text(7, y(share)+1, fmt.Sprintf("%.0f", 100*share), end)
 		}
+		policy := ""
 		for i, pt := range d.History {
-			if pt.Missed {
+			if pt.Missed { // and the band has a hole
 				c.text(x(pt.At), 34, "×", middle)
 				continue
 			}
@@ -74,9 +69,10 @@ func (d *Dossier) historyChart(l lang.Lang) picture {
 			}
 			c.rect(x(pt.At), y(high(pt)), math.Max(0.6, until-x(pt.At)), math.Max(0.4, y(low(pt))-y(high(pt))), doubt)
 			c.line(x(pt.At), y(low(pt)), until, y(low(pt)), good, false)
-			if i > 0 && pt.Policy != d.History[i-1].Policy {
+			if policy != "" && pt.Policy != policy {
 				c.line(x(pt.At), 4, x(pt.At), 34, mark, true)
 			}
+			policy = pt.Policy
 		}
 		c.text(8, 38, day(first), start)
 		c.text(96, 38, day(last), end)
@@ -84,11 +80,42 @@ func (d *Dossier) historyChart(l lang.Lang) picture {
 	return p
 }
 
+// historySaid says the curve in words: where it began and where it ended, how
+// often nothing ran, how often the policy changed.
+func (d *Dossier) historySaid(l lang.Lang) string {
+	at := func(pt Point) string {
+		return fmt.Sprintf("%s %s–%s (n = %d)", day(pt.At), percent(l, low(pt)), percent(l, high(pt)), questions(pt))
+	}
+	var looked []Point
+	missed, policies := 0, 0
+	for _, pt := range d.History {
+		if pt.Missed {
+			missed++
+			continue
+		}
+		if len(looked) > 0 && looked[len(looked)-1].Policy != pt.Policy {
+			policies++
+		}
+		looked = append(looked, pt)
+	}
+	if len(looked) == 0 {
+		return lang.Text{En: "nothing was measured", Es: "no se midió nada"}.In(l)
+	}
+	return lang.Text{
+		En: "%d runs, from %s to %s; missed: %d (×); changes of policy: %d (dashed)",
+		Es: "%d ejecuciones, de %s a %s; faltaron: %d (×); cambios de política: %d (línea discontinua)",
+	}.F(len(looked), at(looked[0]), at(looked[len(looked)-1]), missed, policies).In(l)
+}
+
+func questions(p Point) int {
+	return p.Counts.Pass + p.Counts.Fail + p.Counts.Unknown + p.Counts.Manual
+}
+
 func low(p Point) float64  { return share(p.Counts.Pass, p) }
 func high(p Point) float64 { return share(p.Counts.Pass+p.Counts.Unknown+p.Counts.Manual, p) }
 
 func share(k int, p Point) float64 {
-	n := p.Counts.Pass + p.Counts.Fail + p.Counts.Unknown + p.Counts.Manual
+	n := questions(p)
 	if n == 0 {
 		return 0
 	}

@@ -46,6 +46,37 @@ type (
 	}
 )
 
+// mapped is d with each of its texts as change makes it. Charts are drawn later.
+func (d document) mapped(change func(string) string) document {
+	all := func(ss []string) []string {
+		out := make([]string, len(ss))
+		for i, s := range ss {
+			out[i] = change(s)
+		}
+		return out
+	}
+	out := document{title: change(d.title), lang: d.lang}
+	for _, b := range d.blocks {
+		switch x := b.(type) {
+		case heading:
+			b = heading{x.level, change(x.text)}
+		case paragraph:
+			b = paragraph{change(x.text), x.strong}
+		case picture:
+			x.title, x.text = change(x.title), change(x.text)
+			b = x
+		case *table:
+			t := &table{columns: all(x.columns), right: x.right, empty: change(x.empty)}
+			for _, row := range x.rows {
+				t.rows = append(t.rows, all(row))
+			}
+			b = t
+		}
+		out.blocks = append(out.blocks, b)
+	}
+	return out
+}
+
 // A writer of documents.
 type writer func(w io.Writer, d document, x *Dossier) error
 

@@ -346,7 +346,7 @@ func reasoned(fs []audit.Finding, v audit.Verdict) []Reasoned {
 	out := []Reasoned{}
 	at := map[string]int{}
 	for _, f := range fs {
-		if f.Verdict != v {
+		if f.Verdict != v || !counted(f) {
 			continue
 		}
 		i, is := at[f.Check.ID]
@@ -403,6 +403,9 @@ func AnnexOf(checks []*audit.Check, fs []audit.Finding) []FrameworkLine {
 	found := map[string]FrameworkLine{} // by check
 	manual := map[string]bool{}         // checks that a person answered, or must
 	for _, f := range fs {
+		if !counted(f) {
+			continue
+		}
 		l := found[f.Check.ID]
 		switch f.Verdict {
 		case audit.Pass:

@@ -116,7 +116,7 @@ func (d *Dossier) warnings(b *layout) {
 		})
 	}
 	if c.Silent > 0 {
-		b.warn(lang.Text{En: "The loop has not turned for %s though it should have.", Es: "El ciclo no gira desde hace %s aunque debería."}, c.Silent.Round(time.Minute))
+		b.warn(lang.Text{En: "The loop has not turned for %s though it should have.", Es: "El ciclo no gira desde hace %s aunque debería."}, strings.TrimSuffix(c.Silent.Round(time.Minute).String(), "0s"))
 	}
 }
 
@@ -136,7 +136,7 @@ func (d *Dossier) summary(b *layout) {
 	for _, c := range p.Priorities {
 		t.row(priorityOf(c.Key).In(b.lang), c.N)
 	}
-	b.say(lang.Text{En: "%d risks are overdue; %d differences on the host have no change record.", Es: "%d riesgos están vencidos; %d diferencias en el anfitrión no tienen registro de cambio."},
+	b.say(lang.Text{En: "Risks that are overdue: %d. Differences on the host without a change record: %d.", Es: "Riesgos vencidos: %d. Diferencias en el anfitrión sin registro de cambio: %d."},
 		p.Overdue, len(d.Undeclared))
 	if !b.brief { // the table says it
 		b.blocks = append(b.blocks, d.prioritiesChart(b.lang))
@@ -155,21 +155,25 @@ func (d *Dossier) limits(b *layout) {
 		if g.Ref.Name != "" {
 			what = g.Ref.String() + " " + what
 		}
-		t.row(what, g.Reason)
+		t.row(what, cause(g.Reason, b.lang))
 	}
 	b.cut(t)
 	for _, part := range []struct {
-		title lang.Text
-		rs    []Reasoned
+		title, short lang.Text
+		rs           []Reasoned
 	}{
-		{lang.Text{En: "Unknown", Es: "Desconocido"}, d.Limits.Unknown},
-		{lang.Text{En: "For a person to answer", Es: "Por responder"}, d.Limits.Manual},
-		{lang.Text{En: "Not applicable", Es: "No aplica"}, d.Limits.NotAsked},
+		{lang.Text{En: "Unknown", Es: "Desconocido"}, lang.Text{En: "unknown (%d checks): %s", Es: "desconocido (%d comprobaciones): %s"}, d.Limits.Unknown},
+		{lang.Text{En: "For a person to answer", Es: "Por responder"}, lang.Text{En: "for a person to answer (%d checks): %s", Es: "por responder (%d comprobaciones): %s"}, d.Limits.Manual},
+		{lang.Text{En: "Not applicable", Es: "No aplica"}, lang.Text{En: "not applicable (%d checks): %s", Es: "no aplica (%d comprobaciones): %s"}, d.Limits.NotAsked},
 	} {
+		if b.brief {
+			b.say(part.short, len(part.rs), reasonedList(part.rs))
+			continue
+		}
 		b.h2(part.title)
 		t := b.table(none, lang.Text{En: "Check", Es: "Comprobación"}, lang.Text{En: ">Objects", Es: ">Objetos"}, lang.Text{En: "Reason", Es: "Razón"})
 		for _, r := range part.rs {
-			t.row(r.Check, r.N, r.Reason.In(b.lang))
+			t.row(r.Check, r.N, reason(r.Reason, b.lang))
 		}
 		b.cut(t)
 	}
@@ -180,6 +184,19 @@ func (d *Dossier) limits(b *layout) {
 		En: "casco does not see: what happens between two readings, what root hides from the kernel's own answers, capability levels, culture and people.",
 		Es: "casco no ve: lo que pasa entre dos lecturas, lo que root oculta de las respuestas del propio núcleo, niveles de capacidad, cultura y personas.",
 	})
+}
+
+// reasonedList lists checks with how many objects each is about.
+func reasonedList(rs []Reasoned) string {
+	const most = 30
+	var ids []string
+	for _, r := range rs[:min(len(rs), most)] {
+		ids = append(ids, fmt.Sprintf("%s %d", r.Check, r.N))
+	}
+	if len(rs) > most {
+		ids = append(ids, "…")
+	}
+	return dash(strings.Join(ids, " · "))
 }
 
 func (d *Dossier) inventory(b *layout) {
@@ -241,7 +258,7 @@ func (d *Dossier) failed() [][]Result {
 	var out [][]Result
 	at := map[string]int{}
 	for _, r := range d.Results {
-		if r.Verdict != audit.Fail {
+		if r.Verdict != audit.Fail || !r.Counted {
 			continue
 		}
 		i, is := at[r.Check]
@@ -259,7 +276,7 @@ func (d *Dossier) failed() [][]Result {
 func (d *Dossier) failures(b *layout) {
 	b.h1(lang.Text{En: "What fails, worst first", Es: "Lo que falla, lo peor primero"})
 	t := b.table(lang.Text{En: "nothing that was told", Es: "nada de lo que se supo"}, lang.Text{En: "Severity", Es: "Gravedad"}, lang.Text{En: ">Objects", Es: ">Objetos"}, lang.Text{En: "Check", Es: "Comprobación"}, lang.Text{En: "On", Es: "En"})
-	const names = 3
+	const names = 2
 	for _, rs := range d.failed() {
 		var on []string
 		for _, r := range rs[:min(len(rs), names)] {
@@ -283,7 +300,7 @@ func factValue(e inventory.Fact, l lang.Lang) string {
 	case e.Err == inventory.Absent:
 		return wholeWords[inventory.Absent].In(l)
 	case e.Err != "":
-		return Clean(e.Err)
+		return Clean(cause(e.Err, l))
 	}
 	if t, ok := e.Value.(lang.Text); ok {
 		return Clean(t.In(l))
@@ -402,10 +419,14 @@ func (d *Dossier) changes(b *layout) {
 		t.row(c.ID, changeWords[change.Class(c.Class)].In(b.lang), state, c.Author, dash(strings.Join(c.Approvers, ", ")), moment(c.Begun), c.Steps, dash(c.Reason))
 	}
 	b.h2(lang.Text{En: "Changes without a record", Es: "Cambios sin registro"})
-	t = b.table(lang.Text{En: "every difference that was seen has a change record", Es: "toda diferencia vista tiene un registro de cambio"},
-		lang.Text{En: "Seen", Es: "Visto"}, lang.Text{En: "Object", Es: "Objeto"}, lang.Text{En: "Fact", Es: "Hecho"}, lang.Text{En: "Was", Es: "Era"}, lang.Text{En: "Is", Es: "Es"}, lang.Text{En: "Who", Es: "Quién"})
+	columns := []lang.Text{{En: "Seen", Es: "Visto"}, {En: "Object", Es: "Objeto"}, {En: "Fact", Es: "Hecho"}, {En: "Was", Es: "Era"}, {En: "Is", Es: "Ahora es"}, {En: "Who", Es: "Quién"}}
+	if b.brief {
+		columns = columns[:3]
+	}
+	t = b.table(lang.Text{En: "every difference that was seen has a change record", Es: "toda diferencia vista tiene un registro de cambio"}, columns...)
 	for _, u := range d.Undeclared {
-		t.row(moment(u.At), u.Event.Ref, u.Event.Field, short(difference(u.Event.Was, b.lang)), short(difference(u.Event.Now, b.lang)), dash(u.Event.Who))
+		cells := []any{moment(u.At), u.Event.Ref, dash(u.Event.Field), short(difference(u.Event.Was, b.lang)), short(difference(u.Event.Now, b.lang)), dash(u.Event.Who)}
+		t.row(cells[:len(columns)]...)
 	}
 	b.cut(t)
 }

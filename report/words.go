@@ -1,6 +1,8 @@
 package report
 
 import (
+	"strings"
+
 	"casco/lang"
 	"casco/loop/apply"
 	"casco/loop/audit"
@@ -109,4 +111,49 @@ func refName(r inventory.Ref) string {
 		return ""
 	}
 	return r.String()
+}
+
+// ownCauses are our own words for why something could not be read. A fact keeps
+// them in English, as it keeps what the kernel or an engine said, which nobody
+// translates.
+var ownCauses = []lang.Text{
+	{En: "this engine was found by its process; its API was not asked", Es: "este motor se halló por su proceso; no se consultó su API"},
+	{En: "its layers have not been looked into: casco audit --deep does", Es: "no se miró dentro de sus capas: casco audit --deep lo hace"},
+	{En: "says nothing of how the image was built", Es: "no dice nada de cómo se construyó la imagen"},
+	{En: "this kernel has no sysctl ", Es: "este núcleo no tiene el sysctl "},
+	{En: "BindSources may miss engine sockets: ", Es: "a BindSources pueden faltarle sockets de motores: "},
+	{En: "shares the network of a container that was not read", Es: "comparte la red de un contenedor que no se leyó"},
+	{En: "no such object was read", Es: "no se leyó tal objeto"},
+	{En: "takes the volumes of a container that was not read", Es: "toma los volúmenes de un contenedor que no se leyó"},
+	{En: "the mounts of the container it takes them from were not read", Es: "no se leyeron los montajes del contenedor del que los toma"},
+	{En: "the kernel lists none", Es: "el núcleo no enumera ninguno"},
+	{En: "no image with this tag was read", Es: "no se leyó ninguna imagen con esta etiqueta"},
+	{En: "names no version of engine, containerd or runc", Es: "no nombra versión del motor, de containerd ni de runc"},
+	{En: "the request has none, and its image was not read", Es: "la petición no tiene, y no se leyó su imagen"},
+	{En: "lacks the device of the data root or of /", Es: "falta el dispositivo de la raíz de datos o de /"},
+	{En: ": absent", Es: ": ausente"},
+}
+
+var inSpanish = func() *strings.Replacer {
+	var pairs []string
+	for _, t := range ownCauses {
+		pairs = append(pairs, t.En, t.Es)
+	}
+	return strings.NewReplacer(pairs...)
+}()
+
+// cause is what a fact or a gap says of why it could not be read.
+func cause(s string, l lang.Lang) string {
+	if l == lang.Spanish {
+		return inSpanish.Replace(s)
+	}
+	return s
+}
+
+// reason is a reason of a finding. One that has the same halves is what a fact said.
+func reason(t lang.Text, l lang.Lang) string {
+	if t.En == t.Es {
+		return cause(t.En, l)
+	}
+	return t.In(l)
 }

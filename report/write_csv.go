@@ -84,12 +84,12 @@ func exact(f float64) string { return strconv.FormatFloat(f, 'g', -1, 64) }
 func (d *Dossier) csvResults(l lang.Lang) []csvLine {
 	var lines []csvLine
 	for _, g := range d.Limits.Gaps {
-		lines = append(lines, csvLine{record: "limit", id: g.Source, object: refName(g.Ref), text: g.Reason})
+		lines = append(lines, csvLine{record: "limit", id: g.Source, object: refName(g.Ref), text: cause(g.Reason, l)})
 	}
 	for _, r := range d.Results {
 		lines = append(lines, csvLine{
 			record: "result", id: r.Check, object: r.Ref.String(), title: r.Title.In(l), state: r.Verdict.String(), severity: r.Severity.String(), priority: r.Priority,
-			from: r.FirstFailed, until: r.Due, exception: r.Exception, value: evidenceLine(r, l), n: boolean(r.Counted), text: r.Reason.In(l),
+			from: r.FirstFailed, until: r.Due, exception: r.Exception, value: evidenceLine(r, l), n: boolean(r.Counted), text: reason(r.Reason, l),
 		})
 	}
 	return lines

@@ -77,7 +77,7 @@ func (d *Dossier) junit(w io.Writer, l lang.Lang) error {
 			c.Error = &junitWhy{"unknown", title, junitText(r, l)}
 		case audit.Manual, audit.NotApplicable:
 			s.Skipped++
-			c.Skipped = &junitSkip{verdictWords[r.Verdict].In(l) + ": " + printable(r.Reason.In(l))}
+			c.Skipped = &junitSkip{verdictWords[r.Verdict].In(l) + ": " + printable(reason(r.Reason, l))}
 		}
 		s.Cases = append(s.Cases, c)
 	}
@@ -124,7 +124,7 @@ func (d *Dossier) junitProperties(l lang.Lang) []junitProperty {
 func junitText(r Result, l lang.Lang) string {
 	var b strings.Builder
 	say := func(s string) { b.WriteString(printable(s) + "\n") }
-	if why := r.Reason.In(l); why != "" {
+	if why := reason(r.Reason, l); why != "" {
 		say(why)
 	}
 	for _, e := range r.Evidence {

@@ -334,7 +334,7 @@ func (o oscal) observationID(fingerprint string) string { return o.uuid("observa
 
 func (o oscal) observation(r Result) oscalObservation {
 	out := oscalObservation{
-		UUID: o.observationID(r.Fingerprint), Title: words(r.Title.In(o.l)), Description: words(r.Ref.String() + ": " + verdictWords[r.Verdict].In(o.l) + ". " + r.Reason.In(o.l)),
+		UUID: o.observationID(r.Fingerprint), Title: words(r.Title.In(o.l)), Description: words(r.Ref.String() + ": " + verdictWords[r.Verdict].In(o.l) + ". " + reason(r.Reason, o.l)),
 		Methods: []string{"TEST"}, Types: []string{"finding"}, Subjects: []oscalSubject{{o.uuid("object", r.Ref.String()), "inventory-item", words(r.Ref.String())}},
 		Collected: oscalTime(o.d.Cover.Read),
 		Props:     []oscalProp{prop("check", r.Check), prop("verdict", r.Verdict), prop("severity", r.Severity), prop("fingerprint", r.Fingerprint), prop("counted", r.Counted)},

@@ -4,10 +4,13 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
+	"sync"
 
 	"codeberg.org/go-pdf/fpdf"
 	"golang.org/x/image/font/gofont/gobold"
 	"golang.org/x/image/font/gofont/goregular"
+	"golang.org/x/image/font/sfnt"
 
 	"casco/lang"
 )
@@ -20,11 +23,13 @@ const (
 	textWidth  = pageWidth - 2*pageMargin
 	lineHeight = 4.6
 	cellHeight = 4.0
+	bottom     = 297 - pageMargin - 6 // of what is written on a page
 )
 
 // writePDF writes d as a PDF with text that can be selected, an outline and page
 // numbers. The font is part of the file.
 func writePDF(w io.Writer, d document, x *Dossier) error {
+	d = d.mapped(drawable)
 	f := fpdf.New("P", "mm", "A4", "")
 	f.SetTitle(d.title, true)
 	f.SetLang(string(d.lang))
@@ -63,6 +68,32 @@ func writePDF(w io.Writer, d document, x *Dossier) error {
 		}
 	}
 	return f.Output(w)
+}
+
+// glyphs is the font of the text.
+var glyphs = sync.OnceValue(func() *sfnt.Font {
+	f, err := sfnt.Parse(goregular.TTF)
+	if err != nil {
+		panic(err) // it is part of the program
+	}
+	return f
+})
+
+// drawable is s with what the font cannot draw written as escapes: an empty box
+// would say nothing, and a character beyond the first plane has no place in the
+// file's tables.
+func drawable(s string) string {
+	var b strings.Builder
+	var buf sfnt.Buffer
+	for _, r := range s {
+		if g, err := glyphs().GlyphIndex(&buf, r); err == nil && g != 0 && r <= 0xffff {
+			b.WriteRune(r)
+			continue
+		}
+		q := fmt.Sprintf("%+q", r)
+		b.WriteString(q[1 : len(q)-1])
+	}
+	return b.String()
 }
 
 func pdfHeading(f *fpdf.Fpdf, h heading) {
@@ -106,6 +137,9 @@ func (t *table) pdf(f *fpdf.Fpdf) {
 		return
 	}
 	widths := t.widths(f)
+	if f.GetY() > bottom-5*cellHeight { // a head alone at the end of a page says nothing
+		f.AddPage()
+	}
 	t.line(f, widths, t.columns, true)
 	for _, row := range t.rows {
 		t.line(f, widths, row, false)
@@ -136,8 +170,11 @@ func (t *table) widths(f *fpdf.Fpdf) []float64 {
 		}
 		ws[widest] = max(least, ws[widest]-max(1, (sum(ws)-textWidth)/4))
 	}
-	if free := textWidth - sum(ws); free > 0 {
-		ws[len(ws)-1] += free
+	// What is left goes to the last column of words: numbers stay near their names.
+	for i := len(ws) - 1; i >= 0; i-- {
+		if free := textWidth - sum(ws); free > 0 && i > 0 && !slices.Contains(t.right, i) {
+			ws[i] += free
+		}
 	}
 	return ws
 }
@@ -162,7 +199,7 @@ func (t *table) line(f *fpdf.Fpdf, widths []float64, cells []string, head bool) 
 		most = max(most, len(lines[i]))
 	}
 	for from := 0; from < most; {
-		room := int((297 - pageMargin - 6 - f.GetY()) / cellHeight)
+		room := int((bottom - f.GetY()) / cellHeight)
 		if room < 1 || !head && from == 0 && most <= 12 && room < most {
 			f.AddPage()
 			if !head {
@@ -189,7 +226,7 @@ func (t *table) line(f *fpdf.Fpdf, widths []float64, cells []string, head bool) 
 		f.SetXY(pageMargin, y+cellHeight*float64(n)+0.4)
 	}
 	f.SetDrawColor(210, 210, 210)
-	f.Line(pageMargin, f.GetY(), pageMargin+textWidth, f.GetY())
+	f.Line(pageMargin, f.GetY(), pageMargin+sum(widths), f.GetY())
 	f.SetY(f.GetY() + 0.4)
 }
 
@@ -244,7 +281,7 @@ func (c pdfCanvas) rect(x, y, w, h float64, fill ink) {
 }
 
 func (c pdfCanvas) text(x, y float64, s string, at anchor) {
-	s = Clean(s)
+	s = drawable(Clean(s))
 	w := c.f.GetStringWidth(s)
 	c.f.Text(c.x+x*c.unit-w*[...]float64{0, 0.5, 1}[at], c.y+y*c.unit, s)
 }

@@ -117,7 +117,7 @@ func (d *Dossier) sarif(w io.Writer, l lang.Lang) error {
 	}
 	done := sarifInvocation{Successful: true, Ended: stamp(d.Cover.Read)}
 	for _, g := range d.Limits.Gaps {
-		done.Notifications = append(done.Notifications, sarifNotification{"warning", sarifText(refName(g.Ref) + " " + g.Source + ": " + g.Reason)})
+		done.Notifications = append(done.Notifications, sarifNotification{"warning", sarifText(refName(g.Ref) + " " + g.Source + ": " + cause(g.Reason, l))})
 	}
 	run.Invocations = []sarifInvocation{done}
 	reasons := map[string]string{}
@@ -176,7 +176,7 @@ func sarifResultOf(r Result, rule int, reasons map[string]string, l lang.Lang) s
 		Suppressions: []sarifSuppression{},
 		Properties:   map[string]any{"counted": r.Counted},
 	}
-	if why := r.Reason.In(l); why != "" {
+	if why := reason(r.Reason, l); why != "" {
 		out.Properties["reason"] = printable(why)
 	}
 	if r.Verdict != audit.Fail {

@@ -26,7 +26,6 @@ func writeText(w io.Writer, d document, _ *Dossier) error {
 			if b.strong {
 				p.printf("\n")
 				p.wrap(0, "! "+b.text)
-				p.printf("\n")
 				continue
 			}
 			p.wrap(0, b.text)

@@ -259,7 +259,7 @@ func (in Input) drift() Metric {
 	}
 	return Metric{
 		ID: "drift", Unit: "share", Value: share(foreign, foreign+ours), N: foreign + ours,
-		Parts: []Part{{Key: "without-record", Title: lang.Text{En: "without a record", Es: "sin registro"}, Value: count(foreign), N: foreign}, {Key: "recorded", Title: lang.Text{En: "by casco", Es: "por casco"}, Value: count(ours), N: ours}},
+		Parts: []Part{{Key: "without-record", Title: lang.Text{En: "without a record", Es: "sin registro"}, Value: share(foreign, foreign+ours), N: foreign}, {Key: "recorded", Title: lang.Text{En: "by casco", Es: "por casco"}, Value: share(ours, foreign+ours), N: ours}},
 		Title: lang.Text{En: "Changes without a record", Es: "Cambios sin registro"},
 		Definition: lang.Text{
 			En: "differences on the host that no change explains, of those and the steps of changes that were proved, in the period",

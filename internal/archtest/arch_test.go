@@ -38,7 +38,7 @@ var may = map[string]string{
 	"ledger":                "",
 	"store":                 "ledger",
 	"supervision":           "store",
-	"report":                "loop/ policy store supervision",
+	"report":                "loop/ policy store supervision internal/handtest",
 	"lab":                   "host/docker",
 	"lab/actor":             "",
 	"lab/probe":             "lab/actor",
