@@ -138,19 +138,25 @@ func (p Printer) failures(n map[audit.Severity]int) string {
 }
 
 func (p Printer) head(s *inventory.Snapshot, by Policy, took time.Duration) {
-	p.printf("%s", p.bold("casco audit "+Clean(s.Host)))
-	read := false
+	what, read := []string{}, false
 	for _, d := range s.Of(inventory.Daemon) {
 		if version, _, ok := inventory.DaemonVersion.Of(d); ok {
 			read = true
-			p.printf(" · Docker %s %s", Clean(version), Clean(d.Ref.Name))
+			what = append(what, "Docker "+Clean(version)+" "+Clean(d.Ref.Name))
 		}
 	}
 	if !read {
-		p.printf(" · %s", p.bold(lang.Text{En: "engine not read", Es: "motor no leído"}.In(p.Lang)))
+		what = append(what, lang.Text{En: "engine not read", Es: "motor no leído"}.In(p.Lang))
 	}
-	p.say(lang.Text{En: " · %d containers, %d images · %s", Es: " · %d contenedores, %d imágenes · %s"},
-		len(s.Of(inventory.Container)), len(s.Of(inventory.Image)), s.Taken.Format("2006-01-02 15:04:05Z"))
+	what = append(what, lang.Text{En: "%d containers, %d images", Es: "%d contenedores, %d imágenes"}.
+		F(len(s.Of(inventory.Container)), len(s.Of(inventory.Image))).In(p.Lang), s.Taken.Format("2006-01-02 15:04:05Z"))
+	title, rest := "casco audit "+Clean(s.Host), strings.Join(what, " · ")
+	if p.Width <= 0 || utf8.RuneCountInString(title+" · "+rest) <= p.width() { // not on a terminal: one line, to be searched for
+		p.printf("%s · %s\n", p.bold(title), rest)
+	} else {
+		p.Heading(title)
+		p.wrap(0, rest)
+	}
 	if by.Version > 0 {
 		signed := lang.Text{En: "not signed", Es: "sin firma"}
 		if by.SignedBy != "" {
@@ -182,9 +188,13 @@ func (p Printer) below(gs []*group, min audit.Severity) {
 
 func (p Printer) group(g *group, branch string) {
 	title := g.check.Title.In(p.Lang)
-	pad := p.width() - 10 - utf8.RuneCountInString(branch+title+g.check.ID)
-	p.printf("%s  %s%s%s%s\n", p.severity(g.check.Severity), branch, p.bold(title), strings.Repeat(" ", max(2, pad)), p.dim(g.check.ID))
-	p.wrap(10+utf8.RuneCountInString(branch), p.names(g.refs))
+	indent := 10 + utf8.RuneCountInString(branch)
+	if pad := p.width() - indent - utf8.RuneCountInString(title+g.check.ID); pad >= 2 {
+		p.printf("%s  %s%s%s%s\n", p.severity(g.check.Severity), branch, p.bold(title), strings.Repeat(" ", pad), p.dim(g.check.ID))
+	} else { // too narrow for both
+		p.printf("%s  %s%s\n%s%s\n", p.severity(g.check.Severity), branch, p.bold(title), strings.Repeat(" ", indent), p.dim(g.check.ID))
+	}
+	p.wrap(indent, p.names(g.refs))
 }
 
 // names lists refs without repeating their kind, and not more than fit.

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -100,6 +101,44 @@ func TestAuditText(t *testing.T) {
 		golden(t, "audit."+string(l)+".txt", b.Bytes())
 		if strings.ContainsAny(b.String(), "\x1b\a\u202e") {
 			t.Errorf("%s: a container's name reached the terminal", l)
+		}
+	}
+}
+
+// TestNarrow: no line of an audit, of a doctor's or of a help is wider than a
+// terminal that is wide enough for its longest word.
+func TestNarrow(t *testing.T) {
+	for _, width := range []int{60, 80, 132} {
+		var b bytes.Buffer
+		p := Printer{W: &b, Width: width}
+		p.Summary(sample(), audit.Low, time.Second)
+		p.Ability("works", false, "read all of the host", strings.Repeat("a reason ", 30), strings.Repeat("a remedy ", 30))
+		p.Item("  --name VALUE", 26, strings.Repeat("some words ", 20))
+		p.Item("  --a-very-long-name-of-a-flag VALUE", 26, strings.Repeat("some words ", 20))
+		for line := range strings.Lines(b.String()) {
+			if n := utf8.RuneCountInString(strings.TrimRight(line, "\n")); n > width {
+				t.Errorf("%d columns, a line has %d: %s", width, n, line)
+			}
+		}
+	}
+}
+
+func TestItem(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		indent int
+		text   string
+		want   string
+	}{
+		{"  a", 30, "one two three", "  a" + strings.Repeat(" ", 27) + "one two\n" + strings.Repeat(" ", 30) + "three\n"},
+		{"  a-long-one", 10, "one", "  a-long-one\n          one\n"},
+		{"", 4, "one", "    one\n"},
+		{"", 4, "", "\n"},
+	} {
+		var b strings.Builder
+		Printer{W: &b, Width: 40}.Item(c.name, c.indent, c.text)
+		if b.String() != c.want {
+			t.Errorf("%q, %q: got %q, want %q", c.name, c.text, b.String(), c.want)
 		}
 	}
 }

@@ -26,13 +26,17 @@ func (p Printer) width() int {
 	if p.Width <= 0 {
 		return 100
 	}
-	return max(p.Width, 60)
+	return max(p.Width, 40)
 }
 
 func (p Printer) printf(format string, args ...any) { fmt.Fprintf(p.W, format, args...) }
 
-// say prints a text of ours, formatted, and ends the line.
-func (p Printer) say(t lang.Text, args ...any) { fmt.Fprintln(p.W, t.F(args...).In(p.Lang)) }
+// say prints a text of ours, formatted, in lines that fit, as far in as it
+// begins.
+func (p Printer) say(t lang.Text, args ...any) {
+	s := t.F(args...).In(p.Lang)
+	p.wrap(len(s)-len(strings.TrimLeft(s, " ")), s)
+}
 
 func (p Printer) paint(code, s string) string {
 	if !p.Colour {
@@ -147,4 +151,27 @@ func (p Printer) Ability(is string, bad bool, what, detail, remedy string) {
 	if remedy != "" {
 		p.wrap(indent, "→ "+remedy)
 	}
+}
+
+// Item prints a name and, in a column that begins at indent, what is said of
+// it, wrapped. A name that is too long has a line of its own.
+func (p Printer) Item(name string, indent int, text string) {
+	switch {
+	case name == "" && text == "":
+		p.printf("\n")
+		return
+	case name == "":
+		p.wrap(indent, text)
+		return
+	case utf8.RuneCountInString(name)+2 > indent:
+		p.printf("%s\n", name)
+		p.wrap(indent, text)
+		return
+	}
+	var b strings.Builder
+	column := p
+	column.W = &b
+	column.wrap(indent, text)
+	pad := strings.Repeat(" ", indent)
+	p.printf("%s%s%s", name, pad[utf8.RuneCountInString(name):], strings.TrimPrefix(b.String(), pad))
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,7 +25,10 @@ import (
 type app struct {
 	in       io.Reader
 	out, err io.Writer
+	args     []string // as they were given
 	lang     lang.Lang
+
+	manual manual
 
 	host, statePath, langFlag, format, snapshot, policyPath string
 	yes, deep                                               bool
@@ -39,6 +43,9 @@ func (a *app) printerErr() report.Printer { return a.printerTo(a.err) }
 
 func (a *app) printerTo(w io.Writer) report.Printer {
 	p := report.Printer{W: w, Lang: a.lang}
+	if o, ok := w.(*outlet); ok {
+		w = o.w
+	}
 	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		p.Colour = os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 		if w, _, err := term.GetSize(int(f.Fd())); err == nil {
@@ -73,7 +80,7 @@ func (a *app) ask(question lang.Text) (bool, error) {
 	}
 	f, ok := a.in.(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) {
-		return false, refused(lang.Errorf(lang.Text{En: "there is no terminal to ask on", Es: "no hay terminal en la que preguntar"}), "--yes")
+		return false, refused(lang.Errorf(lang.Text{En: "there is no terminal to ask on", Es: "no hay terminal en la que preguntar"}), command(append(slices.Clone(a.args), "--yes")...))
 	}
 	fmt.Fprintf(a.err, "%s [%s] ", question.In(a.lang), lang.Text{En: "y/N", Es: "s/N"}.In(a.lang))
 	line, err := bufio.NewReader(a.in).ReadString('\n')

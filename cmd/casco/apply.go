@@ -20,12 +20,8 @@ import (
 )
 
 func applyCmd(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use:   "apply FILE",
-		Short: "Do an approved plan, prove that it held, and undo it when it did not",
-		Long: "Do an approved plan, prove that it held, and undo it when it did not.\n\n" +
-			"Exit codes: 0 done and proved, 1 it failed and was undone (or could not be: see casco changes), 4 refused.",
-		Args: cobra.ExactArgs(1),
+	return a.manual.verb(&cobra.Command{
+		Use: "apply",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := readChange(args[0])
 			if err != nil {
@@ -33,7 +29,15 @@ func applyCmd(a *app) *cobra.Command {
 			}
 			return a.apply(cmd.Context(), c, args[0])
 		},
-	}
+	}, lang.Text{
+		En: "Do an approved plan, prove that it held, and undo it when it did not",
+		Es: "Ejecuta un plan aprobado, prueba que se sostuvo y lo deshace si no",
+	}, lang.Text{
+		En: "Do an approved plan, prove that it held, and undo it when it did not.\n\n" +
+			"Exit codes: 0 done and proved, 1 it failed and was undone (or could not be: see casco changes), 4 refused.",
+		Es: "Ejecuta un plan aprobado, prueba que se sostuvo y lo deshace si no.\n\n" +
+			"Códigos de salida: 0 hecho y probado, 1 falló y se deshizo (o no se pudo: vea casco changes), 4 rechazado.",
+	}, aFile)
 }
 
 func (a *app) apply(ctx context.Context, c *change.Change, file string) error {

@@ -19,13 +19,8 @@ import (
 func approveCmd(a *app) *cobra.Command {
 	var says saying
 	var reject, withdraw bool
-	cmd := &cobra.Command{
-		Use:   "approve FILE",
-		Short: "Sign a plan",
-		Long: "Sign a plan, after showing it. The approval is for exactly these bytes, this class, window and author.\n" +
-			"With persons in the policy, sign with your own key (--key). Without, this host's operator key signs: the first\n" +
-			"key that approves on a host is the one it trusts; more are added by hand to STATE/approvers.",
-		Args: cobra.ExactArgs(1),
+	cmd := a.manual.verb(&cobra.Command{
+		Use: "approve",
 		RunE: func(_ *cobra.Command, args []string) error {
 			says.decision = change.Approve
 			switch {
@@ -60,11 +55,26 @@ func approveCmd(a *app) *cobra.Command {
 			}
 			return nil
 		},
-	}
-	says.flags(cmd)
-	cmd.Flags().BoolVar(&reject, "reject", false, "say no: it stands against any number of approvals")
-	cmd.Flags().BoolVar(&withdraw, "withdraw", false, "take your decision back")
-	cmd.Flags().DurationVar(&says.valid, "valid", 0, "how long the approval counts, such as 24h (default: as long as the plan is good)")
+	}, lang.Text{En: "Sign a plan", Es: "Firma un plan"}, lang.Text{
+		En: "Sign a plan, after showing it. The approval is for exactly these bytes, this class, window and author. With persons in the policy, " +
+			"sign with your own key (--key). Without, this host's operator key signs: the first key that approves on a host is the one it " +
+			"trusts; more are added by hand to the file approvers under --state.\n\n" +
+			"Exit codes: 0 signed, 1 trouble, 4 refused.",
+		Es: "Firma un plan, tras mostrarlo. La aprobación vale exactamente para estos bytes, esta clase, esta ventana y este autor. Si la " +
+			"política nombra personas, firme con su propia clave (--key). Si no, firma la clave de operador de este anfitrión: la primera que " +
+			"aprueba en un anfitrión es en la que confía; las demás se añaden a mano al archivo approvers bajo --state.\n\n" +
+			"Códigos de salida: 0 firmado, 1 problema, 4 rechazado.",
+	}, aFile)
+	says.flags(a, cmd)
+	cmd.Flags().BoolVar(&reject, "reject", false, "")
+	a.manual.flag(cmd.Flags(), "reject", lang.Text{En: "say no: it stands against any number of approvals", Es: "dice que no: prevalece sobre cualquier número de aprobaciones"})
+	cmd.Flags().BoolVar(&withdraw, "withdraw", false, "")
+	a.manual.flag(cmd.Flags(), "withdraw", lang.Text{En: "take your decision back", Es: "retira su decisión"})
+	cmd.Flags().DurationVar(&says.valid, "valid", 0, "")
+	a.manual.flag(cmd.Flags(), "valid", lang.Text{
+		En: "`TIME` for which the approval counts, such as 24h; else as long as the plan is good",
+		Es: "`TIEMPO` que vale la aprobación, como 24h; si no, mientras sirva el plan",
+	})
 	cmd.MarkFlagsMutuallyExclusive("reject", "withdraw")
 	return cmd
 }
@@ -78,12 +88,8 @@ var decided = map[change.Decision]lang.Text{
 
 func ratifyCmd(a *app) *cobra.Command {
 	says := saying{decision: change.Ratify}
-	cmd := &cobra.Command{
-		Use:   "ratify CHANGE",
-		Short: "Agree to an emergency change after it was made",
-		Long: "Agree to an emergency change after it was made, as many of you as a normal change needs. One that is not ratified\n" +
-			"in time is shown so, and taking it back is proposed.\n\nExit codes: 0 signed, 1 trouble, 4 refused.",
-		Args: cobra.ExactArgs(1),
+	cmd := a.manual.verb(&cobra.Command{
+		Use: "ratify",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			rec, err := a.state().Record(args[0])
 			if err != nil {
@@ -111,8 +117,15 @@ func ratifyCmd(a *app) *cobra.Command {
 			fmt.Fprintln(a.out, decided[change.Ratify].F(c.PlanID, said.By).In(a.lang))
 			return nil
 		},
-	}
-	says.flags(cmd)
+	}, lang.Text{En: "Agree to an emergency change after it was made", Es: "Da por bueno un cambio de emergencia después de hecho"}, lang.Text{
+		En: "Agree to an emergency change after it was made, as many of you as a normal change needs. One that is not ratified in time is shown " +
+			"so, and taking it back is proposed.\n\n" +
+			"Exit codes: 0 signed, 1 trouble, 4 refused.",
+		Es: "Da por bueno un cambio de emergencia después de hecho, tantas personas como pide un cambio normal. El que no se ratifica a tiempo " +
+			"se muestra así, y se propone revertirlo.\n\n" +
+			"Códigos de salida: 0 firmado, 1 problema, 4 rechazado.",
+	}, aChange)
+	says.flags(a, cmd)
 	return cmd
 }
 
@@ -142,12 +155,8 @@ func (a *app) noteSaid(ctx context.Context, rec *apply.Record, c *change.Change,
 
 func submitCmd(a *app) *cobra.Command {
 	var ask asking
-	cmd := &cobra.Command{
-		Use:   "submit FILE",
-		Short: "Ask for a plan to be agreed to: its class, reason and window, signed by you",
-		Long: "Ask for a plan to be agreed to. You sign the plan together with its class, reason and window, and are its author:\n" +
-			"who approves it must be somebody else. Approvals that were given before are dropped, for they were for another request.",
-		Args: cobra.ExactArgs(1),
+	cmd := a.manual.verb(&cobra.Command{
+		Use: "submit",
 		RunE: func(_ *cobra.Command, args []string) error {
 			c, err := readChange(args[0])
 			if err != nil {
@@ -167,8 +176,18 @@ func submitCmd(a *app) *cobra.Command {
 			fmt.Fprintln(a.out, lang.Text{En: "next:", Es: "sigue:"}.In(a.lang), command("approve", args[0]))
 			return nil
 		},
-	}
-	ask.flags(cmd)
+	}, lang.Text{
+		En: "Ask for a plan to be agreed to: its class, reason and window, signed by you",
+		Es: "Pide que se apruebe un plan: su clase, motivo y ventana, firmado por usted",
+	}, lang.Text{
+		En: "Ask for a plan to be agreed to. You sign the plan together with its class, reason and window, and are its author: who approves it " +
+			"must be somebody else. Approvals that were given before are dropped, for they were for another request.\n\n" +
+			"Exit codes: 0 written, 1 trouble, 4 refused.",
+		Es: "Pide que se apruebe un plan. Usted firma el plan con su clase, motivo y ventana, y es su autor: quien lo apruebe debe ser otra " +
+			"persona. Las aprobaciones dadas antes se descartan, pues eran para otra petición.\n\n" +
+			"Códigos de salida: 0 escrito, 1 problema, 4 rechazado.",
+	}, aFile)
+	ask.flags(a, cmd)
 	return cmd
 }
 
@@ -178,13 +197,18 @@ type asking struct {
 	from, until        string
 }
 
-func (q *asking) flags(cmd *cobra.Command) {
+func (q *asking) flags(a *app, cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&q.class, "class", string(change.Normal), "standard, normal or emergency")
-	f.StringVar(&q.reason, "reason", "", "why; an emergency must say so")
-	f.StringVar(&q.from, "from", "", "not before: 2026-12-01T22:00:00Z")
-	f.StringVar(&q.until, "until", "", "not from then on")
-	f.StringVar(&q.key, "key", "", "your private SSH key, as its author")
+	f.StringVar(&q.class, "class", string(change.Normal), "")
+	a.manual.flag(f, "class", lang.Text{En: "`CLASS`: standard, normal or emergency", Es: "`CLASE`: standard, normal o emergency"})
+	f.StringVar(&q.reason, "reason", "", "")
+	a.manual.flag(f, "reason", lang.Text{En: "`TEXT` that says why; an emergency must", Es: "`TEXTO` que dice por qué; una emergencia debe"})
+	f.StringVar(&q.from, "from", "", "")
+	a.manual.flag(f, "from", lang.Text{En: "not before this `TIME`: 2026-12-01T22:00:00Z", Es: "no antes de esta `HORA`: 2026-12-01T22:00:00Z"})
+	f.StringVar(&q.until, "until", "", "")
+	a.manual.flag(f, "until", lang.Text{En: "not from this `TIME` on", Es: "no desde esta `HORA`"})
+	f.StringVar(&q.key, "key", "", "")
+	a.manual.flag(f, "key", lang.Text{En: "`FILE` of your private SSH key, as its author", Es: "`ARCHIVO` de su clave SSH privada, como autor"})
 }
 
 // request writes what is asked into c and signs it, if there is a key.
@@ -232,9 +256,14 @@ type saying struct {
 	valid        time.Duration
 }
 
-func (s *saying) flags(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&s.key, "key", "", "your private SSH key (default: this host's operator key)")
-	cmd.Flags().StringVar(&s.comment, "comment", "", "what you want to say about it; it is signed with it")
+func (s *saying) flags(a *app, cmd *cobra.Command) {
+	cmd.Flags().StringVar(&s.key, "key", "", "")
+	a.manual.flag(cmd.Flags(), "key", lang.Text{
+		En: "`FILE` of your private SSH key; else this host's operator key",
+		Es: "`ARCHIVO` de su clave SSH privada; si no, la clave de operador de este anfitrión",
+	})
+	cmd.Flags().StringVar(&s.comment, "comment", "", "")
+	a.manual.flag(cmd.Flags(), "comment", lang.Text{En: "`TEXT` that you want to say about it; it is signed with it", Es: "`TEXTO` que quiere decir sobre ello; se firma con ello"})
 }
 
 // say signs a decision and adds it to c.

@@ -17,12 +17,8 @@ import (
 func auditCmd(a *app) *cobra.Command {
 	var why, ref, threshold string
 	var all bool
-	cmd := &cobra.Command{
-		Use:   "audit",
-		Short: "Read this host and judge it",
-		Long: "Read this host and judge it. Nothing is changed. Without its engine the rest of the host is judged, and the engine is a gap.\n\n" +
-			"Exit codes: 0 no finding at or above the threshold, 1 the engine could not be read, 3 findings.",
-		Args: cobra.NoArgs,
+	cmd := a.manual.verb(&cobra.Command{
+		Use: "audit",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			min, ok := audit.ParseSeverity(threshold)
 			if !ok {
@@ -32,6 +28,14 @@ func auditCmd(a *app) *cobra.Command {
 				}, threshold))
 			}
 			a.warnSilence()
+			if why != "" {
+				if err := a.knowsCheck(why); err != nil {
+					return err
+				}
+			}
+			if _, err := inventory.ParseRef(ref); ref != "" && err != nil {
+				return usage(err)
+			}
 			l, err := a.look(cmd.Context())
 			if err != nil {
 				return err
@@ -44,18 +48,34 @@ func auditCmd(a *app) *cobra.Command {
 			}
 			return a.verdict(l, min)
 		},
-	}
-	cmd.Flags().StringVar(&why, "why", "", "all that is known of one check: container-privileged")
-	cmd.Flags().StringVar(&ref, "ref", "", "all that is known of one object: container/web1")
-	cmd.Flags().BoolVar(&all, "all", false, "show findings of low severity one by one too")
+	}, lang.Text{En: "Read this host and judge it", Es: "Lee este anfitrión y lo juzga"}, lang.Text{
+		En: "Read this host and judge it. Nothing is changed. Without its engine the rest of the host is judged, and the engine is a gap.\n\n" +
+			"Exit codes: 0 no finding at or above the threshold, 1 the engine could not be read, 3 findings.",
+		Es: "Lee este anfitrión y lo juzga. No cambia nada. Sin su motor se juzga el resto del anfitrión, y el motor es una laguna.\n\n" +
+			"Códigos de salida: 0 ningún hallazgo desde el umbral, 1 no se pudo leer el motor, 3 hallazgos.",
+	})
+	f := cmd.Flags()
+	f.StringVar(&why, "why", "", "")
+	f.StringVar(&ref, "ref", "", "")
+	f.BoolVar(&all, "all", false, "")
+	f.StringVar(&threshold, "threshold", "low", "")
+	a.manual.flag(f, "why", lang.Text{En: "all that is known of one `CHECK`: container-privileged", Es: "todo lo que se sabe de una `COMPROBACIÓN`: container-privileged"})
+	a.manual.flag(f, "ref", lang.Text{En: "all that is known of one object, `KIND/NAME`: container/web1", Es: "todo lo que se sabe de un objeto, `TIPO/NOMBRE`: container/web1"})
+	a.manual.flag(f, "all", lang.Text{En: "show findings of low severity one by one too", Es: "muestra también uno a uno los hallazgos de severidad baja"})
+	a.manual.flag(f, "threshold", lang.Text{En: "lowest `SEVERITY` that counts: low, medium, high, critical", Es: "`SEVERIDAD` mínima que cuenta: low, medium, high, critical"})
 	a.deepFlag(cmd)
-	cmd.Flags().StringVar(&threshold, "threshold", "low", "lowest severity that counts: low, medium, high, critical")
+	complete(cmd, "why", checkIDs())
+	complete(cmd, "threshold", severities)
 	return cmd
 }
 
 // deepFlag lets a verb look into what takes long to read.
 func (a *app) deepFlag(cmd *cobra.Command) {
-	cmd.Flags().BoolVar(&a.deep, "deep", false, "look into the layers of images too: setuid programs, keys and logins; what is found is kept, so that each layer is read once")
+	cmd.Flags().BoolVar(&a.deep, "deep", false, "")
+	a.manual.flag(cmd.Flags(), "deep", lang.Text{
+		En: "look into the layers of images too: setuid programs, keys and logins; what is found is kept, so that each layer is read once",
+		Es: "mira también dentro de las capas de las imágenes: programas setuid, claves y credenciales; lo hallado se guarda, así cada capa se lee una vez",
+	})
 }
 
 // shown is the lowest severity that gets a line of its own.
@@ -72,24 +92,17 @@ func (a *app) printAudit(l *look, why, ref string, min audit.Severity) error {
 	case a.format == "json":
 		return l.audit(narrow(l.findings, why, ref)).JSON(a.out, a.lang)
 	case why != "":
-		c := l.judge.find(why)
-		if c == nil {
-			return usage(lang.Errorf(lang.Text{En: "there is no check %q", Es: "no existe la comprobación %q"}, why))
-		}
-		p.Why(c, narrow(l.findings, why, ref))
+		p.Why(l.judge.find(why), narrow(l.findings, why, ref))
 	case ref != "":
-		r, err := inventory.ParseRef(ref)
-		if err != nil {
-			return usage(err)
-		}
+		r, _ := inventory.ParseRef(ref)
 		if l.snapshot.Find(r) == nil && narrow(l.findings, "", ref) == nil {
-			return lang.Errorf(lang.Text{En: "%s was not found on this host", Es: "%s no se encontró en este anfitrión"}, r)
+			return notFound(r)
 		}
 		p.Of(r, l.findings)
 	default:
 		p.Summary(l.audit(l.findings), min, l.took)
 		fmt.Fprintln(a.out)
-		fmt.Fprintln(a.out, lang.Text{
+		p.Item("", 0, lang.Text{
 			En: "more: casco audit --why CHECK · casco audit --ref container/NAME · cure: casco plan -o cure.json",
 			Es: "más: casco audit --why CHECK · casco audit --ref container/NOMBRE · cura: casco plan -o cura.json",
 		}.In(a.lang))

@@ -5,14 +5,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"casco/lang"
 	"casco/loop/apply"
 )
 
 func changesCmd(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use:   "changes",
-		Short: "Show the record of changes, oldest first",
-		Args:  cobra.NoArgs,
+	return a.manual.verb(&cobra.Command{
+		Use: "changes",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := a.recover(cmd.Context()); err != nil {
 				return err
@@ -25,10 +24,18 @@ func changesCmd(a *app) *cobra.Command {
 			if a.format == "json" {
 				return a.json(map[string]any{"changes": changeLines(recs)})
 			}
+			if len(recs) == 0 {
+				a.tell(lang.Text{En: "no change is on record under %s", Es: "no hay ningún cambio registrado bajo %s"}, a.statePath)
+			}
 			a.printer().Changes(recs, time.Now())
 			return nil
 		},
-	}
+	}, lang.Text{En: "Show the record of changes, oldest first", Es: "Muestra el registro de cambios, primero el más antiguo"}, lang.Text{
+		En: "Show the record of changes, oldest first. One that a dead run left half way is brought to its end first.\n\n" +
+			"Exit codes: 0 shown, 1 trouble.",
+		Es: "Muestra el registro de cambios, primero el más antiguo. Antes lleva a su fin el que una ejecución muerta dejó a medias.\n\n" +
+			"Códigos de salida: 0 mostrado, 1 problema.",
+	})
 }
 
 // A changeLine is one change in the JSON of "casco changes".

@@ -21,13 +21,8 @@ import (
 
 func confirmCmd(a *app) *cobra.Command {
 	var release bool
-	cmd := &cobra.Command{
-		Use:   "confirm CHANGE",
-		Short: "Say that a change may stay; one that could cut you off goes back by itself without it",
-		Long: "Say that a change may stay. A change of the engine, a swarm, a network or of how the kernel forwards takes itself\n" +
-			"back unless it is confirmed in time (the policy's confirm_within). With --release what its undo holds on to is let\n" +
-			"go: a parked container, a saved image. It can then no longer be taken back.",
-		Args: cobra.ExactArgs(1),
+	cmd := a.manual.verb(&cobra.Command{
+		Use: "confirm",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			h, rec, unlock, err := a.takeChange(cmd.Context(), args[0])
 			if err != nil {
@@ -55,8 +50,21 @@ func confirmCmd(a *app) *cobra.Command {
 			fmt.Fprintln(a.out, lang.Text{En: "change %s kept for good", Es: "cambio %s definitivo"}.F(rec.ID).In(a.lang))
 			return a.noteState(cmd.Context(), rec, "")
 		},
-	}
-	cmd.Flags().BoolVar(&release, "release", false, "keep it for good and let go of what its undo holds on to")
+	}, lang.Text{
+		En: "Say that a change may stay; one that could cut you off goes back by itself without it",
+		Es: "Dice que un cambio puede quedarse; el que podría dejarle fuera vuelve atrás solo sin ello",
+	}, lang.Text{
+		En: "Say that a change may stay. A change of the engine, a swarm, a network or of how the kernel forwards takes itself back unless it is " +
+			"confirmed in time (the policy's confirm_within). With --release what its undo holds on to is let go: a parked container, a saved " +
+			"image. It can then no longer be taken back.\n\n" +
+			"Exit codes: 0 it stays, 1 trouble, 4 refused.",
+		Es: "Dice que un cambio puede quedarse. Un cambio del motor, de un swarm, de una red o de cómo reenvía el núcleo se revierte solo si no " +
+			"se confirma a tiempo (confirm_within de la política). Con --release se suelta lo que retiene su vuelta atrás: un contenedor " +
+			"apartado, una imagen guardada. Ya no se podrá revertir.\n\n" +
+			"Códigos de salida: 0 se queda, 1 problema, 4 rechazado.",
+	}, aChange)
+	cmd.Flags().BoolVar(&release, "release", false, "")
+	a.manual.flag(cmd.Flags(), "release", lang.Text{En: "keep it for good and let go of what its undo holds on to", Es: "consérvalo y suelta lo que retiene su vuelta atrás"})
 	return cmd
 }
 

@@ -10,12 +10,8 @@ import (
 )
 
 func doctorCmd(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use:   "doctor",
-		Short: "Say what works on this host",
-		Long: "Say what works on this host, what does not and why, and how to mend it. Nothing is changed.\n\n" +
-			"Exit codes: 0 casco can do its work here, 1 it cannot: it could not read the engine or what runs, or keep its record.",
-		Args: cobra.NoArgs,
+	return a.manual.verb(&cobra.Command{
+		Use: "doctor",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if a.snapshot != "" {
 				return usage(lang.Errorf(lang.Text{
@@ -41,7 +37,12 @@ func doctorCmd(a *app) *cobra.Command {
 			}
 			return err
 		},
-	}
+	}, lang.Text{En: "Say what works on this host", Es: "Dice qué funciona en este anfitrión"}, lang.Text{
+		En: "Say what works on this host, what does not and why, and how to mend it. Nothing is changed.\n\n" +
+			"Exit codes: 0 casco can do its work here, 1 it cannot: it could not read the engine or what runs, or keep its record.",
+		Es: "Dice qué funciona en este anfitrión, qué no y por qué, y cómo arreglarlo. No cambia nada.\n\n" +
+			"Códigos de salida: 0 casco puede hacer su trabajo aquí, 1 no puede: no podría leer el motor o lo que corre, o guardar su registro.",
+	})
 }
 
 // A standing is how it is with an ability.

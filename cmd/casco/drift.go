@@ -19,12 +19,8 @@ import (
 func driftCmd(a *app) *cobra.Command {
 	var against string
 	var accept bool
-	cmd := &cobra.Command{
-		Use:   "drift",
-		Short: "Show what changed on this host outside casco",
-		Long: "Show what changed on this host outside casco since a baseline: a snapshot file, or the one that drift --accept keeps.\n\n" +
-			"Exit codes: 0 nothing changed, 1 trouble, 3 something changed.",
-		Args: cobra.NoArgs,
+	cmd := a.manual.verb(&cobra.Command{
+		Use: "drift",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := a.recover(cmd.Context()); err != nil {
 				return err
@@ -60,9 +56,16 @@ func driftCmd(a *app) *cobra.Command {
 			}
 			return a.drift(was, l.read)
 		},
-	}
-	cmd.Flags().StringVar(&against, "against", "", "snapshot file to compare with")
-	cmd.Flags().BoolVar(&accept, "accept", false, "take this host as it is now for the baseline")
+	}, lang.Text{En: "Show what changed on this host outside casco", Es: "Muestra qué cambió en este anfitrión fuera de casco"}, lang.Text{
+		En: "Show what changed on this host outside casco since a baseline: a snapshot file, or the one that drift --accept keeps.\n\n" +
+			"Exit codes: 0 nothing changed, 1 trouble, 3 something changed.",
+		Es: "Muestra qué cambió en este anfitrión fuera de casco desde una base: un archivo de instantánea, o el que guarda drift --accept.\n\n" +
+			"Códigos de salida: 0 nada cambió, 1 problema, 3 algo cambió.",
+	})
+	cmd.Flags().StringVar(&against, "against", "", "")
+	cmd.Flags().BoolVar(&accept, "accept", false, "")
+	a.manual.flag(cmd.Flags(), "against", lang.Text{En: "snapshot `FILE` to compare with", Es: "`ARCHIVO` de instantánea con el que comparar"})
+	a.manual.flag(cmd.Flags(), "accept", lang.Text{En: "take this host as it is now for the baseline", Es: "toma este anfitrión como está ahora por base"})
 	return cmd
 }
 
@@ -77,7 +80,11 @@ func (a *app) accept(l *look, path string) error {
 	if err := l.read.Write(&b); err != nil {
 		return err
 	}
-	return atomicfile.Write(path, b.Bytes(), 0o600)
+	if err := atomicfile.Write(path, b.Bytes(), 0o600); err != nil {
+		return err
+	}
+	a.tell(lang.Text{En: "baseline kept: %s, %d objects", Es: "base guardada: %s, %d objetos"}, path, len(l.snapshot.Objects))
+	return nil
 }
 
 // A drifted field is a difference; Change names the change of ours that made

@@ -24,25 +24,32 @@ import (
 )
 
 func exceptionCmd(a *app) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "exception",
-		Short: "Exceptions: what may stand for a time, and why",
-		Long:  "Exceptions: what may stand for a time, and why. They change no result and no number, and are judged whenever they are used.",
-		Args:  cobra.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return a.exceptionList(cmd.Context()) },
-	}
-	list := &cobra.Command{
-		Use:   "list",
-		Short: "The exceptions of the policy, and whether each is in force",
-		Args:  cobra.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return a.exceptionList(cmd.Context()) },
-	}
-	show := &cobra.Command{
-		Use:   "show EXCEPTION",
-		Short: "All of one exception",
-		Args:  cobra.ExactArgs(1),
-		RunE:  func(cmd *cobra.Command, args []string) error { return a.exceptionShow(cmd.Context(), args[0]) },
-	}
+	cmd := a.manual.verb(&cobra.Command{
+		Use:  "exception",
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.exceptionList(cmd.Context()) },
+	}, lang.Text{En: "Exceptions: what may stand for a time, and why", Es: "Excepciones: qué puede quedar así por un tiempo, y por qué"}, lang.Text{
+		En: "Exceptions: what may stand for a time, and why. They change no result and no number, and are judged whenever they are used.",
+		Es: "Excepciones: qué puede quedar así por un tiempo, y por qué. No cambian ningún resultado ni ningún número, y se juzgan cada vez que " +
+			"se usan.",
+	})
+	list := a.manual.verb(&cobra.Command{
+		Use:  "list",
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.exceptionList(cmd.Context()) },
+	}, lang.Text{En: "The exceptions of the policy, and whether each is in force", Es: "Las excepciones de la política, y si cada una rige"}, lang.Text{
+		En: "The exceptions of the policy, and whether each is in force.\n\n" +
+			"Exit codes: 0 shown, 1 trouble.",
+		Es: "Las excepciones de la política, y si cada una rige.\n\n" +
+			"Códigos de salida: 0 mostradas, 1 problema.",
+	})
+	show := a.manual.verb(&cobra.Command{
+		Use:  "show",
+		RunE: func(cmd *cobra.Command, args []string) error { return a.exceptionShow(cmd.Context(), args[0]) },
+	}, lang.Text{En: "All of one exception", Es: "Todo sobre una excepción"}, lang.Text{
+		En: "All of one exception: what it covers, by whom, until when, and whether it is in force.\n\n" +
+			"Exit codes: 0 shown, 1 trouble.",
+		Es: "Todo sobre una excepción: qué cubre, de quién, hasta cuándo y si rige.\n\n" +
+			"Códigos de salida: 0 mostrada, 1 problema.",
+	}, anException)
 	cmd.AddCommand(list, show, exceptionAskCmd(a))
 	return cmd
 }
@@ -79,12 +86,8 @@ func exceptionAskCmd(a *app) *cobra.Command {
 	var e policy.Exception
 	var out, starts, expires string
 	var compensating []string
-	cmd := &cobra.Command{
-		Use:   "ask CHECK KIND/NAME --reason TEXT --expires DATE",
-		Short: "Write an exception for a finding, to be signed and put into the policy",
-		Long: "Write an exception for a finding that fails now, with the facts and the risk of this moment in it. Nothing is excepted by that: a risk owner\n" +
-			"signs the file, and it goes into the policy's folder. Once the facts change it is void.",
-		Args: cobra.ExactArgs(2),
+	cmd := a.manual.verb(&cobra.Command{
+		Use: "ask",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			e.Check, e.Asset = args[0], args[1]
 			j, err := a.judgeNow()
@@ -96,21 +99,49 @@ func exceptionAskCmd(a *app) *cobra.Command {
 			}
 			return a.exceptionAsk(cmd.Context(), e, out)
 		},
-	}
+	}, lang.Text{
+		En: "Write an exception for a finding, to be signed and put into the policy",
+		Es: "Escribe una excepción para un hallazgo, para firmarla y ponerla en la política",
+	}, lang.Text{
+		En: "Write an exception for a finding that fails now, with the facts and the risk of this moment in it. Nothing is excepted by that: a " +
+			"risk owner signs the file, and it goes into the policy's folder. Once the facts change it is void. --reason and --expires are " +
+			"wanted.\n\n" +
+			"Exit codes: 0 written, 1 trouble, 4 refused.",
+		Es: "Escribe una excepción para un hallazgo que falla ahora, con los hechos y el riesgo de este momento. Con eso no se exceptúa nada: un " +
+			"dueño de riesgo firma el archivo, y va a la carpeta de la política. En cuanto cambian los hechos deja de valer. Hacen falta " +
+			"--reason y --expires.\n\n" +
+			"Códigos de salida: 0 escrita, 1 problema, 4 rechazado.",
+	}, aCheck, anObject)
 	f := cmd.Flags()
-	f.StringVar(&e.Reason, "reason", "", "why it must stand")
-	f.StringVar(&expires, "expires", "", "its last day, 2026-12-31, or moment, 2026-12-31T18:00:00Z")
-	f.StringVar(&starts, "starts", "", "its first day (default: today)")
-	f.StringVar(&e.Locus, "locus", "", "the part of the object that is meant, as casco exception ask lists them: 0.0.0.0:443/tcp")
-	f.StringArrayVar(&compensating, "compensating", nil, "a check that must pass for it to hold: CHECK or CHECK@KIND/NAME (repeat)")
-	f.StringVar(&e.Requester, "by", "", "who asks, as the policy names them (default: who runs casco)")
-	f.StringVar(&e.Renews, "renews", "", "the exception that this one renews")
-	f.StringVar(&e.ID, "id", "", "its name (default: made of the year and what it is for)")
-	f.StringVarP(&out, "output", "o", "", "file to write (default: ID.yaml; - for standard output)")
+	f.StringVar(&e.Reason, "reason", "", "")
+	a.manual.flag(f, "reason", lang.Text{En: "`TEXT` that says why it must stand", Es: "`TEXTO` que dice por qué debe quedar así"})
+	f.StringVar(&expires, "expires", "", "")
+	a.manual.flag(f, "expires", lang.Text{En: "its last `DAY`, 2026-12-31, or moment, 2026-12-31T18:00:00Z", Es: "su último `DÍA`, 2026-12-31, o momento, 2026-12-31T18:00:00Z"})
+	f.StringVar(&starts, "starts", "", "")
+	a.manual.flag(f, "starts", lang.Text{En: "its first `DAY`; else today", Es: "su primer `DÍA`; si no, hoy"})
+	f.StringVar(&e.Locus, "locus", "", "")
+	a.manual.flag(f, "locus", lang.Text{
+		En: "the `PART` of the object that is meant, as casco exception ask lists them: 0.0.0.0:443/tcp",
+		Es: "la `PARTE` del objeto de que se trata, como las lista casco exception ask: 0.0.0.0:443/tcp",
+	})
+	f.StringArrayVar(&compensating, "compensating", nil, "")
+	a.manual.flag(f, "compensating", lang.Text{
+		En: "a `CHECK` that must pass for it to hold, or CHECK@KIND/NAME (repeat)",
+		Es: "una `COMPROBACIÓN` que debe cumplirse para que valga, o COMPROBACIÓN@TIPO/NOMBRE (repetible)",
+	})
+	f.StringVar(&e.Requester, "by", "", "")
+	a.manual.flag(f, "by", lang.Text{
+		En: "`WHO` asks, as the policy names them; else who runs casco",
+		Es: "`QUIÉN` lo pide, como lo nombra la política; si no, quien ejecuta casco",
+	})
+	f.StringVar(&e.Renews, "renews", "", "")
+	a.manual.flag(f, "renews", lang.Text{En: "the `EXCEPTION` that this one renews", Es: "la `EXCEPCIÓN` que esta renueva"})
+	f.StringVar(&e.ID, "id", "", "")
+	a.manual.flag(f, "id", lang.Text{En: "its `NAME`; else made of the year and what it is for", Es: "su `NOMBRE`; si no, hecho del año y de aquello para lo que es"})
+	f.StringVarP(&out, "output", "o", "", "")
+	a.manual.flag(f, "output", lang.Text{En: "`FILE` to write; else NAME.yaml; - is standard output", Es: "`ARCHIVO` que escribir; si no, NOMBRE.yaml; - es la salida estándar"})
 	return cmd
 }
-
-var noSuchCheck = lang.Text{En: "there is no check %q", Es: "no existe la comprobación %q"}
 
 // asked completes e with what the command line says of it.
 func (j *judge) asked(e *policy.Exception, starts, expires string, compensating []string) (err error) {
@@ -118,7 +149,7 @@ func (j *judge) asked(e *policy.Exception, starts, expires string, compensating 
 		return lang.Errorf(lang.Text{En: "--reason and --expires are wanted", Es: "faltan --reason y --expires"})
 	}
 	if j.find(e.Check) == nil {
-		return lang.Errorf(noSuchCheck, e.Check)
+		return noCheck(e.Check, j.checks)
 	}
 	if _, err := inventory.ParseRef(e.Asset); err != nil {
 		return err
@@ -136,7 +167,7 @@ func (j *judge) asked(e *policy.Exception, starts, expires string, compensating 
 	for _, c := range compensating {
 		check, asset, _ := strings.Cut(c, "@")
 		if j.find(check) == nil {
-			return lang.Errorf(noSuchCheck, check)
+			return noCheck(check, j.checks)
 		}
 		e.Compensating = append(e.Compensating, policy.Compensating{Check: check, Asset: asset})
 	}

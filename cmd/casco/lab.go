@@ -12,17 +12,17 @@ import (
 )
 
 func labCmd(a *app) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "lab",
-		Short: "A deliberately weak estate to practise on",
-		Long:  "A deliberately weak estate to practise on, made without pulling an image. All of it is named lab-… and labelled casco.lab=1.",
-		Args:  cobra.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	up := &cobra.Command{
-		Use:   "up",
-		Short: "Put the estate on the engine",
-		Args:  cobra.NoArgs,
+	cmd := a.manual.verb(&cobra.Command{
+		Use:  "lab",
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}, lang.Text{En: "A deliberately weak estate to practise on", Es: "Una instalación débil a propósito para practicar"}, lang.Text{
+		En: "A deliberately weak estate to practise on, made without pulling an image. All of it is named lab-… and labelled casco.lab=1. " +
+			"It opens ports and holes on this machine: not for one that others reach.",
+		Es: "Una instalación débil a propósito para practicar, hecha sin descargar imágenes. Todo en ella se llama lab-… y lleva la etiqueta casco.lab=1. " +
+			"Abre puertos y agujeros en esta máquina: no es para una a la que lleguen otros.",
+	})
+	up := a.manual.verb(&cobra.Command{
+		Use: "up",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			l, err := a.lab()
 			if err != nil {
@@ -38,11 +38,12 @@ func labCmd(a *app) *cobra.Command {
 			a.printLab(out)
 			return nil
 		},
-	}
-	down := &cobra.Command{
-		Use:   "down",
-		Short: "Remove the estate, with its data",
-		Args:  cobra.NoArgs,
+	}, lang.Text{En: "Put the estate on the engine", Es: "Pone la instalación en el motor"}, lang.Text{
+		En: "Put the estate on the engine.\n\nExit codes: 0 it is up, 1 trouble.",
+		Es: "Pone la instalación en el motor.\n\nCódigos de salida: 0 está puesta, 1 problema.",
+	})
+	down := a.manual.verb(&cobra.Command{
+		Use: "down",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			l, err := a.lab()
 			if err != nil {
@@ -50,7 +51,10 @@ func labCmd(a *app) *cobra.Command {
 			}
 			return l.Down(cmd.Context())
 		},
-	}
+	}, lang.Text{En: "Remove the estate, with its data", Es: "Quita la instalación, con sus datos"}, lang.Text{
+		En: "Remove the estate, with its data.\n\nExit codes: 0 it is gone, 1 trouble.",
+		Es: "Quita la instalación, con sus datos.\n\nCódigos de salida: 0 ya no está, 1 problema.",
+	})
 	act := &cobra.Command{
 		Use:                "act",
 		Short:              "What the estate's containers run",

@@ -21,12 +21,18 @@ import (
 )
 
 func logCmd(a *app) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "log",
-		Short: "The ledger of all that casco did: show, verify, prove, witness, export",
-		Args:  cobra.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
+	cmd := a.manual.verb(&cobra.Command{
+		Use:  "log",
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}, lang.Text{
+		En: "The ledger of all that casco did: show, verify, prove, witness, export",
+		Es: "El registro de todo lo que hizo casco: mostrar, verificar, probar, atestiguar, exportar",
+	}, lang.Text{
+		En: "The ledger of all that casco did: show, verify, prove, witness, export. Entries are only ever added; nothing in it is changed or " +
+			"taken out.",
+		Es: "El registro de todo lo que hizo casco: mostrar, verificar, probar, atestiguar, exportar. Solo se añaden entradas; nada de él se " +
+			"cambia ni se quita.",
+	})
 	cmd.AddCommand(logShowCmd(a), logVerifyCmd(a), logProveCmd(a), logCheckpointCmd(a), logWitnessCmd(a), logWitnessedCmd(a), logExportCmd(a), logRebuildCmd(a), logHoldCmd(a))
 	return cmd
 }
@@ -34,10 +40,8 @@ func logCmd(a *app) *cobra.Command {
 func logShowCmd(a *app) *cobra.Command {
 	var kind, about, from, until string
 	var last int
-	cmd := &cobra.Command{
-		Use:   "show",
-		Short: "Print entries, oldest first",
-		Args:  cobra.NoArgs,
+	cmd := a.manual.verb(&cobra.Command{
+		Use: "show",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			begin, err1 := parseTime(from)
 			end, err2 := parseTime(until)
@@ -73,13 +77,29 @@ func logShowCmd(a *app) *cobra.Command {
 			}
 			return nil
 		},
-	}
+	}, lang.Text{En: "Print entries, oldest first", Es: "Imprime entradas, primero la más antigua"}, lang.Text{
+		En: "Print entries, oldest first.\n\n" +
+			"Exit codes: 0 printed, 1 trouble.",
+		Es: "Imprime entradas, primero la más antigua.\n\n" +
+			"Códigos de salida: 0 impresas, 1 problema.",
+	})
 	f := cmd.Flags()
-	f.StringVar(&kind, "kind", "", "only entries of this kind: run, verdict, change, approval, step, policy …")
-	f.StringVar(&about, "about", "", "only entries about this: a change's ID, a finding's fingerprint, container/web")
-	f.StringVar(&from, "from", "", "not before: 2026-12-01T00:00:00Z")
-	f.StringVar(&until, "until", "", "before: 2026-12-31T00:00:00Z")
-	f.IntVarP(&last, "last", "n", 0, "only so many, the newest")
+	f.StringVar(&kind, "kind", "", "")
+	a.manual.flag(f, "kind", lang.Text{
+		En: "only entries of this `KIND`: run, verdict, change, approval, step, policy …",
+		Es: "solo entradas de este `TIPO`: run, verdict, change, approval, step, policy …",
+	})
+	f.StringVar(&about, "about", "", "")
+	a.manual.flag(f, "about", lang.Text{
+		En: "only entries about this `THING`: a change's ID, a finding's fingerprint, container/web",
+		Es: "solo entradas sobre esta `COSA`: el ID de un cambio, la huella de un hallazgo, container/web",
+	})
+	f.StringVar(&from, "from", "", "")
+	a.manual.flag(f, "from", lang.Text{En: "not before this `TIME`: 2026-12-01T00:00:00Z", Es: "no antes de esta `HORA`: 2026-12-01T00:00:00Z"})
+	f.StringVar(&until, "until", "", "")
+	a.manual.flag(f, "until", lang.Text{En: "before this `TIME`: 2026-12-31T00:00:00Z", Es: "antes de esta `HORA`: 2026-12-31T00:00:00Z"})
+	f.IntVarP(&last, "last", "n", 0, "")
+	a.manual.flag(f, "last", lang.Text{En: "only this `NUMBER`, the newest", Es: "solo este `NÚMERO`, las más nuevas"})
 	return cmd
 }
 
@@ -119,14 +139,8 @@ func (a *app) ledgerTrust(witnesses []string) (ledger.Trust, error) {
 func logVerifyCmd(a *app) *cobra.Command {
 	var held, witnesses []string
 	var least int
-	cmd := &cobra.Command{
-		Use:   "verify",
-		Short: "Check every entry, tile, root and piece of evidence, and the tables beside them",
-		Long: "Check every entry, tile, root and piece of evidence, and the tables beside them. What is wrong is named.\n\n" +
-			"A log that its own host cut short and signed again verifies by itself: give a checkpoint that somebody else keeps\n" +
-			"(--held, a file or a folder of them) and that is seen too.\n\n" +
-			"Exit codes: 0 nothing is wrong, 1 it could not be read, 3 something is wrong.",
-		Args: cobra.NoArgs,
+	cmd := a.manual.verb(&cobra.Command{
+		Use: "verify",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			trust, err := a.ledgerTrust(witnesses)
 			if err != nil {
@@ -162,11 +176,29 @@ func logVerifyCmd(a *app) *cobra.Command {
 			}
 			return err
 		},
-	}
+	}, lang.Text{
+		En: "Check every entry, tile, root and piece of evidence, and the tables beside them",
+		Es: "Comprueba cada entrada, losa, raíz y pieza de evidencia, y las tablas junto a ellas",
+	}, lang.Text{
+		En: "Check every entry, tile, root and piece of evidence, and the tables beside them. What is wrong is named.\n\n" +
+			"A log that its own host cut short and signed again verifies by itself: give a checkpoint that somebody else keeps (--held, a file " +
+			"or a folder of them) and that is seen too.\n\n" +
+			"Exit codes: 0 nothing is wrong, 1 it could not be read, 3 something is wrong.",
+		Es: "Comprueba cada entrada, losa, raíz y pieza de evidencia, y las tablas junto a ellas. Lo que está mal se nombra.\n\n" +
+			"Un registro que su propio anfitrión cortó y volvió a firmar se verifica por sí solo: dé un punto de control que guarde otra persona " +
+			"(--held, un archivo o una carpeta de ellos) y eso también se ve.\n\n" +
+			"Códigos de salida: 0 nada está mal, 1 no se pudo leer, 3 algo está mal.",
+	})
 	f := cmd.Flags()
-	f.StringArrayVar(&held, "held", nil, "a checkpoint that somebody keeps outside this host: a file, or a folder of them (repeat)")
-	f.StringArrayVar(&witnesses, "witness", nil, "public key of a witness, name+id+base64 (repeat)")
-	f.IntVar(&least, "min-witnesses", 0, "so many witnesses must vouch for the log")
+	f.StringArrayVar(&held, "held", nil, "")
+	a.manual.flag(f, "held", lang.Text{
+		En: "a checkpoint that somebody keeps outside this host: a `FILE`, or a folder of them (repeat)",
+		Es: "un punto de control que alguien guarda fuera de este anfitrión: un `ARCHIVO`, o una carpeta de ellos (repetible)",
+	})
+	f.StringArrayVar(&witnesses, "witness", nil, "")
+	a.manual.flag(f, "witness", lang.Text{En: "public `KEY` of a witness, name+id+base64 (repeat)", Es: "`CLAVE` pública de un testigo, name+id+base64 (repetible)"})
+	f.IntVar(&least, "min-witnesses", 0, "")
+	a.manual.flag(f, "min-witnesses", lang.Text{En: "this `NUMBER` of witnesses must vouch for the log", Es: "este `NÚMERO` de testigos debe responder por el registro"})
 	return cmd
 }
 
@@ -213,11 +245,8 @@ func readHeld(paths []string) ([]ledger.Held, error) {
 }
 
 func logProveCmd(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use:   "prove INDEX",
-		Short: "Print a proof that an entry is in the log, which anybody can check offline",
-		Long:  "Print a proof that an entry is in the log, in the format c2sp.org/tlog-proof. In JSON the entry's own bytes come with it.",
-		Args:  cobra.ExactArgs(1),
+	return a.manual.verb(&cobra.Command{
+		Use: "prove",
 		RunE: func(_ *cobra.Command, args []string) error {
 			i, err := strconv.ParseInt(args[0], 10, 64)
 			if err != nil {
@@ -241,15 +270,22 @@ func logProveCmd(a *app) *cobra.Command {
 			_, err = a.out.Write(p.Text())
 			return err
 		},
-	}
+	}, lang.Text{
+		En: "Print a proof that an entry is in the log, which anybody can check offline",
+		Es: "Imprime una prueba de que una entrada está en el registro, que cualquiera comprueba sin red",
+	}, lang.Text{
+		En: "Print a proof that an entry is in the log, in the format c2sp.org/tlog-proof. In JSON the entry's own bytes come with it.\n\n" +
+			"Exit codes: 0 printed, 1 trouble.",
+		Es: "Imprime una prueba de que una entrada está en el registro, en el formato c2sp.org/tlog-proof. En JSON la acompañan los bytes de la " +
+			"propia entrada.\n\n" +
+			"Códigos de salida: 0 impresa, 1 problema.",
+	}, anIndex)
 }
 
 func logCheckpointCmd(a *app) *cobra.Command {
 	var out string
-	cmd := &cobra.Command{
-		Use:   "checkpoint",
-		Short: "Publish the signed root of the log, to be kept by somebody else",
-		Args:  cobra.NoArgs,
+	cmd := a.manual.verb(&cobra.Command{
+		Use: "checkpoint",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			b, err := a.book(cmd.Context())
 			if err != nil {
@@ -265,21 +301,25 @@ func logCheckpointCmd(a *app) *cobra.Command {
 			_, err = a.out.Write(cp.Note)
 			return err
 		},
-	}
-	cmd.Flags().StringVarP(&out, "output", "o", "", "file to write it to")
+	}, lang.Text{
+		En: "Publish the signed root of the log, to be kept by somebody else",
+		Es: "Publica la raíz firmada del registro, para que la guarde otra persona",
+	}, lang.Text{
+		En: "Publish the signed root of the log, to be kept by somebody else: an older one is the only thing that shows a log that was cut " +
+			"short.\n\n" +
+			"Exit codes: 0 published, 1 trouble.",
+		Es: "Publica la raíz firmada del registro, para que la guarde otra persona: una más antigua es lo único que muestra un registro cortado.\n\n" +
+			"Códigos de salida: 0 publicada, 1 problema.",
+	})
+	cmd.Flags().StringVarP(&out, "output", "o", "", "")
+	a.manual.flag(cmd.Flags(), "output", lang.Text{En: "`FILE` to write it to; else standard output", Es: "`ARCHIVO` donde escribirlo; si no, la salida estándar"})
 	return cmd
 }
 
 func logWitnessCmd(a *app) *cobra.Command {
 	var of, key, out, name string
-	cmd := &cobra.Command{
-		Use:   "witness DIR",
-		Short: "Be a witness: cosign the log if it has merely grown since you last saw it",
-		Long: "Be a witness: cosign the log if it has merely grown since you last saw it, and remember that you did. DIR is the\n" +
-			"witness's own, with its key, which is made the first time: keep it on another machine, or with the auditor.\n\n" +
-			"Without --of it is the log of this host, which takes the cosignature over. With --of DIR --log KEY it is a copy of\n" +
-			"another host's log, or its export; the cosigned checkpoint is printed, for casco log witnessed on that host.",
-		Args: cobra.ExactArgs(1),
+	cmd := a.manual.verb(&cobra.Command{
+		Use: "witness",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			wkey, err := witnessKey(args[0], name)
 			if err != nil {
@@ -307,12 +347,39 @@ func logWitnessCmd(a *app) *cobra.Command {
 			_, err = a.out.Write(cosigned)
 			return err
 		},
-	}
+	}, lang.Text{
+		En: "Be a witness: cosign the log if it has merely grown since you last saw it",
+		Es: "Sea testigo: cofirma el registro si solo ha crecido desde la última vez",
+	}, lang.Text{
+		En: "Be a witness: cosign the log if it has merely grown since you last saw it, and remember that you did. DIR is the witness's own, " +
+			"with its key, which is made the first time: keep it on another machine, or with the auditor.\n\n" +
+			"Without --of it is the log of this host, which takes the cosignature over. With --of DIR --log KEY it is a copy of another host's " +
+			"log, or its export; the cosigned checkpoint is printed, for casco log witnessed on that host.\n\n" +
+			"Exit codes: 0 cosigned, 1 trouble.",
+		Es: "Sea testigo: cofirma el registro si solo ha crecido desde la última vez, y recuerda que lo hizo. DIR es del testigo, con su clave, " +
+			"que se crea la primera vez: guárdela en otra máquina, o con el auditor.\n\n" +
+			"Sin --of es el registro de este anfitrión, que toma la cofirma. Con --of DIR --log CLAVE es una copia del registro de otro " +
+			"anfitrión, o su exportación; el punto de control cofirmado se imprime, para casco log witnessed en aquel anfitrión.\n\n" +
+			"Códigos de salida: 0 cofirmado, 1 problema.",
+	}, aDir)
 	f := cmd.Flags()
-	f.StringVar(&of, "of", "", "a copy or an export of another host's log")
-	f.StringVar(&key, "log", "", "public key of that log, name+id+base64: its host prints it with casco log verify --format json")
-	f.StringVar(&name, "name", "", "name of the witness, when its key is made (default: this host's)")
-	f.StringVarP(&out, "output", "o", "", "file to write the cosigned checkpoint to")
+	f.StringVar(&of, "of", "", "")
+	a.manual.flag(f, "of", lang.Text{En: "`DIR` with a copy or an export of another host's log", Es: "`DIR` con una copia o una exportación del registro de otro anfitrión"})
+	f.StringVar(&key, "log", "", "")
+	a.manual.flag(f, "log", lang.Text{
+		En: "public `KEY` of that log, name+id+base64: its host prints it with casco log verify --format json",
+		Es: "`CLAVE` pública de ese registro, name+id+base64: su anfitrión la imprime con casco log verify --format json",
+	})
+	f.StringVar(&name, "name", "", "")
+	a.manual.flag(f, "name", lang.Text{
+		En: "`NAME` of the witness, when its key is made; else this host's",
+		Es: "`NOMBRE` del testigo, al crear su clave; si no, el de este anfitrión",
+	})
+	f.StringVarP(&out, "output", "o", "", "")
+	a.manual.flag(f, "output", lang.Text{
+		En: "`FILE` to write the cosigned checkpoint to; else standard output",
+		Es: "`ARCHIVO` donde escribir el punto de control cofirmado; si no, la salida estándar",
+	})
 	return cmd
 }
 
@@ -399,10 +466,8 @@ func (a *app) witnessOwn(ctx context.Context, dir string, key *ledger.Key) error
 
 func logWitnessedCmd(a *app) *cobra.Command {
 	var key string
-	cmd := &cobra.Command{
-		Use:   "witnessed FILE",
-		Short: "Take over a checkpoint that a witness elsewhere cosigned",
-		Args:  cobra.ExactArgs(1),
+	cmd := a.manual.verb(&cobra.Command{
+		Use: "witnessed",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			v, err := ledger.ParseVerifier(key)
 			if err != nil {
@@ -423,8 +488,14 @@ func logWitnessedCmd(a *app) *cobra.Command {
 			fmt.Fprintln(a.out, lang.Text{En: "%d entries are witnessed by %s", Es: "%d entradas tienen el testimonio de %s"}.F(cp.Size, v.Name()).In(a.lang))
 			return nil
 		},
-	}
-	cmd.Flags().StringVar(&key, "key", "", "public key of the witness, name+id+base64")
+	}, lang.Text{En: "Take over a checkpoint that a witness elsewhere cosigned", Es: "Toma un punto de control que cofirmó un testigo en otra parte"}, lang.Text{
+		En: "Take over a checkpoint that a witness elsewhere cosigned.\n\n" +
+			"Exit codes: 0 taken over, 1 trouble.",
+		Es: "Toma un punto de control que cofirmó un testigo en otra parte.\n\n" +
+			"Códigos de salida: 0 tomado, 1 problema.",
+	}, aFile)
+	cmd.Flags().StringVar(&key, "key", "", "")
+	a.manual.flag(cmd.Flags(), "key", lang.Text{En: "public `KEY` of the witness, name+id+base64", Es: "`CLAVE` pública del testigo, name+id+base64"})
 	return cmd
 }
 
@@ -432,10 +503,8 @@ func logExportCmd(a *app) *cobra.Command {
 	var from, to int64
 	var bare bool
 	var witnesses []string
-	cmd := &cobra.Command{
-		Use:   "export DIR",
-		Short: "Write a folder that proves itself, to be checked offline with casco-verify",
-		Args:  cobra.ExactArgs(1),
+	cmd := a.manual.verb(&cobra.Command{
+		Use: "export",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			b, err := a.book(cmd.Context())
 			if err != nil {
@@ -465,20 +534,30 @@ func logExportCmd(a *app) *cobra.Command {
 			}.F(m.From, m.To-1, m.Blobs, args[0]).In(a.lang))
 			return b.store.CatchUp(cmd.Context())
 		},
-	}
+	}, lang.Text{
+		En: "Write a folder that proves itself, to be checked offline with casco-verify",
+		Es: "Escribe una carpeta que se prueba a sí misma, para comprobarla sin red con casco-verify",
+	}, lang.Text{
+		En: "Write a folder that proves itself, to be checked offline with casco-verify: entries, proofs, evidence, keys.\n\n" +
+			"Exit codes: 0 written, 1 trouble.",
+		Es: "Escribe una carpeta que se prueba a sí misma, para comprobarla sin red con casco-verify: entradas, pruebas, evidencia, claves.\n\n" +
+			"Códigos de salida: 0 escrita, 1 problema.",
+	}, aDir)
 	f := cmd.Flags()
-	f.Int64Var(&from, "from", 0, "first entry")
-	f.Int64Var(&to, "to", 0, "entry before which it ends (default: all)")
-	f.BoolVar(&bare, "no-evidence", false, "leave the evidence out")
-	f.StringArrayVar(&witnesses, "witness", nil, "public key of a witness, to go with it (repeat)")
+	f.Int64Var(&from, "from", 0, "")
+	a.manual.flag(f, "from", lang.Text{En: "first `ENTRY`", Es: "primera `ENTRADA`"})
+	f.Int64Var(&to, "to", 0, "")
+	a.manual.flag(f, "to", lang.Text{En: "`ENTRY` before which it ends; else all", Es: "`ENTRADA` antes de la cual termina; si no, todas"})
+	f.BoolVar(&bare, "no-evidence", false, "")
+	a.manual.flag(f, "no-evidence", lang.Text{En: "leave the evidence out", Es: "deja fuera la evidencia"})
+	f.StringArrayVar(&witnesses, "witness", nil, "")
+	a.manual.flag(f, "witness", lang.Text{En: "public `KEY` of a witness, to go with it (repeat)", Es: "`CLAVE` pública de un testigo, que va con ella (repetible)"})
 	return cmd
 }
 
 func logRebuildCmd(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use:   "rebuild",
-		Short: "Make the tables again from the ledger",
-		Args:  cobra.NoArgs,
+	return a.manual.verb(&cobra.Command{
+		Use: "rebuild",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			b, err := a.book(cmd.Context())
 			if err != nil {
@@ -494,16 +573,19 @@ func logRebuildCmd(a *app) *cobra.Command {
 			fmt.Fprintln(a.out, lang.Text{En: "%d rows made from the ledger", Es: "%d filas hechas a partir del registro"}.F(view.Size()).In(a.lang))
 			return nil
 		},
-	}
+	}, lang.Text{En: "Make the tables again from the ledger", Es: "Rehace las tablas a partir del registro"}, lang.Text{
+		En: "Make the tables again from the ledger. They hold nothing that is not in it.\n\n" +
+			"Exit codes: 0 made, 1 trouble.",
+		Es: "Rehace las tablas a partir del registro. No tienen nada que no esté en él.\n\n" +
+			"Códigos de salida: 0 hechas, 1 problema.",
+	})
 }
 
 func logHoldCmd(a *app) *cobra.Command {
 	var why string
 	var release bool
-	cmd := &cobra.Command{
-		Use:   "hold SHA256",
-		Short: "Put a legal hold on evidence, so that nothing deletes it; or release one",
-		Args:  cobra.ExactArgs(1),
+	cmd := a.manual.verb(&cobra.Command{
+		Use: "hold",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			d, err := ledger.ParseDigest(args[0])
 			if err != nil {
@@ -522,8 +604,18 @@ func logHoldCmd(a *app) *cobra.Command {
 			}
 			return errors.Join(put(d, operator(), why), b.store.CatchUp(cmd.Context()))
 		},
-	}
-	cmd.Flags().StringVar(&why, "why", "", "the reason; it is recorded")
-	cmd.Flags().BoolVar(&release, "release", false, "take the hold off")
+	}, lang.Text{
+		En: "Put a legal hold on evidence, so that nothing deletes it; or release one",
+		Es: "Pone una retención legal sobre una evidencia, para que nada la borre; o la levanta",
+	}, lang.Text{
+		En: "Put a legal hold on evidence, so that nothing deletes it; or release one. --why is wanted.\n\n" +
+			"Exit codes: 0 recorded, 1 trouble.",
+		Es: "Pone una retención legal sobre una evidencia, para que nada la borre; o la levanta. Hace falta --why.\n\n" +
+			"Códigos de salida: 0 registrado, 1 problema.",
+	}, aDigest)
+	cmd.Flags().StringVar(&why, "why", "", "")
+	a.manual.flag(cmd.Flags(), "why", lang.Text{En: "`TEXT` with the reason; it is recorded", Es: "`TEXTO` con la razón; queda registrado"})
+	cmd.Flags().BoolVar(&release, "release", false, "")
+	a.manual.flag(cmd.Flags(), "release", lang.Text{En: "take the hold off", Es: "levanta la retención"})
 	return cmd
 }

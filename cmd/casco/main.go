@@ -7,6 +7,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -56,6 +57,19 @@ func command(words ...string) string {
 }
 func usage(err error) error { return coded{exitUsage, err, ""} }
 
+// An outlet remembers that something could not be written: a disk may be full
+// behind it, and a report that is cut short must not look like a whole one.
+type outlet struct {
+	w   io.Writer
+	err error
+}
+
+func (o *outlet) Write(b []byte) (int, error) {
+	n, err := o.w.Write(b)
+	o.err = cmp.Or(o.err, err)
+	return n, err
+}
+
 // quiet ends a verb with a code and nothing more to say.
 func quiet(code int) error { return coded{code, nil, ""} }
 
@@ -90,13 +104,18 @@ func run(ctx context.Context, argv []string, stdin io.Reader, stdout, stderr io.
 		fmt.Fprintln(stdout, metadata)
 		return exitClean
 	}
-	a := &app{in: stdin, out: stdout, err: stderr}
+	out := &outlet{w: stdout}
+	a := &app{in: stdin, out: out, err: stderr, args: args}
 	root := newRoot(a)
+	a.lang = langOf(args, a.lang)
 	root.SetArgs(args)
 	root.SetIn(stdin)
-	root.SetOut(stdout)
+	root.SetOut(out)
 	root.SetErr(stderr)
 	err := errors.Join(root.ExecuteContext(ctx), a.close())
+	if out.err != nil { // whatever was found, nobody was told
+		err = lang.Errorf(lang.Text{En: "not all was printed: %w", Es: "no se imprimió todo: %w"}, out.err)
+	}
 	if err == nil {
 		return exitClean
 	}

@@ -26,19 +26,15 @@ func planCmd(a *app) *cobra.Command {
 	var refs, kinds, ids, sets []string
 	var suggested, exact bool
 	var ask asking
-	cmd := &cobra.Command{
-		Use:   "plan",
-		Short: "Say what would cure this host, as a diff",
-		Long: "Say what would cure this host, as a diff. Nothing is changed.\n\n" +
-			"Exit codes: 0 nothing to do, 1 trouble, 5 there are changes.",
-		Args: cobra.NoArgs,
+	cmd := a.manual.verb(&cobra.Command{
+		Use: "plan",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			opt := plan.Options{Checks: ids, Suggested: suggested, Exact: exact, Limited: max != ""}
-			if err := errors.Join(parseRefs(refs, &opt), parseSets(sets, &opt), parseCost(max, &opt)); err != nil {
+			if err := errors.Join(parseRefs(refs, &opt), parseKinds(kinds, &opt), parseSets(sets, &opt), parseCost(max, &opt)); err != nil {
 				return usage(err)
 			}
-			for _, k := range kinds {
-				opt.Kinds = append(opt.Kinds, inventory.Kind(k))
+			if err := a.knowsCheck(ids...); err != nil {
+				return err
 			}
 			l, err := a.look(cmd.Context(),
 				func(h *host) inventory.Source { return compose.NewSource(h.engine) },
@@ -48,6 +44,11 @@ func planCmd(a *app) *cobra.Command {
 			}
 			if l.trouble != nil {
 				return l.trouble
+			}
+			for _, r := range opt.Refs {
+				if l.snapshot.Find(r) == nil {
+					return notFound(r)
+				}
 			}
 			p := plan.Make(l.snapshot, l.findings, means(), opt)
 			p.Engine = l.engine
@@ -64,17 +65,45 @@ func planCmd(a *app) *cobra.Command {
 			}
 			return nil
 		},
-	}
-	ask.flags(cmd)
+	}, lang.Text{En: "Say what would cure this host, as a diff", Es: "Dice qué curaría este anfitrión, como diferencias"}, lang.Text{
+		En: "Say what would cure this host, as a diff. Nothing is changed.\n\n" +
+			"Exit codes: 0 nothing to do, 1 trouble, 5 there are changes.",
+		Es: "Dice qué curaría este anfitrión, como diferencias. No cambia nada.\n\n" +
+			"Códigos de salida: 0 nada que hacer, 1 problema, 5 hay cambios.",
+	})
+	ask.flags(a, cmd)
 	f := cmd.Flags()
-	f.StringVarP(&out, "output", "o", "", "file to write the plan to")
-	f.StringArrayVar(&refs, "ref", nil, "plan only for this object, KIND/NAME (repeat)")
-	f.StringArrayVar(&kinds, "kind", nil, "plan only for objects of this kind: container, daemon, file … (repeat)")
-	f.StringArrayVar(&ids, "check", nil, "plan only for this check (repeat)")
-	f.StringArrayVar(&sets, "set", nil, "answer a question: KIND/NAME:FIELD=VALUE, value in JSON (repeat)")
-	f.BoolVar(&suggested, "suggested", false, "take the suggested value where casco asks")
-	f.BoolVar(&exact, "exact", false, "only steps that a rollback takes back to the byte: limits that were not there are set by a re-creation")
-	f.StringVar(&max, "max-cost", "", "no step that costs more: live, reload, restart, recreate")
+	f.StringVarP(&out, "output", "o", "", "")
+	a.manual.flag(f, "output", lang.Text{En: "`FILE` to write the plan to", Es: "`ARCHIVO` donde escribir el plan"})
+	f.StringArrayVar(&refs, "ref", nil, "")
+	a.manual.flag(f, "ref", lang.Text{En: "plan only for this object, `KIND/NAME` (repeat)", Es: "planifica solo para este objeto, `TIPO/NOMBRE` (repetible)"})
+	f.StringArrayVar(&kinds, "kind", nil, "")
+	a.manual.flag(f, "kind", lang.Text{
+		En: "plan only for objects of this `KIND`: container, daemon, file … (repeat)",
+		Es: "planifica solo para objetos de este `TIPO`: container, daemon, file … (repetible)",
+	})
+	f.StringArrayVar(&ids, "check", nil, "")
+	a.manual.flag(f, "check", lang.Text{En: "plan only for this `CHECK` (repeat)", Es: "planifica solo para esta `COMPROBACIÓN` (repetible)"})
+	f.StringArrayVar(&sets, "set", nil, "")
+	a.manual.flag(f, "set", lang.Text{
+		En: "answer a question: `KIND/NAME:FIELD=VALUE`, value in JSON (repeat)",
+		Es: "responde una pregunta: `TIPO/NOMBRE:CAMPO=VALOR`, valor en JSON (repetible)",
+	})
+	f.BoolVar(&suggested, "suggested", false, "")
+	a.manual.flag(f, "suggested", lang.Text{En: "take the suggested value where casco asks", Es: "toma el valor sugerido donde casco pregunta"})
+	f.BoolVar(&exact, "exact", false, "")
+	a.manual.flag(f, "exact", lang.Text{
+		En: "only steps that a rollback takes back to the byte: limits that were not there are set by a re-creation",
+		Es: "solo pasos que una reversión devuelve al byte: los límites que no estaban se ponen recreando",
+	})
+	f.StringVar(&max, "max-cost", "", "")
+	a.manual.flag(f, "max-cost", lang.Text{
+		En: "no step that costs more than this `COST`: live, reload, restart, recreate",
+		Es: "ningún paso que cueste más que este `COSTE`: live, reload, restart, recreate",
+	})
+	complete(cmd, "check", checkIDs())
+	complete(cmd, "kind", kindNames())
+	complete(cmd, "max-cost", []string{"live", "reload", "restart", "recreate"})
 	return cmd
 }
 
@@ -99,6 +128,17 @@ func parseRefs(refs []string, opt *plan.Options) error {
 			return err
 		}
 		opt.Refs = append(opt.Refs, r)
+	}
+	return nil
+}
+
+func parseKinds(kinds []string, opt *plan.Options) error {
+	known := kindNames()
+	for _, k := range kinds {
+		if !slices.Contains(known, k) {
+			return lang.Errorf(lang.Text{En: "there is no kind %q: %s", Es: "no existe el tipo %q: %s"}, k, strings.Join(known, ", "))
+		}
+		opt.Kinds = append(opt.Kinds, inventory.Kind(k))
 	}
 	return nil
 }

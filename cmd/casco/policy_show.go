@@ -15,13 +15,8 @@ import (
 )
 
 func policyExplainCmd(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use:   "explain [CHECK]",
-		Short: "Say of each check which line of the policy made it what it is",
-		Long: "Say of each check which line of the policy made it what it is: what it reads of the policy, what was changed of it\n" +
-			"and why. A check that no line speaks of is as casco has it built in.\n\n" +
-			"Exit codes: 0, 1 trouble, 2 there is no such check.",
-		Args: cobra.MaximumNArgs(1),
+	return a.manual.verb(&cobra.Command{
+		Use: "explain",
 		RunE: func(_ *cobra.Command, args []string) error {
 			j, err := a.judgeNow()
 			if err != nil {
@@ -47,7 +42,17 @@ func policyExplainCmd(a *app) *cobra.Command {
 			}
 			return nil
 		},
-	}
+	}, lang.Text{
+		En: "Say of each check which line of the policy made it what it is",
+		Es: "Dice de cada comprobación qué línea de la política la hizo lo que es",
+	}, lang.Text{
+		En: "Say of each check which line of the policy made it what it is: what it reads of the policy, what was changed of it and why. A check " +
+			"that no line speaks of is as casco has it built in.\n\n" +
+			"Exit codes: 0 said, 1 trouble, 2 there is no such check.",
+		Es: "Dice de cada comprobación qué línea de la política la hizo lo que es: qué lee de la política, qué se le cambió y por qué. Una " +
+			"comprobación de la que no habla ninguna línea es como casco la trae.\n\n" +
+			"Códigos de salida: 0 dicho, 1 problema, 2 no existe tal comprobación.",
+	}, maybeACheck)
 }
 
 // An explanation is a check with the lines of the policy that made it.
@@ -114,10 +119,8 @@ func (a *app) printExplanation(e explanation, long bool) {
 }
 
 func policyShowCmd(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use:   "show",
-		Short: "Show the policy in force, who signed it, and what of it is not in force",
-		Args:  cobra.NoArgs,
+	return a.manual.verb(&cobra.Command{
+		Use: "show",
 		RunE: func(*cobra.Command, []string) error {
 			f, err := a.takenPolicy()
 			if err != nil {
@@ -131,7 +134,15 @@ func policyShowCmd(a *app) *cobra.Command {
 			a.printRuling(s)
 			return nil
 		},
-	}
+	}, lang.Text{
+		En: "Show the policy in force, who signed it, and what of it is not in force",
+		Es: "Muestra la política en vigor, quién la firmó y qué de ella no rige",
+	}, lang.Text{
+		En: "Show the policy in force, who signed it, and what of it is not in force now.\n\n" +
+			"Exit codes: 0 shown, 1 trouble.",
+		Es: "Muestra la política en vigor, quién la firmó y qué de ella no rige ahora.\n\n" +
+			"Códigos de salida: 0 mostrada, 1 problema.",
+	})
 }
 
 // A ruling is the policy in force, what waits, and what is written in it and

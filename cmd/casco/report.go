@@ -30,26 +30,45 @@ import (
 
 func reportCmd(a *app) *cobra.Command {
 	var q reportAsk
-	cmd := &cobra.Command{
-		Use:   "report",
-		Short: "Write a whole report: for people, auditors and programs",
-		Long: "Write a whole report of this host over a period: posture, what could not be seen, findings with their evidence, risks,\n" +
-			"exceptions, changes and those without a record, segmentation, metrics with their definitions, frameworks, evidence.\n\n" +
-			"Formats: " + strings.Join(report.Formats(), ", ") + ". Every number in them can be reckoned again from the JSON; with\n" +
-			"-o the JSON is written beside the file. Every file says how to verify it offline.\n\n" +
-			"Without a ledger (casco run begins one), and of a --snapshot file, what is known of earlier times is left out.\n\n" +
-			"Exit codes: 0 written, 1 trouble: an engine that could not be read is written down as a gap, 2 usage, 3 the ledger\n" +
-			"does not verify.",
-		Args: cobra.NoArgs,
+	formats := strings.Join(report.Formats(), ", ")
+	cmd := a.manual.verb(&cobra.Command{
+		Use:  "report",
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.report(cmd.Context(), q) },
-	}
+	}, lang.Text{En: "Write a whole report: for people, auditors and programs", Es: "Escribe un informe completo: para personas, auditores y programas"}, lang.Text{
+		En: "Write a whole report of this host over a period: posture, what could not be seen, findings with their evidence, risks, " +
+			"exceptions, changes and those without a record, segmentation, metrics with their definitions, frameworks, evidence.\n\n" +
+			"Formats: " + formats + ". Every number in them can be reckoned again from the JSON; with -o the JSON is written beside the file. " +
+			"Every file says how to verify it offline.\n\n" +
+			"Without a ledger (casco run begins one), and of a --snapshot file, what is known of earlier times is left out.\n\n" +
+			"Exit codes: 0 written, 1 trouble: an engine that could not be read is written down as a gap, 3 the ledger does not verify.",
+		Es: "Escribe un informe completo de este anfitrión en un período: estado, lo que no se pudo ver, hallazgos con su evidencia, riesgos, " +
+			"excepciones, cambios y los que no tienen registro, segmentación, métricas con sus definiciones, marcos, evidencia.\n\n" +
+			"Formatos: " + formats + ". Todo número se puede rehacer a partir del JSON; con -o el JSON se escribe junto al archivo. " +
+			"Cada archivo dice cómo verificarlo sin red.\n\n" +
+			"Sin un registro (casco run lo empieza), y de un archivo --snapshot, se omite lo que se sabe de tiempos anteriores.\n\n" +
+			"Códigos de salida: 0 escrito, 1 problema: un motor que no se pudo leer se anota como laguna, 3 el registro no se verifica.",
+	})
 	f := cmd.Flags()
-	f.StringVar(&q.as, "as", "", "format: "+strings.Join(report.Formats(), ", ")+" (default: by the ending of -o, else text)")
-	f.StringVar(&q.from, "from", "", "beginning of the period: 2026-11-01 or 2026-11-01T00:00:00Z (default: 30 days before its end)")
-	f.StringVar(&q.until, "until", "", "end of the period (default: now)")
-	f.StringVar(&q.seed, "seed", "", "seed of the auditor's sample (default: the period)")
-	f.IntVar(&q.n, "sample", 25, "entries of the ledger to draw for the auditor's sample")
-	f.StringVarP(&q.out, "output", "o", "", "file to write (default: standard output)")
+	f.StringVar(&q.as, "as", "", "")
+	f.StringVar(&q.from, "from", "", "")
+	f.StringVar(&q.until, "until", "", "")
+	f.StringVar(&q.seed, "seed", "", "")
+	f.IntVar(&q.n, "sample", 25, "")
+	f.StringVarP(&q.out, "output", "o", "", "")
+	a.manual.flag(f, "as", lang.Text{
+		En: "`FORMAT`: " + formats + "; else by the ending of -o, else text", Es: "`FORMATO`: " + formats + "; si no, según la terminación de -o; si no, text",
+	})
+	a.manual.flag(f, "from", lang.Text{
+		En: "beginning of the period, a `DAY` or a moment: 2026-11-01 or 2026-11-01T00:00:00Z; else 30 days before its end",
+		Es: "comienzo del período, un `DÍA` o un momento: 2026-11-01 o 2026-11-01T00:00:00Z; si no, 30 días antes de su fin",
+	})
+	a.manual.flag(f, "until", lang.Text{En: "end of the period, a `DAY` or a moment; else now", Es: "fin del período, un `DÍA` o un momento; si no, ahora"})
+	a.manual.flag(f, "seed", lang.Text{En: "seed of the auditor's sample, a `WORD`; else the period", Es: "semilla de la muestra del auditor, una `PALABRA`; si no, el período"})
+	a.manual.flag(f, "sample", lang.Text{
+		En: "`NUMBER` of entries of the ledger to draw for the auditor's sample", Es: "`NÚMERO` de entradas del registro que sacar para la muestra del auditor",
+	})
+	a.manual.flag(f, "output", lang.Text{En: "`FILE` to write; else standard output", Es: "`ARCHIVO` que escribir; si no, la salida estándar"})
+	complete(cmd, "as", report.Formats())
 	return cmd
 }
 
@@ -355,13 +374,8 @@ func (a *app) draw(b *book, seed string, n int, kind string, p store.Period) (dr
 func sampleCmd(a *app) *cobra.Command {
 	var q reportAsk
 	var kind string
-	cmd := &cobra.Command{
-		Use:   "audit-sample",
-		Short: "Draw a sample of the ledger that comes out the same anywhere",
-		Long: "Draw a sample of the ledger's entries. Who has the same ledger, or an export of it, and the same seed draws the same: each\n" +
-			"entry's ticket is SHA-256 over the seed, a zero byte and its index in decimal, and the lowest tickets are drawn. So it\n" +
-			"can be checked with sha256sum and sort.",
-		Args: cobra.NoArgs,
+	cmd := a.manual.verb(&cobra.Command{
+		Use: "audit-sample",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if q.seed == "" {
 				return usage(lang.Errorf(lang.Text{En: "--seed is needed: let the auditor choose it", Es: "falta --seed: que lo elija el auditor"}))
@@ -388,12 +402,29 @@ func sampleCmd(a *app) *cobra.Command {
 			}
 			return nil
 		},
-	}
+	}, lang.Text{En: "Draw a sample of the ledger that comes out the same anywhere", Es: "Saca una muestra del registro que sale igual en cualquier parte"}, lang.Text{
+		En: "Draw a sample of the ledger's entries. Who has the same ledger, or an export of it, and the same seed draws the same: each entry's " +
+			"ticket is SHA-256 over the seed, a zero byte and its index in decimal, and the lowest tickets are drawn. So it can be checked with " +
+			"sha256sum and sort. --seed is wanted.\n\n" +
+			"Exit codes: 0 drawn, 1 trouble.",
+		Es: "Saca una muestra de las entradas del registro. Quien tiene el mismo registro, o una exportación, y la misma semilla saca lo mismo: " +
+			"el boleto de cada entrada es SHA-256 sobre la semilla, un byte cero y su índice en decimal, y se sacan los boletos más bajos. Así " +
+			"se comprueba con sha256sum y sort. Hace falta --seed.\n\n" +
+			"Códigos de salida: 0 sacada, 1 problema.",
+	})
 	f := cmd.Flags()
-	f.StringVar(&q.seed, "seed", "", "seed: a word that the auditor chooses")
-	f.IntVar(&q.n, "n", 25, "how many to draw")
-	f.StringVar(&kind, "kind", "", "only entries of this kind: change, approval, verdict, exception …")
-	f.StringVar(&q.from, "from", "", "not before: 2026-11-01T00:00:00Z")
-	f.StringVar(&q.until, "until", "", "before: 2026-12-01T00:00:00Z")
+	f.StringVar(&q.seed, "seed", "", "")
+	a.manual.flag(f, "seed", lang.Text{En: "seed, a `WORD` that the auditor chooses", Es: "semilla, una `PALABRA` que elige el auditor"})
+	f.IntVar(&q.n, "n", 25, "")
+	a.manual.flag(f, "n", lang.Text{En: "`NUMBER` to draw", Es: "`NÚMERO` que sacar"})
+	f.StringVar(&kind, "kind", "", "")
+	a.manual.flag(f, "kind", lang.Text{
+		En: "only entries of this `KIND`: change, approval, verdict, exception …",
+		Es: "solo entradas de este `TIPO`: change, approval, verdict, exception …",
+	})
+	f.StringVar(&q.from, "from", "", "")
+	a.manual.flag(f, "from", lang.Text{En: "not before this `TIME`: 2026-11-01T00:00:00Z", Es: "no antes de esta `HORA`: 2026-11-01T00:00:00Z"})
+	f.StringVar(&q.until, "until", "", "")
+	a.manual.flag(f, "until", lang.Text{En: "before this `TIME`: 2026-12-01T00:00:00Z", Es: "antes de esta `HORA`: 2026-12-01T00:00:00Z"})
 	return cmd
 }

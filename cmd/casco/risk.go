@@ -31,24 +31,37 @@ import (
 func riskCmd(a *app) *cobra.Command {
 	var all bool
 	list := func(cmd *cobra.Command, _ []string) error { return a.riskList(cmd.Context(), all) }
-	cmd := &cobra.Command{
-		Use:   "risk",
-		Short: "Say how bad it is, here: the register of risks",
-		Long: "Say how bad it is, here: the register of risks, worst first. Nothing is changed.\n\n" +
-			"Exit codes: 0 no risk is overdue, 1 the host could not be read, 3 risks are overdue.",
-		Args: cobra.NoArgs,
+	cmd := a.manual.verb(&cobra.Command{
+		Use:  "risk",
 		RunE: list,
-	}
-	listCmd := &cobra.Command{Use: "list", Short: "The risks of this host, worst first", Args: cobra.NoArgs, RunE: list}
+	}, lang.Text{En: "Say how bad it is, here: the register of risks", Es: "Dice qué tan grave es, aquí: el registro de riesgos"}, lang.Text{
+		En: "Say how bad it is, here: the register of risks, worst first. Nothing is changed.\n\n" +
+			"Exit codes: 0 no risk is overdue, 1 the host could not be read, 3 risks are overdue.",
+		Es: "Dice qué tan grave es, aquí: el registro de riesgos, primero el peor. No cambia nada.\n\n" +
+			"Códigos de salida: 0 ningún riesgo vencido, 1 no se pudo leer el anfitrión, 3 hay riesgos vencidos.",
+	})
+	listCmd := a.manual.verb(&cobra.Command{
+		Use:  "list",
+		RunE: list,
+	}, lang.Text{En: "The risks of this host, worst first", Es: "Los riesgos de este anfitrión, primero el peor"}, lang.Text{
+		En: "The risks of this host, worst first.\n\n" +
+			"Exit codes: 0 no risk is overdue, 1 the host could not be read, 3 risks are overdue.",
+		Es: "Los riesgos de este anfitrión, primero el peor.\n\n" +
+			"Códigos de salida: 0 ningún riesgo vencido, 1 no se pudo leer el anfitrión, 3 hay riesgos vencidos.",
+	})
 	for _, c := range []*cobra.Command{cmd, listCmd} {
-		c.Flags().BoolVar(&all, "all", false, "show every risk one by one, those that are closed too")
+		c.Flags().BoolVar(&all, "all", false, "")
+		a.manual.flag(c.Flags(), "all", lang.Text{En: "show every risk one by one, those that are closed too", Es: "muestra cada riesgo uno a uno, también los cerrados"})
 	}
-	show := &cobra.Command{
-		Use:   "show RISK|KIND/NAME",
-		Short: "All that is known of one risk, or of the risks of one object",
-		Args:  cobra.ExactArgs(1),
-		RunE:  func(cmd *cobra.Command, args []string) error { return a.riskShow(cmd.Context(), args[0]) },
-	}
+	show := a.manual.verb(&cobra.Command{
+		Use:  "show",
+		RunE: func(cmd *cobra.Command, args []string) error { return a.riskShow(cmd.Context(), args[0]) },
+	}, lang.Text{En: "All that is known of one risk, or of the risks of one object", Es: "Todo lo que se sabe de un riesgo, o de los riesgos de un objeto"}, lang.Text{
+		En: "All that is known of one risk, or of the risks of one object: its inputs, its paths, its decisions.\n\n" +
+			"Exit codes: 0 shown, 1 trouble.",
+		Es: "Todo lo que se sabe de un riesgo, o de los riesgos de un objeto: sus datos, sus caminos, sus decisiones.\n\n" +
+			"Códigos de salida: 0 mostrado, 1 problema.",
+	}, aRiskOrObject)
 	cmd.AddCommand(listCmd, show, riskTreatCmd(a), riskExportCmd(a))
 	return cmd
 }
@@ -56,10 +69,8 @@ func riskCmd(a *app) *cobra.Command {
 func riskExportCmd(a *app) *cobra.Command {
 	var out string
 	var asCSV bool
-	cmd := &cobra.Command{
-		Use:   "export",
-		Short: "Write the register with the inputs of every number",
-		Args:  cobra.NoArgs,
+	cmd := a.manual.verb(&cobra.Command{
+		Use: "export",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			r, trouble, err := a.register(cmd.Context())
 			if err != nil {
@@ -81,9 +92,16 @@ func riskExportCmd(a *app) *cobra.Command {
 			}
 			return cmp.Or(err, trouble)
 		},
-	}
-	cmd.Flags().StringVarP(&out, "output", "o", "", "file to write (default: standard output)")
-	cmd.Flags().BoolVar(&asCSV, "csv", false, "as a table for a spreadsheet, in place of JSON")
+	}, lang.Text{En: "Write the register with the inputs of every number", Es: "Escribe el registro de riesgos con los datos de cada número"}, lang.Text{
+		En: "Write the register with the inputs of every number, so that anybody can work it out again.\n\n" +
+			"Exit codes: 0 written, 1 trouble.",
+		Es: "Escribe el registro de riesgos con los datos de cada número, para que cualquiera pueda rehacer la cuenta.\n\n" +
+			"Códigos de salida: 0 escrito, 1 problema.",
+	})
+	cmd.Flags().StringVarP(&out, "output", "o", "", "")
+	a.manual.flag(cmd.Flags(), "output", lang.Text{En: "`FILE` to write; else standard output", Es: "`ARCHIVO` que escribir; si no, la salida estándar"})
+	cmd.Flags().BoolVar(&asCSV, "csv", false, "")
+	a.manual.flag(cmd.Flags(), "csv", lang.Text{En: "as a table for a spreadsheet, in place of JSON", Es: "como tabla para una hoja de cálculo, en lugar de JSON"})
 	return cmd
 }
 
@@ -241,12 +259,8 @@ const treatmentKind = "Treatment"
 func riskTreatCmd(a *app) *cobra.Command {
 	var t risk.Treatment
 	var how, due string
-	cmd := &cobra.Command{
-		Use:   "treat RISK --how mitigate|avoid|transfer|accept --reason TEXT",
-		Short: "Decide about a risk",
-		Long: "Decide about a risk, for the facts as they are now. The decision is kept below STATE/treatments and changes no number of the risk.\n" +
-			"Where the policy names persons, a risk owner signs the file. To accept takes exceptions, one for each finding: see casco exception ask.",
-		Args: cobra.ExactArgs(1),
+	cmd := a.manual.verb(&cobra.Command{
+		Use: "treat",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			t.Risk, t.Kind = args[0], risk.Kind(how)
 			if due != "" {
@@ -257,17 +271,41 @@ func riskTreatCmd(a *app) *cobra.Command {
 			}
 			return a.riskTreat(cmd.Context(), t)
 		},
-	}
+	}, lang.Text{En: "Decide about a risk", Es: "Decide sobre un riesgo"}, lang.Text{
+		En: "Decide about a risk, for the facts as they are now: --how mitigate, avoid, transfer or accept, with --reason. The decision is kept " +
+			"below treatments under --state and changes no number of the risk. Where the policy names persons, a risk owner signs the file. To " +
+			"accept takes exceptions, one for each finding: see casco exception ask.\n\n" +
+			"Exit codes: 0 kept, 1 trouble, 4 refused.",
+		Es: "Decide sobre un riesgo, para los hechos de ahora: --how mitigate, avoid, transfer o accept, con --reason. La decisión se guarda en " +
+			"treatments bajo --state y no cambia ningún número del riesgo. Si la política nombra personas, un dueño de riesgo firma el archivo. " +
+			"Aceptar requiere excepciones, una por hallazgo: vea casco exception ask.\n\n" +
+			"Códigos de salida: 0 guardada, 1 problema, 4 rechazado.",
+	}, aRisk)
 	f := cmd.Flags()
-	f.StringVar(&how, "how", "", "mitigate, avoid, transfer or accept")
-	f.StringVar(&t.Reason, "reason", "", "why")
-	f.StringVar(&t.By, "by", "", "who decides, as the policy names them (default: who runs casco)")
-	f.StringVar(&t.Owner, "owner", "", "who carries it out (default: who decides)")
-	f.StringVar(&due, "due", "", "until when: 2026-12-31")
-	f.StringVar(&t.Change, "change", "", "the change that carries it out, as casco changes names it")
-	f.StringArrayVar(&t.Exceptions, "exception", nil, "an exception that accepts a finding of it (repeat)")
-	f.StringArrayVar(&t.Cures, "cure", nil, "a check of it that will pass (repeat; default: all)")
-	f.StringArrayVar(&t.Controls, "control", nil, "a check that will pass and makes it less likely (repeat)")
+	f.StringVar(&how, "how", "", "")
+	a.manual.flag(f, "how", lang.Text{En: "`HOW`: mitigate, avoid, transfer or accept", Es: "`CÓMO`: mitigate, avoid, transfer o accept"})
+	f.StringVar(&t.Reason, "reason", "", "")
+	a.manual.flag(f, "reason", lang.Text{En: "`TEXT` that says why", Es: "`TEXTO` que dice por qué"})
+	f.StringVar(&t.By, "by", "", "")
+	a.manual.flag(f, "by", lang.Text{
+		En: "`WHO` decides, as the policy names them; else who runs casco",
+		Es: "`QUIÉN` decide, como lo nombra la política; si no, quien ejecuta casco",
+	})
+	f.StringVar(&t.Owner, "owner", "", "")
+	a.manual.flag(f, "owner", lang.Text{En: "`WHO` carries it out; else who decides", Es: "`QUIÉN` lo lleva a cabo; si no, quien decide"})
+	f.StringVar(&due, "due", "", "")
+	a.manual.flag(f, "due", lang.Text{En: "until which `DAY`: 2026-12-31", Es: "hasta qué `DÍA`: 2026-12-31"})
+	f.StringVar(&t.Change, "change", "", "")
+	a.manual.flag(f, "change", lang.Text{En: "the `CHANGE` that carries it out, as casco changes names it", Es: "el `CAMBIO` que lo lleva a cabo, como lo nombra casco changes"})
+	f.StringArrayVar(&t.Exceptions, "exception", nil, "")
+	a.manual.flag(f, "exception", lang.Text{En: "an `EXCEPTION` that accepts a finding of it (repeat)", Es: "una `EXCEPCIÓN` que acepta un hallazgo suyo (repetible)"})
+	f.StringArrayVar(&t.Cures, "cure", nil, "")
+	a.manual.flag(f, "cure", lang.Text{En: "a `CHECK` of it that will pass (repeat); else all", Es: "una `COMPROBACIÓN` suya que se cumplirá (repetible); si no, todas"})
+	f.StringArrayVar(&t.Controls, "control", nil, "")
+	a.manual.flag(f, "control", lang.Text{
+		En: "a `CHECK` that will pass and makes it less likely (repeat)",
+		Es: "una `COMPROBACIÓN` que se cumplirá y lo hace menos probable (repetible)",
+	})
 	return cmd
 }
 

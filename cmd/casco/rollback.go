@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,19 +17,26 @@ import (
 
 func rollbackCmd(a *app) *cobra.Command {
 	var anyway bool
-	cmd := &cobra.Command{
-		Use:   "rollback CHANGE",
-		Short: "Take a change back",
-		Long: "Take a change back, to the byte. What somebody else changed after it is never overwritten: it is shown, and nothing is done.\n\n" +
-			"Of a change that failed and could not be undone, what is shown may also be what the failed run left half done; " +
-			"whoever has looked at it says --anyway.\n\n" +
-			"Exit codes: 0 taken back, 1 trouble, 4 refused.",
-		Args: cobra.ExactArgs(1),
+	cmd := a.manual.verb(&cobra.Command{
+		Use: "rollback",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.rollback(cmd.Context(), args[0], anyway)
 		},
-	}
-	cmd.Flags().BoolVar(&anyway, "anyway", false, "take a failed change back although something is neither as it was nor as the change wanted it")
+	}, lang.Text{En: "Take a change back", Es: "Revierte un cambio"}, lang.Text{
+		En: "Take a change back, to the byte. What somebody else changed after it is never overwritten: it is shown, and nothing is done.\n\n" +
+			"Of a change that failed and could not be undone, what is shown may also be what the failed run left half done; whoever has looked " +
+			"at it says --anyway.\n\n" +
+			"Exit codes: 0 taken back, 1 trouble, 4 refused.",
+		Es: "Revierte un cambio, al byte. Lo que otro cambió después nunca se sobrescribe: se muestra y no se hace nada.\n\n" +
+			"De un cambio que falló y no se pudo deshacer, lo mostrado puede ser también lo que la ejecución fallida dejó a medias; quien lo " +
+			"haya mirado dice --anyway.\n\n" +
+			"Códigos de salida: 0 revertido, 1 problema, 4 rechazado.",
+	}, aChange)
+	cmd.Flags().BoolVar(&anyway, "anyway", false, "")
+	a.manual.flag(cmd.Flags(), "anyway", lang.Text{
+		En: "take a failed change back although something is neither as it was nor as the change wanted it",
+		Es: "revierte un cambio fallido aunque algo no esté ni como estaba ni como lo quería el cambio",
+	})
 	return cmd
 }
 
@@ -131,6 +139,8 @@ func (a *app) takeChange(ctx context.Context, id string) (h *host, rec *apply.Re
 	}
 	if rec, err = a.state().Record(id); err == nil {
 		err = h.made(rec)
+	} else if errors.Is(err, fs.ErrNotExist) {
+		err = coded{exitTrouble, lang.Errorf(lang.Text{En: "there is no change %q", Es: "no existe el cambio %q"}, id), command("changes")}
 	}
 	if err != nil {
 		unlock()

@@ -33,16 +33,8 @@ import (
 func runCmd(a *app) *cobra.Command {
 	var every time.Duration
 	var forever bool
-	cmd := &cobra.Command{
-		Use:   "run",
-		Short: "Turn the loop once, or for ever: audit, drift, expiry, all written into the ledger",
-		Long: "Turn the loop once: bring to an end what a dead run left, take back what nobody confirmed, read and judge the host,\n" +
-			"compare it with the last reading, judge exceptions, publish the ledger's checkpoint, purge evidence whose time is\n" +
-			"over. All of it is written into the ledger. What should have run and did not is written down too, with its reason.\n\n" +
-			"With --forever it goes on, at the interval of the policy (operations.every) or of --every. With systemd, a timer\n" +
-			"calls it instead: see casco run units.\n\n" +
-			"Exit codes: 0 it ran, 1 trouble. What it found is in the ledger: casco audit, casco risk list.",
-		Args: cobra.NoArgs,
+	cmd := a.manual.verb(&cobra.Command{
+		Use: "run",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if a.policyPath != "" {
 				return usage(lang.Errorf(lang.Text{
@@ -61,9 +53,27 @@ func runCmd(a *app) *cobra.Command {
 			}
 			return a.turnForever(cmd.Context(), every)
 		},
-	}
-	cmd.Flags().DurationVar(&every, "every", 0, "interval between two runs (default: the policy's)")
-	cmd.Flags().BoolVar(&forever, "forever", false, "go on until told to end")
+	}, lang.Text{
+		En: "Turn the loop once, or for ever: audit, drift, expiry, all written into the ledger",
+		Es: "Da una vuelta al ciclo, o para siempre: auditoría, deriva, vencimientos, todo escrito en el registro",
+	}, lang.Text{
+		En: "Turn the loop once: bring to an end what a dead run left, take back what nobody confirmed, read and judge the host, compare it with " +
+			"the last reading, judge exceptions, publish the ledger's checkpoint, purge evidence whose time is over. All of it is written into " +
+			"the ledger. What should have run and did not is written down too, with its reason.\n\n" +
+			"With --forever it goes on, at the interval of the policy (operations.every) or of --every. With systemd, a timer calls it instead: " +
+			"see casco run units.\n\n" +
+			"Exit codes: 0 it ran, 1 trouble. What it found is in the ledger: casco audit, casco risk list.",
+		Es: "Da una vuelta al ciclo: lleva a su fin lo que dejó una ejecución muerta, revierte lo que nadie confirmó, lee y juzga el anfitrión, " +
+			"lo compara con la última lectura, juzga excepciones, publica el punto de control del registro, purga evidencia cuyo plazo pasó. " +
+			"Todo se escribe en el registro. Lo que debía correr y no corrió también se anota, con su razón.\n\n" +
+			"Con --forever sigue, con el intervalo de la política (operations.every) o de --every. Con systemd lo llama un temporizador: vea " +
+			"casco run units.\n\n" +
+			"Códigos de salida: 0 corrió, 1 problema. Lo hallado está en el registro: casco audit, casco risk list.",
+	})
+	cmd.Flags().DurationVar(&every, "every", 0, "")
+	a.manual.flag(cmd.Flags(), "every", lang.Text{En: "`TIME` between two runs; else the policy's", Es: "`TIEMPO` entre dos ejecuciones; si no, el de la política"})
+	cmd.Flags().BoolVar(&forever, "forever", false, "")
+	a.manual.flag(cmd.Flags(), "forever", lang.Text{En: "go on until told to end", Es: "sigue hasta que se le diga que termine"})
 	cmd.AddCommand(unitsCmd(a))
 	return cmd
 }

@@ -11,12 +11,8 @@ import (
 )
 
 func unitsCmd(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use:   "units",
-		Short: "Print the systemd service and timer that turn the loop",
-		Long: "Print the systemd service and timer that turn the loop, as one shell script that installs them:\n\n" +
-			"    casco run units | sh\n\nThe timer makes up for a run that was missed while the machine was off.",
-		Args: cobra.NoArgs,
+	return a.manual.verb(&cobra.Command{
+		Use: "units",
 		RunE: func(*cobra.Command, []string) error {
 			p, err := a.policy()
 			if err != nil {
@@ -31,7 +27,17 @@ func unitsCmd(a *app) *cobra.Command {
 			a.tell(lang.Text{En: "to install: casco run units | sh", Es: "para instalar: casco run units | sh"})
 			return nil
 		},
-	}
+	}, lang.Text{
+		En: "Print the systemd service and timer that turn the loop",
+		Es: "Imprime el servicio y el temporizador de systemd que dan vuelta al ciclo",
+	}, lang.Text{
+		En: "Print the systemd service and timer that turn the loop, as one shell script that installs them: casco run units | sh. The timer " +
+			"makes up for a run that was missed while the machine was off.\n\n" +
+			"Exit codes: 0 printed, 1 trouble.",
+		Es: "Imprime el servicio y el temporizador de systemd que dan vuelta al ciclo, como un script que los instala: casco run units | sh. El " +
+			"temporizador recupera la ejecución perdida mientras la máquina estaba apagada.\n\n" +
+			"Códigos de salida: 0 impresos, 1 problema.",
+	})
 }
 
 // unitScript installs the units. The service may write where casco keeps its

@@ -64,11 +64,11 @@ func Make(s *inventory.Snapshot, fs []audit.Finding, means []Means, opt Options)
 // A maker gathers wants into drafts of steps.
 type maker struct {
 	decided map[Key]any // what a finding wants without asking
-	s     *inventory.Snapshot
-	means []Means
-	opt   Options
-	steps []*draft
-	sets  map[Key]*Set
+	s       *inventory.Snapshot
+	means   []Means
+	opt     Options
+	steps   []*draft
+	sets    map[Key]*Set
 }
 
 type draft struct {
