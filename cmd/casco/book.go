@@ -15,6 +15,7 @@ import (
 	"casco/lang"
 	"casco/ledger"
 	"casco/loop/apply"
+	"casco/loop/audit"
 	"casco/loop/change"
 	"casco/loop/inventory"
 	"casco/loop/risk"
@@ -221,7 +222,7 @@ func (a *app) transitions(ctx context.Context, run string, l *look) ([]store.Eve
 		return nil, err
 	}
 	var events []store.Event
-	for _, f := range l.findings {
+	for _, f := range audit.Ours(l.findings) { // other engines come and go, and are recorded where they are in use
 		fp := f.Fingerprint()
 		was, known := last[fp]
 		delete(last, fp)

@@ -223,6 +223,12 @@ func share(objects []*inventory.Object, judge func(j int, o *inventory.Object)) 
 	wg.Wait()
 }
 
+// Ours returns the findings about the engine in use and its host: those that
+// numbers, the register of risks and the ledger are made of.
+func Ours(fs []Finding) []Finding {
+	return slices.DeleteFunc(slices.Clone(fs), func(f Finding) bool { return f.Other != (inventory.Ref{}) })
+}
+
 // Fails reports whether f is a failure of at least severity min, of the engine
 // in use or its host.
 func (f *Finding) Fails(min Severity) bool {

@@ -83,6 +83,9 @@ func TestOtherEngines(t *testing.T) {
 	if a, b := fails(one), fails(two); a != 4 || b != 4 {
 		t.Errorf("%d failures alone, %d with another engine", a, b)
 	}
+	if ours := Ours(two); len(ours) != 4 || len(two) != 7 {
+		t.Errorf("%d findings are ours, want 4, and all 7 stay", len(ours))
+	}
 	var apart []string
 	for _, f := range two {
 		if f.Other.Name == "/run/b.sock" {

@@ -38,6 +38,7 @@ var classes = map[string]struct {
 	"kernel-config-isolation":   {Layer, "one layer of several is absent; nothing leads on by that alone"},
 	"engine-versions":           {Layer, "out of support is no hole yet; those have a check of their own"},
 	"host-version":              {Layer, "out of support is no hole yet"},
+
 	"sysctl-net-bridge-bridge-nf-call-iptables":  {Layer, "matters only where containers of one bridge are filtered"},
 	"sysctl-net-bridge-bridge-nf-call-ip6tables": {Layer, "matters only where containers of one bridge are filtered"},
 }
