@@ -5,13 +5,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"slices"
 
 	"golang.org/x/sys/unix"
 
 	"casco/internal/atomicfile"
+	"casco/lang"
 	"casco/loop/plan"
 )
 
@@ -24,14 +24,14 @@ func (h *Hand) Do(ctx context.Context, st plan.Step, raw json.RawMessage) error 
 	}
 	var u undo
 	if err := json.Unmarshal(raw, &u); err != nil {
-		return fmt.Errorf("undo of %s: %w", st.Ref, err)
+		return lang.Errorf(lang.Text{En: "undo of %s: %w", Es: "deshacer %s: %w"}, st.Ref, err)
 	}
 	now, err := atomicfile.Save(u.File.Path)
 	if err != nil {
 		return err
 	}
 	if now.Exists != u.File.Exists || !bytes.Equal(now.Data, u.File.Data) {
-		return fmt.Errorf("%s was changed since it was prepared", u.File.Path)
+		return lang.Errorf(lang.Text{En: "%s was changed since it was prepared", Es: "%s cambió desde que se preparó"}, u.File.Path)
 	}
 	path, _ := markOf(u, raw)
 	if err := atomicfile.Remove(path); err != nil { // an Undo before this Do is no longer the last word
@@ -40,19 +40,25 @@ func (h *Hand) Do(ctx context.Context, st plan.Step, raw json.RawMessage) error 
 	if err := h.do(ctx, st, u); err != nil {
 		if ctx.Err() == nil && !dial(u.Socket).answers(ctx) {
 			back := h.Undo(context.WithoutCancel(ctx), st, raw)
-			return errors.Join(err, wrap("the old daemon.json was put back", back))
+			return errors.Join(err, putBack(back))
 		}
 		return err
 	}
 	return nil
 }
 
-// wrap says that what was done worked, or why not.
-func wrap(done string, err error) error {
+// putBack says that the old file was put back, and how the engine took it.
+func putBack(err error) error {
 	if err != nil {
-		return fmt.Errorf("%s, and the engine is still not well: %w", done, err)
+		return lang.Errorf(lang.Text{
+			En: "the old daemon.json was put back, and the engine is still not well: %w",
+			Es: "se repuso el daemon.json anterior, y el motor sigue sin estar bien: %w",
+		}, err)
 	}
-	return errors.New(done + ", and the engine runs as before")
+	return lang.Errorf(lang.Text{
+		En: "the old daemon.json was put back, and the engine runs as before",
+		Es: "se repuso el daemon.json anterior, y el motor corre como antes",
+	})
 }
 
 func (h *Hand) do(ctx context.Context, st plan.Step, u undo) error {
@@ -164,11 +170,11 @@ func (h *Hand) hup(ctx context.Context, e *engine, u undo) error {
 	offset := u.Launch.logSize()
 	fd, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
-		return fmt.Errorf("process %d: %w", pid, err)
+		return lang.Errorf(lang.Text{En: "process %d: %w", Es: "proceso %d: %w"}, pid, err)
 	}
 	defer unix.Close(fd)
 	if err := unix.PidfdSendSignal(fd, unix.SIGHUP, nil, 0); err != nil {
-		return fmt.Errorf("reload the engine, process %d: %w", pid, err)
+		return lang.Errorf(lang.Text{En: "reload the engine, process %d: %w", Es: "recargar el motor, proceso %d: %w"}, pid, err)
 	}
 	if _, ok := <-r.events; ok {
 		return nil
@@ -176,7 +182,10 @@ func (h *Hand) hup(ctx context.Context, e *engine, u undo) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	return fmt.Errorf("the engine did not take %s on SIGHUP: %s", u.File.Path, u.Launch.logTail(offset))
+	return lang.Errorf(lang.Text{
+		En: "the engine did not take %s on SIGHUP: %s",
+		Es: "el motor no tomó %s con SIGHUP: %s",
+	}, u.File.Path, u.Launch.logTail(offset))
 }
 
 // pid is the engine now: the one of Prepare, or one that came after it.
@@ -220,7 +229,10 @@ func (h *Hand) revive(ctx context.Context, e *engine, list []container) error {
 			case errors.Is(err, errGone):
 				h.log("container is gone", "container", c.Name)
 			case err != nil:
-				errs = append(errs, fmt.Errorf("container %s ran before and does not start: %w", c.Name, err))
+				errs = append(errs, lang.Errorf(lang.Text{
+					En: "container %s ran before and does not start: %w",
+					Es: "el contenedor %s corría antes y no arranca: %w",
+				}, c.Name, err))
 			default:
 				started++
 				h.log("container started again", "container", c.Name)
@@ -237,7 +249,7 @@ func (h *Hand) pause(ctx context.Context, e *engine, list, now []container) erro
 	for _, c := range list {
 		if i := slices.IndexFunc(now, c.is); c.Paused && i >= 0 && !now[i].Paused {
 			if err := e.call(ctx, http.MethodPost, "/containers/"+now[i].ID+"/pause", nil, nil); err != nil {
-				return fmt.Errorf("container %s was paused before: %w", c.Name, err)
+				return lang.Errorf(lang.Text{En: "container %s was paused before: %w", Es: "el contenedor %s estaba en pausa antes: %w"}, c.Name, err)
 			}
 		}
 	}

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/tailscale/hujson"
+
+	"casco/lang"
 )
 
 // A Change gives one key of the file a value, or removes it.
@@ -182,7 +184,7 @@ func (st style) set(o *hujson.Object, path []string, v any, depth int) error {
 	}
 	inner, ok := o.Members[i].Value.Value.(*hujson.Object)
 	if !ok {
-		return fmt.Errorf("%s is no object in the file", path[0])
+		return lang.Errorf(lang.Text{En: "%s is no object in the file", Es: "%s no es un objeto en el archivo"}, path[0])
 	}
 	return st.set(inner, path[1:], v, depth+1)
 }

@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"casco/lang"
 )
 
 // An engine is the little of the Engine API that this package needs, over a
@@ -62,7 +64,7 @@ func (e *engine) call(ctx context.Context, method, path string, in, out any) err
 	d := json.NewDecoder(res.Body)
 	d.UseNumber()
 	if err := d.Decode(out); err != nil {
-		return fmt.Errorf("%s %s: reply: %w", method, path, err)
+		return lang.Errorf(lang.Text{En: "%s %s: reply: %w", Es: "%s %s: respuesta: %w"}, method, path, err)
 	}
 	return nil
 }
@@ -77,7 +79,7 @@ func (e *engine) send(ctx context.Context, method, path string, body io.Reader, 
 	req.Header.Set("Content-Type", contentType)
 	res, err := e.http.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("engine at %s: %w", e.socket, err)
+		return nil, lang.Errorf(lang.Text{En: "engine at %s: %w", Es: "motor en %s: %w"}, e.socket, err)
 	}
 	if res.StatusCode < http.StatusBadRequest {
 		return res, nil
@@ -129,7 +131,7 @@ type container struct {
 func (c container) is(r container) bool { return r.ID == c.ID || r.Name == c.Name }
 
 // errGone is the error of something that the engine no longer has.
-var errGone = errors.New("is gone")
+var errGone = lang.Errorf(lang.Text{En: "is gone", Es: "ya no está"})
 
 // start starts c, or what has its name now. It returns errGone if nothing has.
 func (e *engine) start(ctx context.Context, c container) error {
@@ -176,7 +178,10 @@ func (e *engine) vanishing(ctx context.Context, list []container) error {
 			return err
 		}
 		if got.HostConfig.AutoRemove {
-			return fmt.Errorf("container %s was started with --rm and would be removed when the engine restarts, with live-restore too; stop it first, or run it without --rm", c.Name)
+			return lang.Errorf(lang.Text{
+				En: "container %s was started with --rm and would be removed when the engine restarts, with live-restore too; stop it first, or run it without --rm",
+				Es: "el contenedor %s se inició con --rm y se borraría al reiniciar el motor, también con live-restore; deténgalo antes, o ejecútelo sin --rm",
+			}, c.Name)
 		}
 	}
 	return nil

@@ -4,12 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
 	"strings"
 
 	"github.com/aymanbagabas/go-udiff"
 
 	"casco/internal/atomicfile"
+	"casco/lang"
 	"casco/loop/apply"
 	"casco/loop/inventory"
 	"casco/loop/plan"
@@ -20,7 +20,7 @@ import (
 func (h *Hand) Foreign(_ context.Context, st plan.Step, raw json.RawMessage) ([]apply.Conflict, error) {
 	var u undo
 	if err := json.Unmarshal(raw, &u); err != nil {
-		return nil, fmt.Errorf("undo of %s: %w", st.Ref, err)
+		return nil, lang.Errorf(lang.Text{En: "undo of %s: %w", Es: "deshacer %s: %w"}, st.Ref, err)
 	}
 	now, err := atomicfile.Save(u.File.Path)
 	if err != nil {

@@ -20,22 +20,12 @@ import (
 	"casco/loop/inventory"
 )
 
-// A hindrance is why a daemon.json is not edited. It names the file and, where
+// hinder says why a daemon.json is not edited. It names the file and, where
 // there is one, the place in it.
-type hindrance struct{ lang.Text }
-
-func (h hindrance) Error() string { return h.En }
-
-func hinder(en, es string, args ...any) error { return hindrance{lang.Text{En: en, Es: es}.F(args...)} }
+func hinder(en, es string, args ...any) error { return lang.Errorf(lang.Text{En: en, Es: es}, args...) }
 
 // behind puts where, a path or a place, before what err says.
-func behind(where string, err error) error {
-	var h hindrance
-	if !errors.As(err, &h) {
-		return fmt.Errorf("%s%w", where, err)
-	}
-	return hindrance{lang.Text{En: where + h.En, Es: where + h.Es}}
-}
+func behind(where string, err error) error { return fmt.Errorf("%s%w", where, err) }
 
 // A Source adds to each engine the field Config.Hindrance: why the hand would
 // not edit its daemon.json, {en, es}; absent if nothing hinders it. It runs
@@ -55,11 +45,7 @@ func (Source) Read(_ context.Context, s *inventory.Snapshot) error {
 			continue // no process, no file
 		}
 		if _, err := fileOf(o); err != nil {
-			text := lang.Text{En: err.Error(), Es: err.Error()}
-			if h := (hindrance{}); errors.As(err, &h) {
-				text = h.Text
-			}
-			inventory.Put(o.Fields, "Config.Hindrance", map[string]any{"en": text.En, "es": text.Es})
+			inventory.Put(o.Fields, "Config.Hindrance", map[string]any{"en": lang.Say(err, lang.English), "es": lang.Say(err, lang.Spanish)})
 		}
 	}
 	return nil
@@ -196,13 +182,14 @@ func placed(err error, file atomicfile.Saved) error {
 	if err == nil {
 		return nil
 	}
-	said := trialFile.ReplaceAllLiteralString(err.Error(), file.Path)
+	in := func(l lang.Lang) string { return trialFile.ReplaceAllLiteralString(lang.Say(err, l), file.Path) }
+	said := lang.Errorf(lang.Text{En: "%s", Es: "%s"}, lang.Text{En: in(lang.English), Es: in(lang.Spanish)})
 	root, perr := parse(file.Data)
 	if perr != nil {
-		return errors.New(said)
+		return said
 	}
 	for _, re := range complaints {
-		found := re.FindStringSubmatch(said)
+		found := re.FindStringSubmatch(said.Error())
 		if found == nil {
 			continue
 		}
@@ -211,10 +198,10 @@ func placed(err error, file atomicfile.Saved) error {
 		for word := range strings.SplitSeq(found[1], ".") {
 			for _, m := range root.Value.(*hujson.Object).Members {
 				if m.Name.Value.(hujson.Literal).String() == word {
-					return fmt.Errorf("%s:%s: %s", file.Path, at(file.Data, m.Name.StartOffset), said)
+					return fmt.Errorf("%s:%s: %w", file.Path, at(file.Data, m.Name.StartOffset), said)
 				}
 			}
 		}
 	}
-	return errors.New(said)
+	return said
 }

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"casco/lang"
 	"casco/loop/inventory"
 )
 
@@ -31,20 +32,29 @@ func judgeLogOpts(conf map[string]any) error {
 	for name, v := range opts {
 		s, ok := v.(string)
 		if !ok {
-			return fmt.Errorf("log-opts: %s is %v; dockerd wants a string, \"%v\"", name, v, v)
+			return lang.Errorf(lang.Text{
+				En: "log-opts: %s is %v; dockerd wants a string, \"%v\"",
+				Es: "log-opts: %s es %v; dockerd quiere una cadena, \"%v\"",
+			}, name, v, v)
 		}
 		switch driver, _ := conf["log-driver"].(string); {
 		case driver != "" && driver != "json-file" && driver != "local":
 		case name == "max-size" && s != "-1" && !size.MatchString(s):
-			return fmt.Errorf("log-opts: max-size %q is no size, for example 10m", s)
+			return lang.Errorf(lang.Text{
+				En: "log-opts: max-size %q is no size, for example 10m",
+				Es: "log-opts: max-size %q no es un tamaño, por ejemplo 10m",
+			}, s)
 		case name == "max-file":
 			if n, err := strconv.Atoi(s); err != nil || n < 1 {
-				return fmt.Errorf("log-opts: max-file %q is no number from 1 on", s)
+				return lang.Errorf(lang.Text{En: "log-opts: max-file %q is no number from 1 on", Es: "log-opts: max-file %q no es un número desde 1"}, s)
 			}
 		}
 	}
 	if n, _ := opts["max-file"].(string); n != "" && n != "1" && opts["max-size"] == nil && conf["log-driver"] != "local" {
-		return errors.New("log-opts: max-file needs max-size beside it, or no container starts")
+		return lang.Errorf(lang.Text{
+			En: "log-opts: max-file needs max-size beside it, or no container starts",
+			Es: "log-opts: max-file necesita max-size a su lado, o no arranca ningún contenedor",
+		})
 	}
 	return nil
 }
@@ -60,15 +70,24 @@ func judgeUlimits(conf map[string]any) error {
 	for name, v := range all {
 		u, ok := v.(map[string]any)
 		if !ok || !slices.Contains(limits, name) || u["Name"] != name {
-			return fmt.Errorf("default-ulimits: %s: want {\"Name\": \"%s\", \"Soft\": N, \"Hard\": N} of a limit that setrlimit(2) knows", name, name)
+			return lang.Errorf(lang.Text{
+				En: "default-ulimits: %s: want {\"Name\": \"%s\", \"Soft\": N, \"Hard\": N} of a limit that setrlimit(2) knows",
+				Es: "default-ulimits: %s: se quiere {\"Name\": \"%s\", \"Soft\": N, \"Hard\": N} de un límite que setrlimit(2) conozca",
+			}, name, name)
 		}
 		soft, err1 := whole(u["Soft"])
 		hard, err2 := whole(u["Hard"])
 		switch {
 		case err1 != nil || err2 != nil:
-			return fmt.Errorf("default-ulimits: %s: Soft and Hard must be whole numbers", name)
+			return lang.Errorf(lang.Text{
+				En: "default-ulimits: %s: Soft and Hard must be whole numbers",
+				Es: "default-ulimits: %s: Soft y Hard deben ser números enteros",
+			}, name)
 		case hard != -1 && (soft == -1 || soft > hard):
-			return fmt.Errorf("default-ulimits: %s: the soft limit %d is above the hard one, %d: no container would start", name, soft, hard)
+			return lang.Errorf(lang.Text{
+				En: "default-ulimits: %s: the soft limit %d is above the hard one, %d: no container would start",
+				Es: "default-ulimits: %s: el límite blando %d supera al duro, %d: no arrancaría ningún contenedor",
+			}, name, soft, hard)
 		}
 	}
 	return nil
@@ -77,7 +96,7 @@ func judgeUlimits(conf map[string]any) error {
 func whole(v any) (int64, error) {
 	n, ok := v.(json.Number)
 	if !ok {
-		return 0, fmt.Errorf("%v is no number", v)
+		return 0, lang.Errorf(lang.Text{En: "%v is no number", Es: "%v no es un número"}, v)
 	}
 	return n.Int64()
 }
@@ -91,10 +110,10 @@ func judgeSeccomp(conf map[string]any) error {
 	}
 	b, err := os.ReadFile(path)
 	if err != nil {
-		return fmt.Errorf("seccomp-profile: %w", err)
+		return lang.Errorf(lang.Text{En: "seccomp-profile: %w", Es: "seccomp-profile: %w"}, err)
 	}
 	if !json.Valid(b) {
-		return fmt.Errorf("seccomp-profile: %s is not JSON", path)
+		return lang.Errorf(lang.Text{En: "seccomp-profile: %s is not JSON", Es: "seccomp-profile: %s no es JSON"}, path)
 	}
 	return nil
 }
@@ -112,7 +131,10 @@ func judgeHosts(conf map[string]any, socket string) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("hosts: the engine would no longer listen on %s, over which it is managed", socket)
+	return lang.Errorf(lang.Text{
+		En: "hosts: the engine would no longer listen on %s, over which it is managed",
+		Es: "hosts: el motor dejaría de escuchar en %s, por donde se administra",
+	}, socket)
 }
 
 // sameSocket: /var/run is /run on most hosts.
@@ -128,7 +150,10 @@ func judgeMasks(name string, v any) error {
 	switch v := v.(type) {
 	case string:
 		if inventory.Masked(v) {
-			return fmt.Errorf("%s: the new value holds the mask of a secret, not the secret; set single entries of it instead", name)
+			return lang.Errorf(lang.Text{
+				En: "%s: the new value holds the mask of a secret, not the secret; set single entries of it instead",
+				Es: "%s: el valor nuevo contiene la máscara de un secreto, no el secreto; ajuste entradas sueltas en su lugar",
+			}, name)
 		}
 	case map[string]any:
 		for k, e := range v {

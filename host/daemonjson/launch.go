@@ -19,6 +19,7 @@ import (
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
+	"casco/lang"
 	"casco/loop/inventory"
 )
 
@@ -89,10 +90,13 @@ func launchOf(ctx context.Context, o *inventory.Object) (launch, error) {
 func mainOf(ctx context.Context, unit string, pid int) error {
 	out, err := exec.CommandContext(ctx, "systemctl", "show", "--property=MainPID", "--value", "--", unit).Output()
 	if err != nil {
-		return fmt.Errorf("systemctl show %s: %w", unit, withStderr(err))
+		return lang.Errorf(lang.Text{En: "systemctl show %s: %w", Es: "systemctl show %s: %w"}, unit, withStderr(err))
 	}
 	if main := strings.TrimSpace(string(out)); main != strconv.Itoa(pid) {
-		return fmt.Errorf("unit %s has main process %s, and the engine is process %d: how to restart it is not known", unit, main, pid)
+		return lang.Errorf(lang.Text{
+			En: "unit %s has main process %s, and the engine is process %d: how to restart it is not known",
+			Es: "la unidad %s tiene por proceso principal %s, y el motor es el proceso %d: no se sabe cómo reiniciarlo",
+		}, unit, main, pid)
 	}
 	return nil
 }
@@ -109,7 +113,10 @@ func (l *launch) readProcess() (err error) {
 		if same, err := sameNamespace(l.Pid, ns); err != nil {
 			return err
 		} else if !same {
-			return fmt.Errorf("the engine lives in another %s namespace, in which it could not be started again; run casco inside it", ns)
+			return lang.Errorf(lang.Text{
+				En: "the engine lives in another %s namespace, in which it could not be started again; run casco inside it",
+				Es: "el motor vive en otro espacio de nombres %s, en el que no se lo podría iniciar de nuevo; ejecute casco dentro de él",
+			}, ns)
 		}
 	}
 	if l.NetNS, err = netnsOf(l.Pid); err != nil {
@@ -189,7 +196,10 @@ func netnsOf(pid int) (string, error) {
 			}
 		}
 	}
-	return "", errors.New("the engine lives in a network namespace without a name, which would end with it; give it one: ip netns attach NAME PID")
+	return "", lang.Errorf(lang.Text{
+		En: "the engine lives in a network namespace without a name, which would end with it; give it one: ip netns attach NAME PID",
+		Es: "el motor vive en un espacio de red sin nombre, que acabaría con él; déle uno: ip netns attach NOMBRE PID",
+	})
 }
 
 // startOf is field 22 of /proc/PID/stat, the start in ticks after boot. A
@@ -201,10 +211,10 @@ func startOf(pid int) (uint64, error) {
 	}
 	f := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:])) // the name may hold anything
 	if len(f) < 20 {
-		return 0, fmt.Errorf("%s is too short", procPath(pid, "stat"))
+		return 0, lang.Errorf(lang.Text{En: "%s is too short", Es: "%s es demasiado corto"}, procPath(pid, "stat"))
 	}
 	if f[0] == "Z" || f[0] == "X" {
-		return 0, fmt.Errorf("process %d: %w", pid, fs.ErrNotExist)
+		return 0, lang.Errorf(lang.Text{En: "process %d: %w", Es: "proceso %d: %w"}, pid, fs.ErrNotExist)
 	}
 	return strconv.ParseUint(f[19], 10, 64)
 }
@@ -254,13 +264,13 @@ func (l launch) spawn() (gone <-chan struct{}, err error) {
 		}
 		out, err := os.OpenFile(l.Output[i], os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
 		if err != nil {
-			return nil, fmt.Errorf("log of the engine: %w", err)
+			return nil, lang.Errorf(lang.Text{En: "log of the engine: %w", Es: "registro del motor: %w"}, err)
 		}
 		defer out.Close()
 		*stream = out
 	}
 	if err := inNetNS(l.NetNS, cmd.Start); err != nil {
-		return nil, fmt.Errorf("start %s: %w", l.Exe, err)
+		return nil, lang.Errorf(lang.Text{En: "start %s: %w", Es: "iniciar %s: %w"}, l.Exe, err)
 	}
 	l.liken(cmd.Process.Pid)
 	// It outlives us. Should it end first, somebody must take its status, or it
@@ -330,7 +340,7 @@ func inNetNS(path string, f func() error) error {
 		}
 		if err != nil {
 			runtime.UnlockOSThread()
-			done <- fmt.Errorf("network namespace %s: %w", path, err)
+			done <- lang.Errorf(lang.Text{En: "network namespace %s: %w", Es: "espacio de red %s: %w"}, path, err)
 			return
 		}
 		err = f()

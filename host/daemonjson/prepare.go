@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"casco/internal/atomicfile"
+	"casco/lang"
 	"casco/loop/inventory"
 	"casco/loop/plan"
 )
@@ -72,7 +73,7 @@ func (h *Hand) Prepare(ctx context.Context, st plan.Step) (json.RawMessage, erro
 		u.note(o, c)
 	}
 	if has(st, "icc") && keepsBridge(o) && len(u.Running) > 0 {
-		return nil, errors.New(keptBridge.En)
+		return nil, lang.Errorf(keptBridge)
 	}
 	if u.Restart {
 		if err := dial(socket).vanishing(ctx, u.Running); err != nil {
@@ -91,7 +92,7 @@ func changesOf(o *inventory.Object, st plan.Step) ([]Change, error) {
 	var out []Change
 	for _, s := range st.Sets {
 		if why := refuse(nil, o, s.Field); !why.Empty() {
-			return nil, fmt.Errorf("%s: %s", s.Field, why.En)
+			return nil, lang.Errorf(lang.Text{En: "%s: %s", Es: "%s: %s"}, s.Field, why)
 		}
 		if err := judgeMasks(s.Field, s.To); err != nil {
 			return nil, err
@@ -100,7 +101,7 @@ func changesOf(o *inventory.Object, st plan.Step) ([]Change, error) {
 		out = append(out, Change{key, named(key, s.To)})
 	}
 	if len(out) == 0 {
-		return nil, errors.New("the step sets nothing")
+		return nil, lang.Errorf(lang.Text{En: "the step sets nothing", Es: "el paso no ajusta nada"})
 	}
 	return out, nil
 }

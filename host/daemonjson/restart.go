@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"casco/lang"
 )
 
 // restart stops the engine and starts it again, by whoever runs it. It comes
@@ -47,18 +49,21 @@ func (l launch) stop(ctx context.Context, pid int) error {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("process %d: %w", pid, err)
+		return lang.Errorf(lang.Text{En: "process %d: %w", Es: "proceso %d: %w"}, pid, err)
 	}
 	defer unix.Close(fd)
 	if err := unix.PidfdSendSignal(fd, unix.SIGTERM, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
-		return fmt.Errorf("stop the engine, process %d: %w", pid, err)
+		return lang.Errorf(lang.Text{En: "stop the engine, process %d: %w", Es: "detener el motor, proceso %d: %w"}, pid, err)
 	}
 	ok, err := wait(ctx, stopTime, func() (bool, error) {
 		_, err := startOf(pid)
 		return err != nil, nil
 	})
 	if err == nil && !ok {
-		err = fmt.Errorf("the engine, process %d, has not ended %v after SIGTERM", pid, stopTime)
+		err = lang.Errorf(lang.Text{
+			En: "the engine, process %d, has not ended %v after SIGTERM",
+			Es: "el motor, proceso %d, no ha terminado %v después de SIGTERM",
+		}, pid, stopTime)
 	}
 	return err
 }
@@ -116,7 +121,7 @@ func (l launch) back(ctx context.Context, e *engine, not int, gone <-chan struct
 		select {
 		case <-gone:
 			if l.writer() == 0 {
-				return false, errors.New("the engine does not start")
+				return false, lang.Errorf(lang.Text{En: "the engine does not start", Es: "el motor no arranca"})
 			}
 			gone = nil // a second one gave way to the one that somebody who watches over it had started
 		default:
@@ -126,7 +131,10 @@ func (l launch) back(ctx context.Context, e *engine, not int, gone <-chan struct
 		return err == nil && (pid != not || l.By == bySystemd) && e.answers(ctx), nil
 	})
 	if err == nil && !ok {
-		err = fmt.Errorf("the engine has not answered %v after its start", startTime)
+		err = lang.Errorf(lang.Text{
+			En: "the engine has not answered %v after its start",
+			Es: "el motor no ha respondido %v después de arrancar",
+		}, startTime)
 	}
 	return err
 }

@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io/fs"
 	"maps"
 	"net/http"
@@ -21,6 +20,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"casco/lang"
 )
 
 // A trial is a second dockerd that is started with the new settings to see
@@ -54,16 +55,16 @@ func try(ctx context.Context, exe string, env []string, settings map[string]any,
 	sweep("/run")
 	t := &trial{exe: exe, env: slices.DeleteFunc(slices.Clone(env), notifies)}
 	if t.run, err = os.MkdirTemp("/run", trialPrefix+strconv.Itoa(os.Getpid())+"-"); err != nil {
-		return fmt.Errorf("trial: %w", err)
+		return lang.Errorf(lang.Text{En: "trial: %w", Es: "ensayo: %w"}, err)
 	}
 	defer os.RemoveAll(t.run)
 	if t.data, err = scratch(dataRoot, t.run); err != nil {
-		return fmt.Errorf("trial: %w", err)
+		return lang.Errorf(lang.Text{En: "trial: %w", Es: "ensayo: %w"}, err)
 	}
 	defer os.RemoveAll(t.data)
 	t.settings = t.adapt(settings)
 	if err := t.writeConfig(); err != nil {
-		return fmt.Errorf("trial: %w", err)
+		return lang.Errorf(lang.Text{En: "trial: %w", Es: "ensayo: %w"}, err)
 	}
 	return t.inOwnNetwork(func() error { return t.live(ctx) })
 }
@@ -140,11 +141,11 @@ func (t *trial) inOwnNetwork(f func() error) error {
 		runtime.LockOSThread()
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 			runtime.UnlockOSThread() // it still is where it was
-			done <- fmt.Errorf("trial: network namespace: %w", err)
+			done <- lang.Errorf(lang.Text{En: "trial: network namespace: %w", Es: "ensayo: espacio de red: %w"}, err)
 			return
 		}
 		if err := loopbackUp(); err != nil {
-			done <- fmt.Errorf("trial: loopback: %w", err)
+			done <- lang.Errorf(lang.Text{En: "trial: loopback: %w", Es: "ensayo: loopback: %w"}, err)
 			return
 		}
 		done <- f()
@@ -181,7 +182,7 @@ func (t *trial) live(ctx context.Context) error {
 		Unshareflags: syscall.CLONE_NEWNS, // its mounts stay private, and vanish with it
 	}
 	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("trial: %w", err)
+		return lang.Errorf(lang.Text{En: "trial: %w", Es: "ensayo: %w"}, err)
 	}
 	ended := make(chan struct{})
 	go func() {
@@ -191,7 +192,7 @@ func (t *trial) live(ctx context.Context) error {
 	err := t.ask(ctx, ended)
 	end(cmd.Process, ended)
 	if errors.Is(err, errEnded) { // its output is complete only now
-		return fmt.Errorf("the engine would not start with it: %s", complaint(t.out.String()))
+		return lang.Errorf(lang.Text{En: "the engine would not start with it: %s", Es: "el motor no arrancaría con ello: %s"}, complaint(t.out.String()))
 	}
 	return err
 }
@@ -207,7 +208,7 @@ func end(p *os.Process, ended <-chan struct{}) {
 	<-ended
 }
 
-var errEnded = errors.New("the trial engine ended")
+var errEnded = lang.Errorf(lang.Text{En: "the trial engine ended", Es: "el motor de ensayo terminó"})
 
 func (t *trial) ask(ctx context.Context, ended <-chan struct{}) error {
 	e := dial(t.socket())
@@ -221,7 +222,10 @@ func (t *trial) ask(ctx context.Context, ended <-chan struct{}) error {
 	})
 	switch {
 	case errors.Is(err, context.DeadlineExceeded) || err == nil && !ok:
-		return fmt.Errorf("an engine started with it does not answer within %v", trialTime)
+		return lang.Errorf(lang.Text{
+			En: "an engine started with it does not answer within %v",
+			Es: "un motor iniciado con ello no responde en %v",
+		}, trialTime)
 	case err != nil:
 		return err
 	}
@@ -240,16 +244,19 @@ func (t *trial) create(ctx context.Context, e *engine) error {
 	}
 	res, err := e.send(ctx, http.MethodPost, "/images/create?fromSrc=-&repo=casco-trial&tag=1", &layer, "application/x-tar")
 	if err != nil {
-		return fmt.Errorf("the trial engine cannot make an image: %w", err)
+		return lang.Errorf(lang.Text{En: "the trial engine cannot make an image: %w", Es: "el motor de ensayo no puede crear una imagen: %w"}, err)
 	}
 	var progress bytes.Buffer
 	_, err = progress.ReadFrom(res.Body)
 	res.Body.Close()
 	if err != nil || strings.Contains(progress.String(), `"error"`) {
-		return fmt.Errorf("the trial engine cannot make an image: %v %s", err, strings.TrimSpace(progress.String()))
+		return lang.Errorf(lang.Text{
+			En: "the trial engine cannot make an image: %v %s",
+			Es: "el motor de ensayo no puede crear una imagen: %v %s",
+		}, err, strings.TrimSpace(progress.String()))
 	}
 	if err := e.call(ctx, http.MethodPost, "/containers/create", map[string]any{"Image": "casco-trial:1", "Cmd": []string{"x"}}, nil); err != nil {
-		return fmt.Errorf("no container could be made with it: %w", err)
+		return lang.Errorf(lang.Text{En: "no container could be made with it: %w", Es: "no se podría crear ningún contenedor con ello: %w"}, err)
 	}
 	return nil
 }
@@ -279,5 +286,5 @@ func validate(ctx context.Context, exe string, args, env []string, path string) 
 	if err == nil || strings.Contains(string(out), "unknown flag: --validate") {
 		return nil
 	}
-	return fmt.Errorf("the engine would refuse it: %s", complaint(string(out)))
+	return lang.Errorf(lang.Text{En: "the engine would refuse it: %s", Es: "el motor lo rechazaría: %s"}, complaint(string(out)))
 }

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"casco/internal/atomicfile"
+	"casco/lang"
 	"casco/loop/plan"
 )
 
@@ -25,7 +26,7 @@ import (
 func (h *Hand) Undo(ctx context.Context, st plan.Step, raw json.RawMessage) error {
 	var u undo
 	if err := json.Unmarshal(raw, &u); err != nil {
-		return fmt.Errorf("undo of %s: %w", st.Ref, err)
+		return lang.Errorf(lang.Text{En: "undo of %s: %w", Es: "deshacer %s: %w"}, st.Ref, err)
 	}
 	e := dial(u.Socket)
 	up, err := h.settle(ctx, e, u)

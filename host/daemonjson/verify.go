@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"casco/lang"
 	"casco/loop/inventory"
 	"casco/loop/plan"
 )
@@ -36,10 +37,16 @@ func (h *Hand) verify(ctx context.Context, e *engine, st plan.Step, u undo) erro
 			want = defaults[key]
 		}
 		if got, ok := said[key]; ok && want != nil && !agree(got, want) {
-			errs = append(errs, fmt.Errorf("%s: the engine says %v after the change, want %v", key, got, want))
+			errs = append(errs, lang.Errorf(lang.Text{
+				En: "%s: the engine says %v after the change, want %v",
+				Es: "%s: el motor dice %v después del cambio, se quería %v",
+			}, key, got, want))
 		}
 		if got, fact, ok := inventory.Lookup(o, s.Field); s.To != nil && (!ok || !inventory.Equal(got, named(key, s.To))) {
-			errs = append(errs, fmt.Errorf("%s: is %v after the change (%s), want %v", key, got, fact.Err, s.To))
+			errs = append(errs, lang.Errorf(lang.Text{
+				En: "%s: is %v after the change (%s), want %v",
+				Es: "%s: es %v después del cambio (%s), se quería %v",
+			}, key, got, fact.Err, s.To))
 		}
 	}
 	return errors.Join(errs...)

@@ -2,12 +2,13 @@ package docker
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"casco/lang"
 )
 
 // pollEvery is how often a container is looked at while something is awaited.
@@ -75,11 +76,11 @@ func (t *transaction) pass(ctx context.Context, g gate, id string) error {
 			return err
 		}
 		wait, err := t.judge(ctx, g, c, time.Since(begun))
-		if err != nil || wait == "" {
+		if err != nil || wait.Empty() {
 			return err
 		}
 		if time.Since(begun) > t.patience(c) {
-			return fmt.Errorf("after %s %s", time.Since(begun).Round(time.Second), wait)
+			return lang.Errorf(lang.Text{En: "after %s %s", Es: "tras %s %s"}, time.Since(begun).Round(time.Second), wait)
 		}
 		if err := sleep(ctx, pollEvery); err != nil {
 			return err
@@ -88,20 +89,20 @@ func (t *transaction) pass(ctx context.Context, g gate, id string) error {
 }
 
 // judge returns what there is still to wait for, or an error if it is in vain.
-func (t *transaction) judge(ctx context.Context, g gate, c map[string]any, up time.Duration) (wait string, err error) {
+func (t *transaction) judge(ctx context.Context, g gate, c map[string]any, up time.Duration) (wait lang.Text, err error) {
 	if !g.restarting {
 		if err := crashed(c); err != nil {
-			return "", err
+			return wait, err
 		}
 	}
 	settled := up >= t.Settle
 	switch health := str(c, "State", "Health", "Status"); {
 	case health == "unhealthy" && !g.unhealthy:
-		return "", fmt.Errorf("its health check says unhealthy: %q", lastProbe(c))
+		return wait, lang.Errorf(lang.Text{En: "its health check says unhealthy: %q", Es: "su control de salud dice que no está sano: %q"}, lastProbe(c))
 	case health == "starting" && !g.unhealthy:
-		return "its health check has not said healthy", nil
+		return lang.Text{En: "its health check has not said healthy", Es: "su control de salud no ha dicho que esté sano"}, nil
 	case health != "healthy" && !settled:
-		return "it has not settled", nil
+		return lang.Text{En: "it has not settled", Es: "no se ha asentado"}, nil
 	}
 	return t.missing(ctx, g, str(c, "Id"))
 }
@@ -111,11 +112,13 @@ func crashed(c map[string]any) error {
 	if truth(state, "Running") && !truth(state, "Restarting") && number(c["RestartCount"]) == 0 {
 		return nil
 	}
-	why := fmt.Sprintf("it does not keep running: status %s, exit code %v", str(state, "Status"), state["ExitCode"])
+	why := lang.Errorf(lang.Text{
+		En: "it does not keep running: status %s, exit code %v", Es: "no se mantiene en marcha: estado %s, código de salida %v",
+	}, str(state, "Status"), state["ExitCode"])
 	if e := str(state, "Error"); e != "" {
-		why += ": " + e
+		why = fmt.Errorf("%w: %s", why, e)
 	}
-	return errors.New(why)
+	return why
 }
 
 // lastProbe is what the health check printed last, without its secrets.
@@ -132,20 +135,23 @@ func lastProbe(c map[string]any) string {
 }
 
 // missing says which listeners of the old one the new one lacks.
-func (t *transaction) missing(ctx context.Context, g gate, id string) (wait string, err error) {
+func (t *transaction) missing(ctx context.Context, g gate, id string) (wait lang.Text, err error) {
 	if len(g.listeners) == 0 {
-		return "", nil
+		return wait, nil
 	}
 	now, err := t.Listeners(ctx, id)
 	if err != nil {
-		return "where it listens could not be read: " + err.Error(), nil
+		return lang.Text{
+			En: "where it listens could not be read: " + lang.Say(err, lang.English),
+			Es: "no se pudo leer dónde escucha: " + lang.Say(err, lang.Spanish),
+		}, nil
 	}
 	for _, l := range g.listeners {
 		if !slices.Contains(now, l) {
-			return fmt.Sprintf("it does not listen on %s, as the old one did", l), nil
+			return lang.Text{En: "it does not listen on %s, as the old one did", Es: "no escucha en %s, como lo hacía el viejo"}.F(l), nil
 		}
 	}
-	return "", nil
+	return wait, nil
 }
 
 // patience is how long to wait for container c: as long as its health check

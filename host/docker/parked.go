@@ -2,7 +2,8 @@ package docker
 
 import (
 	"encoding/json"
-	"fmt"
+
+	"casco/lang"
 )
 
 // Parked returns the IDs of the containers that the undo of a re-creation
@@ -10,7 +11,7 @@ import (
 func Parked(undo json.RawMessage) ([]string, error) {
 	var u recreateUndo
 	if err := json.Unmarshal(undo, &u); err != nil {
-		return nil, fmt.Errorf("undo of a re-creation: %w", err)
+		return nil, lang.Errorf(lang.Text{En: "undo of a re-creation: %w", Es: "deshacer una recreación: %w"}, err)
 	}
 	var ids []string
 	for _, m := range u.Members {

@@ -116,7 +116,10 @@ const maxLost = 100
 func (r *Recreate) Prepare(ctx context.Context, st plan.Step) (json.RawMessage, error) {
 	for _, set := range st.Sets {
 		if !strings.HasPrefix(set.Field, "HostConfig.") && !strings.HasPrefix(set.Field, "Config.") {
-			return nil, fmt.Errorf("%s is not what a container is created from", set.Field)
+			return nil, lang.Errorf(lang.Text{
+				En: "%s is not what a container is created from",
+				Es: "%s no es algo a partir de lo que se crea un contenedor",
+			}, set.Field)
 		}
 	}
 	if err := r.complete(ctx, st); err != nil {
@@ -154,11 +157,14 @@ func (r *Recreate) complete(ctx context.Context, st plan.Step) error {
 	snap.Sort()
 	o := snap.Find(st.Ref)
 	if o == nil {
-		return errors.New("no such container")
+		return lang.Errorf(lang.Text{En: "no such container", Es: "no existe tal contenedor"})
 	}
 	for _, ref := range inventory.Dependents(snap, o) {
 		if !slices.Contains(st.With, ref) {
-			return fmt.Errorf("%s leans on it and is not in the plan: plan again", ref)
+			return lang.Errorf(lang.Text{
+				En: "%s leans on it and is not in the plan: plan again",
+				Es: "%s se apoya en él y no está en el plan: vuelva a planificar",
+			}, ref)
 		}
 	}
 	return nil
@@ -171,20 +177,26 @@ func (r *Recreate) member(ctx context.Context, ref inventory.Ref) (member, error
 		return member{}, err
 	}
 	if c == nil {
-		return member{}, errors.New("no such container")
+		return member{}, lang.Errorf(lang.Text{En: "no such container", Es: "no existe tal contenedor"})
 	}
 	m := member{Ref: ref, ID: str(c, "Id"), Inspect: c, MACs: r.client.desiredMACs(c)}
 	switch {
 	case truth(c, "HostConfig", "AutoRemove"):
-		return m, errors.New("it is removed when it stops (--rm): no way back")
+		return m, lang.Errorf(lang.Text{En: "it is removed when it stops (--rm): no way back", Es: "se borra al detenerse (--rm): no hay vuelta atrás"})
 	case object(c, "Config", "Labels")["com.docker.swarm.task.id"] != nil:
-		return m, errors.New("it is a task of a swarm service: change the service")
+		return m, lang.Errorf(lang.Text{
+			En: "it is a task of a swarm service: change the service",
+			Es: "es una tarea de un servicio de swarm: cambie el servicio",
+		})
 	case truth(c, "State", "Dead") || truth(c, "State", "RemovalInProgress"):
-		return m, errors.New("it is being removed")
+		return m, lang.Errorf(lang.Text{En: "it is being removed", Es: "se está borrando"})
 	}
 	for _, name := range []string{m.temporary(), m.parked()} {
 		if other, err := r.named(ctx, name); err != nil || other != nil {
-			return m, errors.Join(err, fmt.Errorf("a container is called %s: remove it, or roll back the change that left it", name))
+			return m, errors.Join(err, lang.Errorf(lang.Text{
+				En: "a container is called %s: remove it, or roll back the change that left it",
+				Es: "hay un contenedor llamado %s: bórrelo, o revierta el cambio que lo dejó",
+			}, name))
 		}
 	}
 	return m, errors.Join(r.image(ctx, &m), r.inherited(ctx, &m), r.lost(ctx, &m))
@@ -217,7 +229,7 @@ func (r *Recreate) image(ctx context.Context, m *member) error {
 	if err != nil || str(image, "Id") != id {
 		m.Image = id
 		if image, err = r.readImage(ctx, id); err != nil {
-			return fmt.Errorf("its image is gone: %w", err)
+			return lang.Errorf(lang.Text{En: "its image is gone: %w", Es: "su imagen ya no está: %w"}, err)
 		}
 	}
 	m.NoEntrypoint = len(list(image, "Config", "Entrypoint")) > 0 && len(list(m.Inspect, "Config", "Entrypoint")) == 0
@@ -235,7 +247,7 @@ func (r *Recreate) inherited(ctx context.Context, m *member) error {
 		name, _, _ := strings.Cut(from, ":")
 		c, err := inspect(ctx, r.client, name)
 		if err != nil {
-			return fmt.Errorf("it has volumes from %s: %w", name, err)
+			return lang.Errorf(lang.Text{En: "it has volumes from %s: %w", Es: "tiene volúmenes de %s: %w"}, name, err)
 		}
 		for _, mount := range list(c, "Mounts") {
 			mount, _ := mount.(map[string]any)

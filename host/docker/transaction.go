@@ -3,7 +3,6 @@ package docker
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"net/url"
@@ -11,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"casco/lang"
 	"casco/loop/inventory"
 	"casco/loop/plan"
 )
@@ -32,10 +32,10 @@ func (r *Recreate) transaction(undo json.RawMessage) (*transaction, error) {
 	d := json.NewDecoder(strings.NewReader(string(undo)))
 	d.UseNumber()
 	if err := d.Decode(&u); err != nil {
-		return nil, fmt.Errorf("undo of a re-creation: %w", err)
+		return nil, lang.Errorf(lang.Text{En: "undo of a re-creation: %w", Es: "deshacer una recreación: %w"}, err)
 	}
 	if len(u.Members) == 0 {
-		return nil, errors.New("undo of a re-creation: it names no container")
+		return nil, lang.Errorf(lang.Text{En: "undo of a re-creation: it names no container", Es: "deshacer una recreación: no nombra ningún contenedor"})
 	}
 	return &transaction{Recreate: r, members: u.Members}, nil
 }
@@ -88,7 +88,7 @@ func (t *transaction) forward(ctx context.Context, st plan.Step) error {
 	for i, m := range t.members {
 		if m.ran() {
 			if err := t.do(ctx, ids[i], "start"); err != nil {
-				return fmt.Errorf("%s: the new one does not start: %w", m.Ref, err)
+				return lang.Errorf(lang.Text{En: "%s: the new one does not start: %w", Es: "%s: el nuevo no arranca: %w"}, m.Ref, err)
 			}
 		}
 		if i == 0 && m.ran() && t.OnOutage != nil {
@@ -97,7 +97,10 @@ func (t *transaction) forward(ctx context.Context, st plan.Step) error {
 	}
 	for i, m := range t.members {
 		if err := t.pass(ctx, gates[i], ids[i]); err != nil {
-			return fmt.Errorf("%s: the new one is not as well as the old one was: %w", m.Ref, err)
+			return lang.Errorf(lang.Text{
+				En: "%s: the new one is not as well as the old one was: %w",
+				Es: "%s: el nuevo no está tan bien como estaba el viejo: %w",
+			}, m.Ref, err)
 		}
 	}
 	for i, m := range t.members {
@@ -172,7 +175,10 @@ func (r *Recreate) took(ctx context.Context, id string, s spec, old member, sets
 		want := field(asked, set.Field)
 		was, now := field(old.Inspect, set.Field), field(c, set.Field)
 		if inventory.Equal(now, was) && !inventory.Equal(now, want) {
-			return fmt.Errorf("%s stays as it was, although the engine was asked to change it", set.Field)
+			return lang.Errorf(lang.Text{
+				En: "%s stays as it was, although the engine was asked to change it",
+				Es: "%s sigue como estaba, aunque se pidió al motor que lo cambiara",
+			}, set.Field)
 		}
 	}
 	return nil
@@ -241,20 +247,20 @@ func (t *transaction) back(ctx context.Context) error {
 	}
 	for _, m := range slices.Backward(t.members) {
 		if err := t.discard(ctx, m, already); err != nil {
-			return fmt.Errorf("%s: remove the new one: %w", m.Ref, err)
+			return lang.Errorf(lang.Text{En: "%s: remove the new one: %w", Es: "%s: borrar el nuevo: %w"}, m.Ref, err)
 		}
 	}
 	sw := swap{ids: map[string]string{}, names: map[string]string{}, labels: map[string]string{}}
 	for _, m := range t.members {
 		id, err := t.restore(ctx, m, sw)
 		if err != nil {
-			return fmt.Errorf("%s: put the old one back: %w", m.Ref, err)
+			return lang.Errorf(lang.Text{En: "%s: put the old one back: %w", Es: "%s: reponer el viejo: %w"}, m.Ref, err)
 		}
 		sw.ids[m.ID], sw.names[m.Ref.Name], sw.labels[m.ID] = id, id, str(m.Inspect, "ProcessLabel")
 	}
 	for _, m := range t.members {
 		if err := t.resume(ctx, m, sw.ids[m.ID]); err != nil {
-			return fmt.Errorf("%s: start the old one again: %w", m.Ref, err)
+			return lang.Errorf(lang.Text{En: "%s: start the old one again: %w", Es: "%s: iniciar de nuevo el viejo: %w"}, m.Ref, err)
 		}
 	}
 	return nil
@@ -351,7 +357,10 @@ func (t *transaction) discard(ctx context.Context, m member, returned bool) erro
 	case old == nil && returned && len(m.differs(t.client.minor, nil, holder)) == 0:
 		return nil // it was made again along with the first
 	case old != nil && nameOf(old) != m.parked():
-		return fmt.Errorf("another container has its name, and the old one is called %s", nameOf(old))
+		return lang.Errorf(lang.Text{
+			En: "another container has its name, and the old one is called %s",
+			Es: "otro contenedor tiene su nombre, y el viejo se llama %s",
+		}, nameOf(old))
 	}
 	// It may be a database: let it end well.
 	if err := t.do(ctx, str(holder, "Id"), "stop"); err != nil && !notFound(err) {

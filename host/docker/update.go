@@ -178,7 +178,10 @@ func updateOf(st plan.Step, now map[string]any) (map[string]any, error) {
 	for _, set := range st.Sets {
 		field, ok := strings.CutPrefix(set.Field, "HostConfig.")
 		if !ok || !slices.Contains(updatable, field) {
-			return nil, fmt.Errorf("%s cannot be set while a container exists", set.Field)
+			return nil, lang.Errorf(lang.Text{
+				En: "%s cannot be set while a container exists",
+				Es: "%s no se puede ajustar mientras exista el contenedor",
+			}, set.Field)
 		}
 		if strings.HasPrefix(field, "RestartPolicy.") && request["RestartPolicy"] == nil {
 			request["RestartPolicy"] = maps.Clone(object(now, "RestartPolicy"))
@@ -244,7 +247,10 @@ func (u *Update) took(ctx context.Context, id string, st plan.Step) error {
 	o := &inventory.Object{Fields: c}
 	for _, set := range st.Sets {
 		if now, _, _ := inventory.Lookup(o, set.Field); !same(set.Field, now, set.To) {
-			return fmt.Errorf("%s is %v after the update to %v: the engine did not take it", set.Field, now, set.To)
+			return lang.Errorf(lang.Text{
+				En: "%s is %v after the update to %v: the engine did not take it",
+				Es: "%s es %v después de actualizarlo a %v: el motor no lo tomó",
+			}, set.Field, now, set.To)
 		}
 	}
 	return nil
@@ -263,7 +269,7 @@ func decodeUpdate(raw json.RawMessage) (updateUndo, error) {
 	d := json.NewDecoder(strings.NewReader(string(raw)))
 	d.UseNumber()
 	if err := d.Decode(&u); err != nil {
-		return u, fmt.Errorf("undo of an update: %w", err)
+		return u, lang.Errorf(lang.Text{En: "undo of an update: %w", Es: "deshacer una actualización: %w"}, err)
 	}
 	return u, nil
 }

@@ -15,9 +15,10 @@ import (
 // own words: what they refuse, they refuse in both languages. Under host/ those
 // are the hands; what the readers say of the machine is evidence.
 var speaking = []string{
-	"cmd/casco/", "loop/", "policy/", "signed/", "state/", "report/", "lab/",
-	"host/auditrules/", "host/compose/", "host/docker/client.go", "host/docker/dial.go", "host/file/hand.go",
-	"host/swarm/", "host/sysctl/hand.go",
+	"cmd/casco/", "loop/", "policy/", "signed/", "state/", "report/", "lab/", "internal/atomicfile/",
+	"host/auditrules/", "host/compose/", "host/daemonjson/", "host/file/hand.go", "host/swarm/", "host/sysctl/hand.go",
+	"host/docker/client.go", "host/docker/dial.go", "host/docker/gate.go", "host/docker/parked.go", "host/docker/recreate.go",
+	"host/docker/transaction.go", "host/docker/update.go",
 }
 
 // aside are places under them that talk to programs, not to people.

@@ -20,7 +20,6 @@ package atomicfile
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -28,6 +27,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"casco/lang"
 )
 
 // Write makes data the content of path. A file that is there keeps its owner,
@@ -41,11 +42,11 @@ func Write(path string, data []byte, perm fs.FileMode) error {
 func write(path string, data []byte, fresh attributes) error {
 	target, err := resolve(path)
 	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
+		return lang.Errorf(lang.Text{En: "write %s: %w", Es: "escribir %s: %w"}, path, err)
 	}
 	dir, err := lock(filepath.Dir(target))
 	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
+		return lang.Errorf(lang.Text{En: "write %s: %w", Es: "escribir %s: %w"}, path, err)
 	}
 	defer dir.Close()
 	at := fresh
@@ -53,17 +54,17 @@ func write(path string, data []byte, fresh attributes) error {
 	case err == nil:
 		at = old
 	case !errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("write %s: %w", path, err)
+		return lang.Errorf(lang.Text{En: "write %s: %w", Es: "escribir %s: %w"}, path, err)
 	}
 	tmp := temporary(target)
 	if err := fill(tmp, data, at); err != nil {
-		return errors.Join(fmt.Errorf("write %s: %w", path, err), remove(tmp))
+		return errors.Join(lang.Errorf(lang.Text{En: "write %s: %w", Es: "escribir %s: %w"}, path, err), remove(tmp))
 	}
 	if err := os.Rename(tmp, target); err != nil {
-		return errors.Join(fmt.Errorf("write %s: %w", path, err), remove(tmp))
+		return errors.Join(lang.Errorf(lang.Text{En: "write %s: %w", Es: "escribir %s: %w"}, path, err), remove(tmp))
 	}
 	if err := dir.Sync(); err != nil {
-		return fmt.Errorf("write %s: flush directory: %w", path, err)
+		return lang.Errorf(lang.Text{En: "write %s: flush directory: %w", Es: "escribir %s: volcar el directorio: %w"}, path, err)
 	}
 	return nil
 }
@@ -77,14 +78,14 @@ func Remove(path string) error {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("remove %s: %w", path, err)
+		return lang.Errorf(lang.Text{En: "remove %s: %w", Es: "borrar %s: %w"}, path, err)
 	}
 	defer dir.Close()
 	if err := errors.Join(remove(path), remove(temporary(path))); err != nil {
 		return err
 	}
 	if err := dir.Sync(); err != nil {
-		return fmt.Errorf("remove %s: flush directory: %w", path, err)
+		return lang.Errorf(lang.Text{En: "remove %s: flush directory: %w", Es: "borrar %s: volcar el directorio: %w"}, path, err)
 	}
 	return nil
 }
@@ -134,7 +135,7 @@ func lock(dir string) (*os.File, error) {
 	}
 	if err != nil {
 		d.Close()
-		return nil, fmt.Errorf("lock %s: %w", dir, err)
+		return nil, lang.Errorf(lang.Text{En: "lock %s: %w", Es: "bloquear %s: %w"}, dir, err)
 	}
 	return d, nil
 }
@@ -183,10 +184,16 @@ func attributesOf(path string) (attributes, error) {
 	}
 	st := info.Sys().(*syscall.Stat_t)
 	if !info.Mode().IsRegular() {
-		return attributes{}, fmt.Errorf("%s is a %s, not a regular file", path, typeName(info.Mode()))
+		return attributes{}, lang.Errorf(lang.Text{
+			En: "%s is a %s, not a regular file",
+			Es: "%s es de tipo %s, no un archivo regular",
+		}, path, typeName(info.Mode()))
 	}
 	if st.Nlink > 1 {
-		return attributes{}, fmt.Errorf("%s has %d hard links; replacing it would part them", path, st.Nlink)
+		return attributes{}, lang.Errorf(lang.Text{
+			En: "%s has %d hard links; replacing it would part them",
+			Es: "%s tiene %d enlaces duros; reemplazarlo los separaría",
+		}, path, st.Nlink)
 	}
 	xattrs, err := xattrsOf(path)
 	return attributes{info.Mode() & modeBits, int(st.Uid), int(st.Gid), xattrs}, err
@@ -217,7 +224,7 @@ func (at attributes) give(f *os.File) error {
 	}
 	for name, value := range at.Xattrs {
 		if err := unix.Fsetxattr(int(f.Fd()), name, value, 0); err != nil {
-			return fmt.Errorf("set attribute %s: %w", name, err)
+			return lang.Errorf(lang.Text{En: "set attribute %s: %w", Es: "ajustar el atributo %s: %w"}, name, err)
 		}
 	}
 	return nil
@@ -231,7 +238,7 @@ func xattrsOf(path string) (map[string][]byte, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("list attributes of %s: %w", path, err)
+		return nil, lang.Errorf(lang.Text{En: "list attributes of %s: %w", Es: "listar los atributos de %s: %w"}, path, err)
 	}
 	out := map[string][]byte{}
 	for name := range strings.SplitSeq(strings.TrimRight(string(list), "\x00"), "\x00") {
@@ -240,7 +247,7 @@ func xattrsOf(path string) (map[string][]byte, error) {
 		}
 		value, err := sized(func(b []byte) (int, error) { return unix.Lgetxattr(path, name, b) })
 		if err != nil {
-			return nil, fmt.Errorf("read attribute %s of %s: %w", name, path, err)
+			return nil, lang.Errorf(lang.Text{En: "read attribute %s of %s: %w", Es: "leer el atributo %s de %s: %w"}, name, path, err)
 		}
 		out[name] = value
 	}

@@ -3,7 +3,6 @@ package atomicfile
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -11,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"casco/lang"
 )
 
 // Ours is a file that belongs to casco: a drop-in of some other program's
@@ -37,14 +38,17 @@ type Edit struct {
 // nothing. A file that lacks the header is somebody else's and refused.
 func (o Ours) Prepare(key, line string) (Edit, error) {
 	if k, ok := o.Key(line); !ok || k != key || strings.ContainsAny(line, "\n\r\x00") {
-		return Edit{}, fmt.Errorf("%s: %q is not one line for %q", o.Path, line, key)
+		return Edit{}, lang.Errorf(lang.Text{En: "%s: %q is not one line for %q", Es: "%s: %q no es una línea para %q"}, o.Path, line, key)
 	}
 	was, err := Save(o.Path)
 	if err != nil {
 		return Edit{}, err
 	}
 	if was.Exists && !bytes.HasPrefix(was.Data, []byte(o.Header+"\n")) {
-		return Edit{}, fmt.Errorf("%s: is not casco's: its first line is not %q", o.Path, o.Header)
+		return Edit{}, lang.Errorf(lang.Text{
+			En: "%s: is not casco's: its first line is not %q",
+			Es: "%s: no es de casco: su primera línea no es %q",
+		}, o.Path, o.Header)
 	}
 	_, err = os.Stat(filepath.Dir(o.Path))
 	return Edit{Key: key, Line: line, Was: was, MadeDir: errors.Is(err, fs.ErrNotExist)}, nil

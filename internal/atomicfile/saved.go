@@ -3,10 +3,11 @@ package atomicfile
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"syscall"
+
+	"casco/lang"
 )
 
 // A Saved is a file as it once was, or the knowledge that there was none. It
@@ -23,14 +24,14 @@ type Saved struct {
 func Save(path string) (Saved, error) {
 	target, err := resolve(path)
 	if err != nil {
-		return Saved{}, fmt.Errorf("read %s: %w", path, err)
+		return Saved{}, lang.Errorf(lang.Text{En: "read %s: %w", Es: "leer %s: %w"}, path, err)
 	}
 	at, err := attributesOf(target)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 		return Saved{Path: path}, nil
 	}
 	if err != nil {
-		return Saved{}, fmt.Errorf("read %s: %w", path, err)
+		return Saved{}, lang.Errorf(lang.Text{En: "read %s: %w", Es: "leer %s: %w"}, path, err)
 	}
 	data, err := os.ReadFile(target)
 	if err != nil {
