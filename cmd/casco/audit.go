@@ -28,8 +28,10 @@ func auditCmd(a *app) *cobra.Command {
 				}, threshold))
 			}
 			a.warnSilence()
-			if err := a.askedCheck(why); err != nil {
-				return err
+			if why != "" {
+				if err := a.knowsCheck(why); err != nil {
+					return err
+				}
 			}
 			if _, err := inventory.ParseRef(ref); ref != "" && err != nil {
 				return usage(err)
@@ -140,17 +142,4 @@ func (a *app) verdict(l *look, min audit.Severity) error {
 		return quiet(exitFindings)
 	}
 	return nil
-}
-
-// askedCheck refuses a name that is none of a check, before the host is read
-// for it. Empty is all of them.
-func (a *app) askedCheck(name string) error {
-	if name == "" {
-		return nil
-	}
-	j, err := a.judgeNow()
-	if err == nil && j.find(name) == nil {
-		return noCheck(name)
-	}
-	return err
 }

@@ -149,7 +149,7 @@ func (j *judge) asked(e *policy.Exception, starts, expires string, compensating 
 		return lang.Errorf(lang.Text{En: "--reason and --expires are wanted", Es: "faltan --reason y --expires"})
 	}
 	if j.find(e.Check) == nil {
-		return noCheck(e.Check)
+		return noCheck(e.Check, j.checks)
 	}
 	if _, err := inventory.ParseRef(e.Asset); err != nil {
 		return err
@@ -167,7 +167,7 @@ func (j *judge) asked(e *policy.Exception, starts, expires string, compensating 
 	for _, c := range compensating {
 		check, asset, _ := strings.Cut(c, "@")
 		if j.find(check) == nil {
-			return noCheck(check)
+			return noCheck(check, j.checks)
 		}
 		e.Compensating = append(e.Compensating, policy.Compensating{Check: check, Asset: asset})
 	}

@@ -36,6 +36,7 @@ var (
 	aRisk         = lang.Text{En: "RISK", Es: "RIESGO"}
 	aRiskOrObject = lang.Text{En: "RISK|KIND/NAME", Es: "RIESGO|TIPO/NOMBRE"}
 	anIndex       = lang.Text{En: "INDEX", Es: "ÍNDICE"}
+	maybeACheck   = lang.Text{En: "[CHECK]", Es: "[COMPROBACIÓN]"}
 	aPath         = lang.Text{En: "PATH", Es: "RUTA"}
 	aDigest       = lang.Text{En: "SHA256", Es: "SHA256"}
 )
@@ -80,7 +81,7 @@ func (m *manual) wants(cmd *cobra.Command, operands []lang.Text, given []string)
 		return coded{exitUsage, lang.Errorf(lang.Text{En: "there is no verb %q", Es: "no existe el verbo %q"}, given[0]), hint}
 	case len(given) > len(operands):
 		return coded{exitUsage, lang.Errorf(lang.Text{En: "%s does not take %q", Es: "%s no admite %q"}, cmd.Name(), given[len(operands)]), command(append(path, "--help")...)}
-	case len(given) < len(operands):
+	case len(given) < len(operands) && !strings.HasPrefix(operands[len(given)].En, "["): // that one may be left out
 		missing := operands[len(given)]
 		return coded{exitUsage, lang.Errorf(lang.Text{En: "%s needs a %s", Es: "a %s le falta %s"}, cmd.Name(), missing), command(append(path, "--help")...)}
 	}

@@ -16,7 +16,6 @@ import (
 	"casco/host/daemonjson"
 	"casco/internal/atomicfile"
 	"casco/lang"
-	"casco/loop/audit/checks"
 	"casco/loop/change"
 	"casco/loop/inventory"
 	"casco/loop/plan"
@@ -34,10 +33,8 @@ func planCmd(a *app) *cobra.Command {
 			if err := errors.Join(parseRefs(refs, &opt), parseKinds(kinds, &opt), parseSets(sets, &opt), parseCost(max, &opt)); err != nil {
 				return usage(err)
 			}
-			for _, id := range ids {
-				if checks.Find(id) == nil {
-					return noCheck(id)
-				}
+			if err := a.knowsCheck(ids...); err != nil {
+				return err
 			}
 			l, err := a.look(cmd.Context(), forPlans)
 			if err != nil {

@@ -23,11 +23,16 @@ func policyCmd(a *app) *cobra.Command {
 	cmd := a.manual.verb(&cobra.Command{
 		Use:  "policy",
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}, lang.Text{En: "What the organisation wants: check, sign, take into force, explain", Es: "Lo que quiere la organización: revisar, firmar, poner en vigor, explicar"}, lang.Text{
-		En: "What the organisation wants of its hosts, in a file or a folder of its own version control: persons and roles, tiers and crossings, what has its place on a host, tailoring of checks, due dates, rules of changes and exceptions.\n" +
-			"Without one a built-in policy holds: casco policy show.",
-		Es: "Lo que la organización quiere de sus anfitriones, en un archivo o carpeta de su propio control de versiones: personas y papeles, niveles y cruces, qué tiene su lugar en un anfitrión, ajustes de comprobaciones, plazos, reglas de cambios y excepciones.\n" +
-			"Sin ella rige una política incorporada: casco policy show.",
+	}, lang.Text{
+		En: "What the organisation wants: check, sign, take into force, explain",
+		Es: "Lo que la organización quiere: comprobar, firmar, poner en vigor, explicar",
+	}, lang.Text{
+		En: "What the organisation wants of its hosts, in a file or a folder of its own version control: persons and roles, tiers and crossings, " +
+			"what has its place on a host, tailoring of checks, due dates, rules of changes and exceptions. Without one a built-in policy holds: " +
+			"casco policy show.",
+		Es: "Lo que la organización quiere de sus anfitriones, en un archivo o una carpeta de su propio control de versiones: personas y " +
+			"papeles, niveles y cruces, qué tiene su lugar en un anfitrión, ajuste de comprobaciones, plazos, reglas de cambios y excepciones. " +
+			"Sin ella rige una incorporada: casco policy show.",
 	})
 	cmd.AddCommand(policyInitCmd(a), policyLintCmd(a), policySignCmd(a), policyLoadCmd(a), policyShowCmd(a), policyExplainCmd(a), policySchemaCmd(a))
 	return cmd
@@ -56,12 +61,10 @@ func policyLintCmd(a *app) *cobra.Command {
 			return err
 		},
 	}, lang.Text{En: "Say all that is wrong with a policy, with line and column", Es: "Dice todo lo que está mal en una política, con línea y columna"}, lang.Text{
-		En: "Say all that is wrong with a policy, with line and column. The examples of own checks are run.\n" +
-			"\n" +
+		En: "Say all that is wrong with a policy, with line and column. The examples of own checks are run.\n\n" +
 			"Exit codes: 0 in order (there may be warnings), 1 trouble, 3 it would be refused.",
-		Es: "Dice todo lo que está mal en una política, con línea y columna. Se ejecutan los ejemplos de las comprobaciones propias.\n" +
-			"\n" +
-			"Códigos de salida: 0 en orden (puede haber avisos), 1 problema, 3 sería rechazada.",
+		Es: "Dice todo lo que está mal en una política, con línea y columna. Se corren los ejemplos de las comprobaciones propias.\n\n" +
+			"Códigos de salida: 0 en orden (puede haber advertencias), 1 problema, 3 sería rechazada.",
 	}, aPath)
 }
 
@@ -108,17 +111,17 @@ func policySignCmd(a *app) *cobra.Command {
 			return nil
 		},
 	}, lang.Text{En: "Sign a policy as a steward", Es: "Firma una política como steward"}, lang.Text{
-		En: "Sign a policy as a steward, with an SSH key. The signature is kept beside the file (PATH.sig), or in the folder (policy.sig). It is what ssh-keygen -Y sign -n casco-policy makes; of a folder, of its manifest.\n" +
-			"\n" +
+		En: "Sign a policy as a steward, with an SSH key. The signature is kept beside the file (PATH.sig), or in the folder (policy.sig). It is " +
+			"what ssh-keygen -Y sign -n casco-policy makes; of a folder, of its manifest.\n\n" +
 			"Exit codes: 0 signed, 1 trouble, 4 refused: it is not in order, or the key is no steward's.",
-		Es: "Firma una política como steward, con una clave SSH. La firma se guarda junto al archivo (RUTA.sig), o en la carpeta (policy.sig). Es la que hace ssh-keygen -Y sign -n casco-policy; de una carpeta, la de su manifiesto.\n" +
-			"\n" +
+		Es: "Firma una política como steward, con una clave SSH. La firma queda junto al archivo (RUTA.sig), o en la carpeta (policy.sig). Es la " +
+			"que hace ssh-keygen -Y sign -n casco-policy; de una carpeta, la de su manifiesto.\n\n" +
 			"Códigos de salida: 0 firmada, 1 problema, 4 rechazada: no está en orden, o la clave no es de un steward.",
 	}, aPath)
 	cmd.Flags().StringVar(&key, "key", "", "")
 	a.manual.flag(cmd.Flags(), "key", lang.Text{
-		En: "private SSH key in `FILE`, or a public one whose private half an SSH agent holds",
-		Es: "clave SSH privada en `ARCHIVO`, o una pública cuya mitad privada tiene un agente SSH",
+		En: "`FILE` of a private SSH key, or of a public one whose private half an SSH agent holds",
+		Es: "`ARCHIVO` de una clave SSH privada, o de una pública cuya mitad privada guarda un agente SSH",
 	})
 	return cmd
 }
@@ -131,19 +134,21 @@ func policyLoadCmd(a *app) *cobra.Command {
 			return a.loadPolicy(cmd.Context(), args[0], trust)
 		},
 	}, lang.Text{En: "Take a policy into force on this host, or refuse it", Es: "Pone una política en vigor en este anfitrión, o la rechaza"}, lang.Text{
-		En: "Take a policy into force on this host. It is copied: what happens to PATH later changes nothing. One that is refused leaves the one in force as it is. A host takes no lower version, no other policy of the same version, and once one was signed none that a steward of the policy in force did not sign. The first signed one needs --trust.\n" +
-			"Loading the same policy again takes in exceptions that were added or taken away.\n" +
-			"\n" +
+		En: "Take a policy into force on this host. It is copied: what happens to PATH later changes nothing. One that is refused leaves the one " +
+			"in force as it is. A host takes no lower version, no other policy of the same version, and once one was signed none that a steward " +
+			"of the policy in force did not sign. The first signed one needs --trust. Loading the same policy again takes in exceptions that " +
+			"were added or taken away.\n\n" +
 			"Exit codes: 0 taken, 1 trouble, 4 refused.",
-		Es: "Pone una política en vigor en este anfitrión. Se copia: lo que ocurra después con RUTA no cambia nada. La que se rechaza deja la que está en vigor como está. Un anfitrión no toma una versión menor, ni otra política de la misma versión, ni, una vez que hubo una firmada, ninguna que no firme un steward de la que está en vigor. La primera firmada necesita --trust.\n" +
-			"Cargar otra vez la misma política incorpora las excepciones añadidas o quitadas.\n" +
-			"\n" +
-			"Códigos de salida: 0 en vigor, 1 problema, 4 rechazada.",
+		Es: "Pone una política en vigor en este anfitrión. Se copia: lo que pase después con RUTA no cambia nada. Una rechazada deja la que está " +
+			"en vigor como está. Un anfitrión no toma una versión menor, ni otra política de la misma versión, ni, una vez que hubo una firmada, " +
+			"ninguna que no firme un steward de la que está en vigor. La primera firmada necesita --trust. Cargar otra vez la misma política " +
+			"incorpora excepciones añadidas o quitadas.\n\n" +
+			"Códigos de salida: 0 puesta en vigor, 1 problema, 4 rechazada.",
 	}, aPath)
 	cmd.Flags().StringVar(&trust, "trust", "", "")
 	a.manual.flag(cmd.Flags(), "trust", lang.Text{
 		En: "`KEY` that you vouch for, of the first signed policy: SHA256:…, or a file with the public key",
-		Es: "`CLAVE` que usted avala, de la primera política firmada: SHA256:…, o un archivo con la clave pública",
+		Es: "`CLAVE` por la que usted responde, de la primera política firmada: SHA256:…, o un archivo con la clave pública",
 	})
 	return cmd
 }
@@ -276,19 +281,16 @@ func policyInitCmd(a *app) *cobra.Command {
 			}
 			return atomicfile.Write(out, b, 0o644)
 		},
-	}, lang.Text{En: "Write a first policy from what this host runs", Es: "Escribe una primera política a partir de lo que corre aquí"}, lang.Text{
-		En: "Write a first policy from what this host runs, with comments. It changes no verdict: what was found stands in lines that count once somebody takes their mark away.\n" +
-			"\n" +
-			"Exit codes: 0 written, 1 the host could not be read.",
-		Es: "Escribe una primera política a partir de lo que corre este anfitrión, con comentarios. No cambia ningún veredicto: lo hallado está en líneas que cuentan cuando alguien les quita la marca.\n" +
-			"\n" +
-			"Códigos de salida: 0 escrita, 1 no se pudo leer el anfitrión.",
+	}, lang.Text{En: "Write a first policy from what this host runs", Es: "Escribe una primera política a partir de lo que corre este anfitrión"}, lang.Text{
+		En: "Write a first policy from what this host runs, with comments. It changes no verdict: what was found stands in lines that count once " +
+			"somebody takes their mark away.\n\n" +
+			"Exit codes: 0 written, 1 trouble, 4 the file is there already.",
+		Es: "Escribe una primera política a partir de lo que corre este anfitrión, con comentarios. No cambia ningún veredicto: lo hallado está " +
+			"en líneas que cuentan cuando alguien les quita la marca.\n\n" +
+			"Códigos de salida: 0 escrita, 1 problema, 4 el archivo ya existe.",
 	})
 	cmd.Flags().StringVarP(&out, "output", "o", "", "")
-	a.manual.flag(cmd.Flags(), "output", lang.Text{
-		En: "`FILE` to write; else standard output",
-		Es: "`ARCHIVO` que escribir; si no, la salida estándar",
-	})
+	a.manual.flag(cmd.Flags(), "output", lang.Text{En: "`FILE` to write; else standard output", Es: "`ARCHIVO` que escribir; si no, la salida estándar"})
 	return cmd
 }
 
@@ -300,11 +302,9 @@ func policySchemaCmd(a *app) *cobra.Command {
 			return err
 		},
 	}, lang.Text{En: "Print the JSON Schema of a policy, for editors", Es: "Imprime el JSON Schema de una política, para editores"}, lang.Text{
-		En: "Print the JSON Schema of a policy, for editors.\n" +
-			"\n" +
+		En: "Print the JSON Schema of a policy, for editors.\n\n" +
 			"Exit codes: 0 printed.",
-		Es: "Imprime el JSON Schema de una política, para editores.\n" +
-			"\n" +
+		Es: "Imprime el JSON Schema de una política, para editores.\n\n" +
 			"Códigos de salida: 0 impreso.",
 	})
 }

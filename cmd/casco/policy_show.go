@@ -15,7 +15,7 @@ import (
 )
 
 func policyExplainCmd(a *app) *cobra.Command {
-	cmd := a.manual.verb(&cobra.Command{
+	return a.manual.verb(&cobra.Command{
 		Use: "explain",
 		RunE: func(_ *cobra.Command, args []string) error {
 			j, err := a.judgeNow()
@@ -26,7 +26,7 @@ func policyExplainCmd(a *app) *cobra.Command {
 			if len(args) == 1 {
 				c := j.find(args[0])
 				if c == nil {
-					return noCheck(args[0])
+					return noCheck(args[0], j.checks)
 				}
 				list = []*audit.Check{c}
 			}
@@ -42,22 +42,17 @@ func policyExplainCmd(a *app) *cobra.Command {
 			}
 			return nil
 		},
-	}, lang.Text{En: "Say of each check which line of the policy made it what it is", Es: "Dice de cada comprobación qué línea de la política la hizo como es"}, lang.Text{
-		En: "Say of each check which line of the policy made it what it is: what it reads of the policy, what was changed of it and why. A check that no line speaks of is as casco has it built in.\n" +
-			"\n" +
-			"Exit codes: 0 explained, 1 trouble, 2 there is no such check.",
-		Es: "Dice de cada comprobación qué línea de la política la hizo como es: qué lee de la política, qué se le cambió y por qué. La comprobación de la que no habla ninguna línea es como casco la trae.\n" +
-			"\n" +
-			"Códigos de salida: 0 explicada, 1 problema, 2 no existe tal comprobación.",
-	}, lang.Text{En: "[CHECK]", Es: "[COMPROBACIÓN]"})
-	wants := cmd.Args
-	cmd.Args = func(cmd *cobra.Command, given []string) error {
-		if len(given) == 0 { // all of them
-			return nil
-		}
-		return wants(cmd, given)
-	}
-	return cmd
+	}, lang.Text{
+		En: "Say of each check which line of the policy made it what it is",
+		Es: "Dice de cada comprobación qué línea de la política la hizo lo que es",
+	}, lang.Text{
+		En: "Say of each check which line of the policy made it what it is: what it reads of the policy, what was changed of it and why. A check " +
+			"that no line speaks of is as casco has it built in.\n\n" +
+			"Exit codes: 0 said, 1 trouble, 2 there is no such check.",
+		Es: "Dice de cada comprobación qué línea de la política la hizo lo que es: qué lee de la política, qué se le cambió y por qué. Una " +
+			"comprobación de la que no habla ninguna línea es como casco la trae.\n\n" +
+			"Códigos de salida: 0 dicho, 1 problema, 2 no existe tal comprobación.",
+	}, maybeACheck)
 }
 
 // An explanation is a check with the lines of the policy that made it.
@@ -139,12 +134,13 @@ func policyShowCmd(a *app) *cobra.Command {
 			a.printRuling(s)
 			return nil
 		},
-	}, lang.Text{En: "Show the policy in force, who signed it, and what of it is not in force", Es: "Muestra la política en vigor, quién la firmó y qué de ella no está en vigor"}, lang.Text{
-		En: "Show the policy in force, who signed it, and what of it is not in force.\n" +
-			"\n" +
+	}, lang.Text{
+		En: "Show the policy in force, who signed it, and what of it is not in force",
+		Es: "Muestra la política en vigor, quién la firmó y qué de ella no rige",
+	}, lang.Text{
+		En: "Show the policy in force, who signed it, and what of it is not in force now.\n\n" +
 			"Exit codes: 0 shown, 1 trouble.",
-		Es: "Muestra la política en vigor, quién la firmó y qué de ella no está en vigor.\n" +
-			"\n" +
+		Es: "Muestra la política en vigor, quién la firmó y qué de ella no rige ahora.\n\n" +
 			"Códigos de salida: 0 mostrada, 1 problema.",
 	})
 }

@@ -30,52 +30,45 @@ import (
 
 func reportCmd(a *app) *cobra.Command {
 	var q reportAsk
+	formats := strings.Join(report.Formats(), ", ")
 	cmd := a.manual.verb(&cobra.Command{
 		Use:  "report",
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.report(cmd.Context(), q) },
 	}, lang.Text{En: "Write a whole report: for people, auditors and programs", Es: "Escribe un informe completo: para personas, auditores y programas"}, lang.Text{
-		En: "Write a whole report of this host over a period: posture, what could not be seen, findings with their evidence, risks, exceptions, changes and those without a record, segmentation, metrics with their definitions, frameworks, evidence.\n" +
-			"Formats: text, md, html, pdf, json, csv, sarif, junit, oscal-ar, oscal-poam. Every number in them can be reckoned again from the JSON; with -o the JSON is written beside the file. Every file says how to verify it offline.\n" +
-			"Without a ledger (casco run begins one), and of a --snapshot file, what is known of earlier times is left out.\n" +
-			"\n" +
-			"Exit codes: 0 written, 1 trouble: an engine that could not be read is written down as a gap, 2 wrong words, 3 the ledger does not verify.",
-		Es: "Escribe un informe completo de este anfitrión sobre un período: postura, lo que no se pudo ver, hallazgos con su evidencia, riesgos, excepciones, cambios y los que no tienen registro, segmentación, métricas con sus definiciones, marcos, evidencia.\n" +
-			"Formatos: text, md, html, pdf, json, csv, sarif, junit, oscal-ar, oscal-poam. Todo número puede recalcularse con el JSON; con -o el JSON se escribe junto al archivo. Todo archivo dice cómo verificarlo sin conexión.\n" +
-			"Sin registro (lo empieza casco run), y de un archivo --snapshot, se omite lo que se sabe de tiempos anteriores.\n" +
-			"\n" +
-			"Códigos de salida: 0 escrito, 1 problema: un motor que no se pudo leer se anota como falta, 2 palabras equivocadas, 3 el registro no se verifica.",
+		En: "Write a whole report of this host over a period: posture, what could not be seen, findings with their evidence, risks, " +
+			"exceptions, changes and those without a record, segmentation, metrics with their definitions, frameworks, evidence.\n\n" +
+			"Formats: " + formats + ". Every number in them can be reckoned again from the JSON; with -o the JSON is written beside the file. " +
+			"Every file says how to verify it offline.\n\n" +
+			"Without a ledger (casco run begins one), and of a --snapshot file, what is known of earlier times is left out.\n\n" +
+			"Exit codes: 0 written, 1 trouble: an engine that could not be read is written down as a gap, 3 the ledger does not verify.",
+		Es: "Escribe un informe completo de este anfitrión en un período: estado, lo que no se pudo ver, hallazgos con su evidencia, riesgos, " +
+			"excepciones, cambios y los que no tienen registro, segmentación, métricas con sus definiciones, marcos, evidencia.\n\n" +
+			"Formatos: " + formats + ". Todo número se puede rehacer a partir del JSON; con -o el JSON se escribe junto al archivo. " +
+			"Cada archivo dice cómo verificarlo sin red.\n\n" +
+			"Sin un registro (casco run lo empieza), y de un archivo --snapshot, se omite lo que se sabe de tiempos anteriores.\n\n" +
+			"Códigos de salida: 0 escrito, 1 problema: un motor que no se pudo leer se anota como laguna, 3 el registro no se verifica.",
 	})
 	f := cmd.Flags()
 	f.StringVar(&q.as, "as", "", "")
-	a.manual.flag(f, "as", lang.Text{
-		En: "`FORMAT`: text, md, html, pdf, json, csv, sarif, junit, oscal-ar, oscal-poam; else by the ending of -o, else text",
-		Es: "`FORMATO`: text, md, html, pdf, json, csv, sarif, junit, oscal-ar, oscal-poam; si no, por la terminación de -o, si no text",
-	})
 	f.StringVar(&q.from, "from", "", "")
-	a.manual.flag(f, "from", lang.Text{
-		En: "beginning of the period, a `TIME`: 2026-11-01 or 2026-11-01T00:00:00Z; else 30 days before its end",
-		Es: "comienzo del período, una `HORA`: 2026-11-01 o 2026-11-01T00:00:00Z; si no, 30 días antes de su fin",
-	})
 	f.StringVar(&q.until, "until", "", "")
-	a.manual.flag(f, "until", lang.Text{
-		En: "end of the period, a `TIME`; else now",
-		Es: "fin del período, una `HORA`; si no, ahora",
-	})
 	f.StringVar(&q.seed, "seed", "", "")
-	a.manual.flag(f, "seed", lang.Text{
-		En: "`SEED` of the auditor's sample; else the period",
-		Es: "`SEMILLA` de la muestra del auditor; si no, el período",
-	})
 	f.IntVar(&q.n, "sample", 25, "")
-	a.manual.flag(f, "sample", lang.Text{
-		En: "`NUMBER` of entries of the ledger to draw for the auditor's sample",
-		Es: "`NÚMERO` de entradas del registro que extraer para la muestra del auditor",
-	})
 	f.StringVarP(&q.out, "output", "o", "", "")
-	a.manual.flag(f, "output", lang.Text{
-		En: "`FILE` to write; else standard output",
-		Es: "`ARCHIVO` que escribir; si no, la salida estándar",
+	a.manual.flag(f, "as", lang.Text{
+		En: "`FORMAT`: " + formats + "; else by the ending of -o, else text", Es: "`FORMATO`: " + formats + "; si no, según la terminación de -o; si no, text",
 	})
+	a.manual.flag(f, "from", lang.Text{
+		En: "beginning of the period, a `DAY` or a moment: 2026-11-01 or 2026-11-01T00:00:00Z; else 30 days before its end",
+		Es: "comienzo del período, un `DÍA` o un momento: 2026-11-01 o 2026-11-01T00:00:00Z; si no, 30 días antes de su fin",
+	})
+	a.manual.flag(f, "until", lang.Text{En: "end of the period, a `DAY` or a moment; else now", Es: "fin del período, un `DÍA` o un momento; si no, ahora"})
+	a.manual.flag(f, "seed", lang.Text{En: "seed of the auditor's sample, a `WORD`; else the period", Es: "semilla de la muestra del auditor, una `PALABRA`; si no, el período"})
+	a.manual.flag(f, "sample", lang.Text{
+		En: "`NUMBER` of entries of the ledger to draw for the auditor's sample", Es: "`NÚMERO` de entradas del registro que sacar para la muestra del auditor",
+	})
+	a.manual.flag(f, "output", lang.Text{En: "`FILE` to write; else standard output", Es: "`ARCHIVO` que escribir; si no, la salida estándar"})
+	complete(cmd, "as", report.Formats())
 	return cmd
 }
 
@@ -409,39 +402,29 @@ func sampleCmd(a *app) *cobra.Command {
 			}
 			return nil
 		},
-	}, lang.Text{En: "Draw a sample of the ledger that comes out the same anywhere", Es: "Extrae una muestra del registro que sale igual en cualquier parte"}, lang.Text{
-		En: "Draw a sample of the ledger's entries. Who has the same ledger, or an export of it, and the same seed draws the same: each entry's ticket is SHA-256 over the seed, a zero byte and its index in decimal, and the lowest tickets are drawn. So it can be checked with sha256sum and sort.\n" +
-			"\n" +
+	}, lang.Text{En: "Draw a sample of the ledger that comes out the same anywhere", Es: "Saca una muestra del registro que sale igual en cualquier parte"}, lang.Text{
+		En: "Draw a sample of the ledger's entries. Who has the same ledger, or an export of it, and the same seed draws the same: each entry's " +
+			"ticket is SHA-256 over the seed, a zero byte and its index in decimal, and the lowest tickets are drawn. So it can be checked with " +
+			"sha256sum and sort. --seed is wanted.\n\n" +
 			"Exit codes: 0 drawn, 1 trouble.",
-		Es: "Extrae una muestra de las entradas del registro. Quien tiene el mismo registro, o una exportación, y la misma semilla extrae lo mismo: el boleto de cada entrada es SHA-256 sobre la semilla, un byte cero y su índice en decimal, y se extraen los boletos más bajos. Así puede comprobarse con sha256sum y sort.\n" +
-			"\n" +
-			"Códigos de salida: 0 extraída, 1 problema.",
+		Es: "Saca una muestra de las entradas del registro. Quien tiene el mismo registro, o una exportación, y la misma semilla saca lo mismo: " +
+			"el boleto de cada entrada es SHA-256 sobre la semilla, un byte cero y su índice en decimal, y se sacan los boletos más bajos. Así " +
+			"se comprueba con sha256sum y sort. Hace falta --seed.\n\n" +
+			"Códigos de salida: 0 sacada, 1 problema.",
 	})
 	f := cmd.Flags()
 	f.StringVar(&q.seed, "seed", "", "")
-	a.manual.flag(f, "seed", lang.Text{
-		En: "`SEED`: a word that the auditor chooses",
-		Es: "`SEMILLA`: una palabra que elige el auditor",
-	})
+	a.manual.flag(f, "seed", lang.Text{En: "seed, a `WORD` that the auditor chooses", Es: "semilla, una `PALABRA` que elige el auditor"})
 	f.IntVar(&q.n, "n", 25, "")
-	a.manual.flag(f, "n", lang.Text{
-		En: "`NUMBER` to draw",
-		Es: "`NÚMERO` que extraer",
-	})
+	a.manual.flag(f, "n", lang.Text{En: "`NUMBER` to draw", Es: "`NÚMERO` que sacar"})
 	f.StringVar(&kind, "kind", "", "")
 	a.manual.flag(f, "kind", lang.Text{
 		En: "only entries of this `KIND`: change, approval, verdict, exception …",
 		Es: "solo entradas de este `TIPO`: change, approval, verdict, exception …",
 	})
 	f.StringVar(&q.from, "from", "", "")
-	a.manual.flag(f, "from", lang.Text{
-		En: "not before this `TIME`: 2026-11-01T00:00:00Z",
-		Es: "no antes de esta `HORA`: 2026-11-01T00:00:00Z",
-	})
+	a.manual.flag(f, "from", lang.Text{En: "not before this `TIME`: 2026-11-01T00:00:00Z", Es: "no antes de esta `HORA`: 2026-11-01T00:00:00Z"})
 	f.StringVar(&q.until, "until", "", "")
-	a.manual.flag(f, "until", lang.Text{
-		En: "before this `TIME`: 2026-12-01T00:00:00Z",
-		Es: "antes de esta `HORA`: 2026-12-01T00:00:00Z",
-	})
+	a.manual.flag(f, "until", lang.Text{En: "before this `TIME`: 2026-12-01T00:00:00Z", Es: "antes de esta `HORA`: 2026-12-01T00:00:00Z"})
 	return cmd
 }

@@ -61,6 +61,10 @@ func (a *app) globalFlags(f *pflag.FlagSet) {
 	f.BoolVar(&a.yes, "yes", false, "")
 	f.StringVar(&a.snapshot, "snapshot", "", "")
 	f.StringVar(&a.policyPath, "policy", "", "")
+	a.manual.flag(f, "policy", lang.Text{
+		En: "judge by this policy, a `FILE` or a folder, in place of the one in force (nothing is changed by it)",
+		Es: "juzga por esta política, un `ARCHIVO` o una carpeta, en lugar de la que está en vigor (no cambia nada)",
+	})
 	a.manual.flag(f, "host", lang.Text{
 		En: "`ADDRESS` of the engine: unix:///path, /path or tcp://host:port; else DOCKER_HOST, the docker context, the system's socket",
 		Es: "`DIRECCIÓN` del motor: unix:///ruta, /ruta o tcp://anfitrión:puerto; si no, DOCKER_HOST, el contexto de docker, el socket del sistema",
@@ -69,10 +73,6 @@ func (a *app) globalFlags(f *pflag.FlagSet) {
 	a.manual.flag(f, "lang", lang.Text{En: "`LANGUAGE`: en or es; else that of the locale", Es: "`IDIOMA`: en o es; si no, el de la configuración regional"})
 	a.manual.flag(f, "format", lang.Text{En: "`FORMAT`: text or json", Es: "`FORMATO`: text o json"})
 	a.manual.flag(f, "yes", lang.Text{En: "do not ask", Es: "no preguntar"})
-	a.manual.flag(f, "policy", lang.Text{
-		En: "judge by the policy at `PATH`, in place of the one in force; nothing is changed by it",
-		Es: "juzga por la política en `RUTA`, en lugar de la que está en vigor; nada cambia por ello",
-	})
 	a.manual.flag(f, "snapshot", lang.Text{En: "judge this `FILE`, which casco snapshot wrote, in place of a host", Es: "juzga este `ARCHIVO`, escrito por casco snapshot, en lugar de un anfitrión"})
 }
 

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"casco/lang"
+	"casco/loop/audit"
 	"casco/loop/audit/checks"
 	"casco/loop/inventory"
 )
@@ -24,14 +25,13 @@ func checkIDs() []string {
 	return ids
 }
 
-// kindNames are the kinds of objects that a check is about.
 func kindNames() []string {
 	var kinds []string
-	for _, c := range checks.All() {
-		kinds = append(kinds, string(c.Kind))
+	for _, k := range inventory.Kinds() {
+		kinds = append(kinds, string(k))
 	}
 	slices.Sort(kinds)
-	return slices.Compact(kinds)
+	return kinds
 }
 
 // complete offers words for a flag to the shell.
@@ -40,10 +40,33 @@ func complete(cmd *cobra.Command, flag string, words []string) {
 	_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
 }
 
-// noCheck says that there is no such check, and which was meant.
-func noCheck(id string) error {
+// knowsCheck is an error if one of these is no check of the policy in force: it
+// is worth knowing before a host is read.
+func (a *app) knowsCheck(ids ...string) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	j, err := a.judgeNow()
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		if j.find(id) == nil {
+			return noCheck(id, j.checks)
+		}
+	}
+	return nil
+}
+
+// noCheck says that there is no such check among those there are, and which was
+// meant.
+func noCheck(id string, there []*audit.Check) error {
+	var ids []string
+	for _, c := range there {
+		ids = append(ids, c.ID)
+	}
 	hint := ""
-	if like := nearest(id, checkIDs()); like != "" {
+	if like := nearest(id, ids); like != "" {
 		hint = command("audit", "--why", like)
 	}
 	return coded{exitUsage, lang.Errorf(lang.Text{En: "there is no check %q", Es: "no existe la comprobación %q"}, id), hint}

@@ -30,14 +30,15 @@ var classes = map[string]struct {
 	is  Class
 	why string
 }{
-	"container-sensitive-mount":                  {Takeover, "the host's keys can be read or its code written as they lie there: no flaw is needed"},
-	"container-drift":                            {Layer, "a sign that something happened, not a way for it to happen"},
-	"container-ssh":                              {Layer, "a service to guess at, behind its own login"},
-	"daemon-selinux":                             {Layer, "one layer of several is absent; nothing leads on by that alone"},
-	"kernel-lsm":                                 {Layer, "one layer of several is absent; nothing leads on by that alone"},
-	"kernel-config-isolation":                    {Layer, "one layer of several is absent; nothing leads on by that alone"},
-	"engine-versions":                            {Layer, "out of support is no hole yet; those have a check of their own"},
-	"host-version":                               {Layer, "out of support is no hole yet"},
+	"container-sensitive-mount": {Takeover, "the host's keys can be read or its code written as they lie there: no flaw is needed"},
+	"container-drift":           {Layer, "a sign that something happened, not a way for it to happen"},
+	"container-ssh":             {Layer, "a service to guess at, behind its own login"},
+	"daemon-selinux":            {Layer, "one layer of several is absent; nothing leads on by that alone"},
+	"kernel-lsm":                {Layer, "one layer of several is absent; nothing leads on by that alone"},
+	"kernel-config-isolation":   {Layer, "one layer of several is absent; nothing leads on by that alone"},
+	"engine-versions":           {Layer, "out of support is no hole yet; those have a check of their own"},
+	"host-version":              {Layer, "out of support is no hole yet"},
+
 	"sysctl-net-bridge-bridge-nf-call-iptables":  {Layer, "matters only where containers of one bridge are filtered"},
 	"sysctl-net-bridge-bridge-nf-call-ip6tables": {Layer, "matters only where containers of one bridge are filtered"},
 }
