@@ -30,6 +30,17 @@ func TestForward(t *testing.T) {
 		out, err := e.Enter("ip", "netns", "exec", other, "curl", "-s", "--max-time", "3", "http://"+address+":8080/passwd").Output()
 		return err == nil && strings.HasPrefix(string(out), "root:")
 	}
+	if ref := "daemon/" + e.Socket; e.Major() >= 28 {
+		// This engine itself drops what is routed to a container, unless told not to.
+		tool(t, "ip", "netns", "exec", e.NetNS, "iptables", "-P", "FORWARD", "ACCEPT")
+		if v := verdict(findings(t, e), "daemon-forward", ref); v != "pass" || reached() {
+			t.Errorf("%q, reached %v; want pass, and not reached", v, reached())
+		}
+		tool(t, "ip", "netns", "exec", e.NetNS, "iptables", "-P", "FORWARD", "DROP")
+		write(t, e.Config, `{"allow-direct-routing": true}`)
+		e.Restart()
+		e.Docker("start", name)
+	}
 	for _, tt := range []struct {
 		name, run, verdict string
 		reached            bool
