@@ -29,11 +29,12 @@ const (
 	doubt
 	quiet
 	mark
+	agreed // good, under a text
 )
 
 // inks as red, green and blue. They differ in lightness as well, so that they
 // are told apart in grey.
-var inks = [...][3]int{axis: {90, 90, 90}, good: {46, 125, 50}, bad: {183, 28, 28}, doubt: {251, 192, 45}, quiet: {224, 224, 224}, mark: {21, 101, 192}}
+var inks = [...][3]int{axis: {90, 90, 90}, good: {46, 125, 50}, bad: {183, 28, 28}, doubt: {251, 192, 45}, quiet: {224, 224, 224}, mark: {21, 101, 192}, agreed: {165, 214, 167}}
 
 type anchor uint8
 
@@ -102,8 +103,8 @@ func (d *Dossier) historySaid(l lang.Lang) string {
 		return lang.Text{En: "nothing was measured", Es: "no se midió nada"}.In(l)
 	}
 	return lang.Text{
-		En: "%d runs, from %s to %s; missed: %d (×); changes of policy: %d (dashed)",
-		Es: "%d ejecuciones, de %s a %s; faltaron: %d (×); cambios de política: %d (línea discontinua)",
+		En: "%d runs, from %s to %s; the band is what could not be told; missed: %d (×); changes of policy: %d (dashed)",
+		Es: "%d ejecuciones, de %s a %s; la banda es lo que no se supo; faltaron: %d (×); cambios de política: %d (línea discontinua)",
 	}.F(len(looked), at(looked[0]), at(looked[len(looked)-1]), missed, policies).In(l)
 }
 
@@ -156,7 +157,10 @@ func (d *Dossier) matrixChart(l lang.Lang) picture {
 			open = append(open, x.From+" → "+x.To)
 		}
 	}
-	p.text = lang.Text{En: "open though not declared: %s", Es: "abierto sin declararse: %s"}.F(dash(strings.Join(open, ", "))).In(l)
+	p.text = lang.Text{
+		En: "from the tier of the row to that of the column; green with its flows is declared, red is open though not declared: %s",
+		Es: "del nivel de la fila al de la columna; verde con sus flujos es declarado, rojo es abierto sin declararse: %s",
+	}.F(dash(strings.Join(open, ", "))).In(l)
 	p.draw = func(c canvas) {
 		at := map[string]int{}
 		w := 70 / float64(len(tiers))
@@ -172,7 +176,7 @@ func (d *Dossier) matrixChart(l lang.Lang) picture {
 			case len(x.Shared)+len(x.Published) > 0 && len(x.Declared) == 0:
 				fill = bad
 			case len(x.Declared) > 0:
-				fill = good
+				fill = agreed
 			}
 			px, py := 26+w*float64(at[x.To]), 8+8*float64(at[x.From])
 			c.rect(px, py, w-1, 7, fill)
@@ -188,7 +192,10 @@ func (d *Dossier) matrixChart(l lang.Lang) picture {
 // where it was not told, grey where nobody measured.
 func (d *Dossier) controlsChart(l lang.Lang, hs []supervision.Held) picture {
 	p := picture{title: lang.Text{En: "Controls over the period", Es: "Controles durante el período"}.In(l), h: 8 + 4*float64(len(hs))}
-	p.text = lang.Text{En: "%d controls that held only for a part of it", Es: "%d controles que se sostuvieron sólo una parte"}.F(len(hs)).In(l)
+	p.text = lang.Text{
+		En: "controls that held only for a part of it: %d; green held, red failed, yellow could not be told, grey was not measured",
+		Es: "controles que se sostuvieron sólo una parte: %d; verde se sostuvo, rojo falló, amarillo no se supo, gris no se midió",
+	}.F(len(hs)).In(l)
 	from, span := d.Cover.From, d.Cover.Until.Sub(d.Cover.From).Seconds()
 	p.draw = func(c canvas) {
 		fills := map[string]ink{"pass": good, "fail": bad, "unknown": doubt, "manual": doubt, "not-applicable": quiet}

@@ -288,7 +288,9 @@ func (c pdfCanvas) text(x, y float64, s string, at anchor) {
 
 func (p picture) pdf(f *fpdf.Fpdf) {
 	const unit = textWidth / 100 * 0.9
-	if f.GetY()+p.h*unit+8 > 297-pageMargin {
+	f.SetFont("go", "", 7.5)
+	said := 3.6 * float64(len(pdfFold(f, p.text, textWidth-2)))
+	if f.GetY()+p.h*unit+lineHeight+2+said > bottom {
 		f.AddPage()
 	}
 	f.SetFont("go", "B", 8)
