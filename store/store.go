@@ -18,14 +18,17 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
-	_ "modernc.org/sqlite" // the driver "sqlite"
+	"modernc.org/sqlite" // the driver "sqlite"
 
+	"casco/lang"
 	"casco/ledger"
 )
 
@@ -36,8 +39,13 @@ const version = 1
 // stamp is a time that sorts as text, in UTC.
 const stamp = "2006-01-02T15:04:05.000000000Z"
 
-// ErrNewer is returned for a store that a newer casco made.
-var ErrNewer = errors.New("a newer casco made it")
+var (
+	// ErrNewer is returned for a store that a newer casco made.
+	ErrNewer = lang.Errorf(lang.Text{En: "a newer casco made it", Es: "la hizo un casco más nuevo"})
+	// ErrDamaged is returned for a file that cannot be the tables of this
+	// ledger: it is no database any more, or has entries that the ledger lacks.
+	ErrDamaged = lang.Errorf(lang.Text{En: "the tables are damaged", Es: "las tablas están dañadas"})
+)
 
 // A Log is the ledger that a store shows.
 type Log interface {
@@ -52,10 +60,14 @@ type Store struct {
 	path string
 }
 
-// Open opens the store in the file at path, making it where it is missing, and
-// catches up with the ledger.
+// Open opens the store in the file at path, making it, readable by its owner
+// only, where it is missing, and catches up with the ledger. What is wrong with
+// a file that is there is not mended: see Anew.
 func Open(ctx context.Context, path string, log Log) (*Store, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, err
+	}
+	if err := private(path); err != nil {
 		return nil, err
 	}
 	s := &Store{log: log, path: path}
@@ -64,13 +76,58 @@ func Open(ctx context.Context, path string, log Log) (*Store, error) {
 		return nil, err
 	}
 	s.db.SetMaxOpenConns(1) // one writer; readers are as fast behind it at this size
-	if err := s.prepare(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("store %s: %w", path, err), s.db.Close())
+	if err = s.prepare(ctx); err == nil {
+		err = s.CatchUp(ctx)
 	}
-	if err := s.CatchUp(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("store %s: %w", path, err), s.db.Close())
+	if err != nil {
+		return nil, errors.Join(lang.Errorf(lang.Text{En: "store %s: %w", Es: "tablas %s: %w"}, path, damage(err)), s.db.Close())
 	}
 	return s, nil
+}
+
+// private makes the file at path with mode 0600. SQLite gives the mode of the
+// file to those that it makes beside it, and would take 0644.
+func private(path string) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.Chmod(0o600)
+}
+
+// damage is err, as ErrDamaged if SQLite says that the file is not what it made
+// (https://sqlite.org/rescode.html: ERROR, as for a table that is not there,
+// CORRUPT, NOTADB).
+func damage(err error) error {
+	var e *sqlite.Error
+	if errors.As(err, &e) && slices.Contains([]int{1, 11, 26}, e.Code()&0xff) {
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	return err
+}
+
+// Anew puts a damaged file aside, as evidence, and opens a store made from the
+// ledger. Aside is where the old one is.
+func Anew(ctx context.Context, path string, log Log) (s *Store, aside string, err error) {
+	for n := 1; ; n++ {
+		aside = fmt.Sprintf("%s.damaged-%d", path, n)
+		if _, err := os.Lstat(aside); errors.Is(err, fs.ErrNotExist) {
+			break
+		} else if err != nil {
+			return nil, "", err
+		}
+	}
+	if err := os.Rename(path, aside); err != nil {
+		return nil, "", err
+	}
+	for _, suffix := range []string{"-wal", "-shm"} { // what they hold is of the old file alone
+		if err := os.Rename(path+suffix, aside+suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, "", err
+		}
+	}
+	s, err = Open(ctx, path, log)
+	return s, aside, err
 }
 
 // Close lets go of the file.
@@ -83,7 +140,7 @@ func (s *Store) prepare(ctx context.Context) error {
 	}
 	switch {
 	case have > version:
-		return fmt.Errorf("format %d, this one knows %d: %w", have, version, ErrNewer)
+		return lang.Errorf(lang.Text{En: "format %d, this one knows %d: %w", Es: "formato %d, este conoce %d: %w"}, have, version, ErrNewer)
 	case have == version:
 		return nil
 	}
@@ -160,7 +217,10 @@ func (s *Store) CatchUp(ctx context.Context) error {
 		return err
 	}
 	if next > view.Size() {
-		return fmt.Errorf("it has %d entries, the ledger only %d: casco log verify", next, view.Size())
+		return lang.Errorf(lang.Text{
+			En: "%w: they have %d entries, the ledger only %d: a row was added, or the ledger was cut short",
+			Es: "%w: tienen %d entradas y el registro sólo %d: se añadió una fila, o se cortó el registro",
+		}, ErrDamaged, next, view.Size())
 	}
 	put, err := tx.PrepareContext(ctx, "INSERT INTO entries (idx, at, kind, actor, about, data) VALUES (?, ?, ?, ?, ?, ?)")
 	if err != nil {

@@ -2,9 +2,13 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -208,17 +212,80 @@ func TestForeign(t *testing.T) {
 	}
 	other, _, ahead := open(t)
 	write(t, other, bad, good)
-	if _, err := Open(context.Background(), ahead, log); err == nil {
-		t.Error("a store with more entries than its ledger is opened")
+	if _, err := Open(context.Background(), ahead, log); !errors.Is(err, ErrDamaged) {
+		t.Errorf("a store with more entries than its ledger: %v", err)
 	}
 	junk := filepath.Join(t.TempDir(), "junk.db")
 	if err := os.WriteFile(junk, []byte("this is not a database, and longer than its header would be"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(t.Context(), junk, log); err == nil {
-		t.Error("a file that is no database is opened")
+	if _, err := Open(t.Context(), junk, log); !errors.Is(err, ErrDamaged) {
+		t.Errorf("a file that is no database: %v", err)
 	}
 	if b, _ := os.ReadFile(junk); len(b) != 59 {
 		t.Errorf("the file that is none was changed: %q", b)
+	}
+}
+
+// TestAnew makes the tables again beside a damaged file, which stays.
+func TestAnew(t *testing.T) {
+	for name, damage := range map[string]func(path string) error{
+		"no database": func(path string) error { return os.WriteFile(path, []byte(strings.Repeat("x", 8192)), 0o600) },
+		"cut short":   func(path string) error { return os.Truncate(path, 4096) },
+		"no table":    func(path string) error { return execute(path, "DROP TABLE entries") },
+		"ahead": func(path string) error {
+			return execute(path, "INSERT INTO entries VALUES (99, '', 'run', 'eve', '', '{}')")
+		},
+		"another table": func(path string) error { return execute(path, "DROP TABLE entries; CREATE TABLE entries (a)") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, log, path := open(t)
+			write(t, s, bad, run1)
+			want := dump(t, s)
+			if err := errors.Join(s.Close(), damage(path)); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := Open(t.Context(), path, log); !errors.Is(err, ErrDamaged) {
+				t.Fatalf("opened: %v", err)
+			}
+			for n := range 2 { // a second time it does not take the place of the first
+				again, aside, err := Anew(t.Context(), path, log)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if diff := cmp.Diff(want, dump(t, again), cmp.AllowUnexported(row{})); diff != "" {
+					t.Error(diff)
+				}
+				if aside != fmt.Sprintf("%s.damaged-%d", path, n+1) {
+					t.Errorf("put aside as %s", aside)
+				}
+				if err := again.Close(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func execute(path, statement string) error {
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	_, err = db.Exec(statement)
+	return err
+}
+
+// TestModes: what is beside the database is readable by its owner alone, too,
+// whatever the umask.
+func TestModes(t *testing.T) {
+	defer syscall.Umask(syscall.Umask(0))
+	s, _, path := open(t)
+	write(t, s, bad)
+	for _, name := range []string{path, path + "-wal", path + "-shm"} {
+		if st, err := os.Stat(name); err != nil || st.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v, %v", name, st.Mode(), err)
+		}
 	}
 }

@@ -28,6 +28,7 @@ type book struct {
 	log      *ledger.Log
 	store    *store.Store
 	evidence *ledger.Evidence
+	damaged  bool // the tables were, and have just been made again
 }
 
 // book opens the ledger of this host, making it the first time. It stays open
@@ -46,11 +47,31 @@ func (a *app) book(ctx context.Context) (*book, error) {
 		return nil, err
 	}
 	tables, err := store.Open(ctx, at("store.db"), log)
+	damaged := errors.Is(err, store.ErrDamaged)
+	if damaged {
+		tables, err = a.openAnew(ctx, at("store.db"), log, err)
+	}
 	if err != nil {
 		return nil, errors.Join(err, log.Close())
 	}
-	a.opened = &book{log, tables, ledger.NewEvidence(at("evidence"), log)}
+	a.opened = &book{log, tables, ledger.NewEvidence(at("evidence"), log), damaged}
 	return a.opened, nil
+}
+
+// openAnew makes the tables again: the ledger is what counts, and no change
+// waits for them. That they were damaged is written down, for tables that have
+// more than the ledger may be all that shows that it was cut short.
+func (a *app) openAnew(ctx context.Context, path string, log *ledger.Log, damage error) (*store.Store, error) {
+	tables, aside, err := store.Anew(ctx, path, log)
+	if err != nil {
+		return nil, errors.Join(damage, err)
+	}
+	a.tell(lang.Text{En: "%v; they are at %s, and were made again from the ledger", Es: "%v; quedan en %s, y se rehicieron a partir del registro"}, damage, aside)
+	ref := inventory.Ref{Kind: inventory.File, Name: path}
+	if _, err := tables.Write(ctx, operator(), store.Drift{Ref: ref.String(), Field: "damage", Now: damage.Error()}); err != nil {
+		return nil, errors.Join(err, tables.Close())
+	}
+	return tables, nil
 }
 
 // close ends what book opened.

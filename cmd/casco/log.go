@@ -171,7 +171,7 @@ func logVerifyCmd(a *app) *cobra.Command {
 					fmt.Fprintln(a.out, rowIs[m.What].F(m.Index).In(a.lang))
 				}
 			}
-			if err == nil && (!r.OK() || len(rows) > 0) {
+			if err == nil && (!r.OK() || len(rows) > 0 || a.opened.damaged) {
 				return quiet(exitFindings)
 			}
 			return err
@@ -215,7 +215,7 @@ func (a *app) checkTables(ctx context.Context, r *ledger.Report) ([]store.Mismat
 		return nil, nil
 	}
 	b, err := a.book(ctx)
-	if err != nil {
+	if err != nil || b.damaged { // what was wrong with them has been said
 		return nil, err
 	}
 	return b.store.Check(ctx)
