@@ -97,6 +97,17 @@ func days(d *time.Duration) *float64 {
 	return &v
 }
 
+// median is the middle one of ds, or half way between the two in the middle; nil
+// of none.
+func median(ds []time.Duration) *time.Duration {
+	if len(ds) == 0 {
+		return nil
+	}
+	slices.Sort(ds)
+	m := ds[(len(ds)-1)/2] + (ds[len(ds)/2]-ds[(len(ds)-1)/2])/2
+	return &m
+}
+
 // share is k of n, nil of nothing.
 func share(k, n int) *float64 {
 	if n == 0 {
@@ -137,13 +148,13 @@ func (in Input) timeToRemediate(spells []Spell) Metric {
 			mine = append(mine, s)
 		}
 	}
-	median := func(ss []Spell) Part {
+	half := func(ss []Spell) Part {
 		v := Survive(ss)
 		return Part{Value: days(v.Median), N: v.N}
 	}
-	all := median(mine)
+	all := half(mine)
 	return Metric{
-		ID: "time-to-remediate", Unit: "days", Value: all.Value, N: all.N, Parts: in.by(mine, median),
+		ID: "time-to-remediate", Unit: "days", Value: all.Value, N: all.N, Parts: in.by(mine, half),
 		Title: lang.Text{En: "Time to remediate, median", Es: "Tiempo de remediación, mediana"},
 		Definition: lang.Text{
 			En: "from the run that first saw a finding fail to the first measured pass; estimated by Kaplan and Meier over all findings that were open in the period, those still open included",
@@ -153,30 +164,22 @@ func (in Input) timeToRemediate(spells []Spell) Metric {
 }
 
 func (in Input) openAge(spells []Spell) Metric {
-	var ages []time.Duration
 	var open []Spell
 	for _, s := range spells {
 		if s.End == "" {
-			ages = append(ages, in.Period.Until.Sub(s.FirstFailed))
 			open = append(open, s)
 		}
 	}
-	median := func(ages []time.Duration) *float64 {
-		if len(ages) == 0 {
-			return nil
+	age := func(ss []Spell) Part {
+		var ages []time.Duration
+		for _, s := range ss {
+			ages = append(ages, in.Period.Until.Sub(s.FirstFailed))
 		}
-		slices.Sort(ages)
-		return days(&ages[len(ages)/2])
+		return Part{Value: days(median(ages)), N: len(ages)}
 	}
+	all := age(open)
 	return Metric{
-		ID: "open-age", Unit: "days", Value: median(ages), N: len(ages),
-		Parts: in.by(open, func(ss []Spell) Part {
-			var ages []time.Duration
-			for _, s := range ss {
-				ages = append(ages, in.Period.Until.Sub(s.FirstFailed))
-			}
-			return Part{Value: median(ages), N: len(ages)}
-		}),
+		ID: "open-age", Unit: "days", Value: all.Value, N: all.N, Parts: in.by(open, age),
 		Title: lang.Text{En: "Age of open findings, median", Es: "Antigüedad de los hallazgos abiertos, mediana"},
 		Definition: lang.Text{
 			En: "from the first time that a finding failed to the end of the period; one that was cured and came back keeps its first day",
@@ -191,7 +194,7 @@ func (in Input) inTime(spells []Spell) Metric {
 		for _, s := range ss {
 			due := time.Time{}
 			if in.Due != nil {
-				due = in.Due(s.Fingerprint, s.From)
+				due = in.Due(s.Fingerprint, s.FirstFailed)
 			}
 			switch {
 			case due.IsZero():
@@ -217,30 +220,22 @@ func (in Input) inTime(spells []Spell) Metric {
 	}
 }
 
-// looks are the runs of the period that read the whole host.
-func (in Input) looks() []store.Recorded[store.Run] {
-	var out []store.Recorded[store.Run]
-	for _, r := range in.Runs {
-		if in.within(r.At) && (r.Event.Outcome == "ok" || r.Event.Outcome == "partial") {
-			out = append(out, r)
-		}
-	}
-	return out
-}
-
 func (in Input) coverage() Metric {
 	m := Metric{
 		ID: "coverage", Unit: "share",
 		Title: lang.Text{En: "Coverage", Es: "Cobertura"},
 		Definition: lang.Text{
-			En: "questions that could be answered pass or fail, of all that arose, in the last run of the period",
-			Es: "preguntas que pudieron responderse cumple o falla, de todas las que surgieron, en la última ejecución del período",
+			En: "questions that could be answered pass or fail, of all that arose, in the last run of the period that read the whole host",
+			Es: "preguntas que pudieron responderse cumple o falla, de todas las que surgieron, en la última ejecución del período que leyó todo el anfitrión",
 		},
 	}
-	if runs := in.looks(); len(runs) > 0 {
-		c := runs[len(runs)-1].Event.Counts
-		m.N = c.Pass + c.Fail + c.Unknown + c.Manual
-		m.Value = share(c.Pass+c.Fail, m.N)
+	for _, r := range slices.Backward(whole(in.Runs)) {
+		if in.within(r.At) {
+			c := r.Event.Counts
+			m.N = c.Pass + c.Fail + c.Unknown + c.Manual
+			m.Value = share(c.Pass+c.Fail, m.N)
+			break
+		}
 	}
 	return m
 }
@@ -410,19 +405,14 @@ func (in Input) leadTime(ls []lifecycle) Metric {
 			ds = append(ds, l.applied.Sub(l.asked))
 		}
 	}
-	m := Metric{
-		ID: "lead-time", Unit: "days", N: len(ds),
+	return Metric{
+		ID: "lead-time", Unit: "days", Value: days(median(ds)), N: len(ds),
 		Title: lang.Text{En: "From request to change, median", Es: "De la solicitud al cambio, mediana"},
 		Definition: lang.Text{
 			En: "from the moment a change was asked for to the moment it was begun, of those begun in the period",
 			Es: "desde que se pidió un cambio hasta que se inició, de los iniciados en el período",
 		},
 	}
-	if len(ds) > 0 {
-		slices.Sort(ds)
-		m.Value = days(&ds[len(ds)/2])
-	}
-	return m
 }
 
 func (in Input) uptime() Metric {
@@ -459,7 +449,7 @@ func (in Input) recurrence(spells []Spell) Metric {
 	times, all := map[string]int{}, map[string]bool{}
 	for _, s := range spells {
 		all[s.Fingerprint] = true
-		if s.Nth > 1 && s.From.After(from) {
+		if s.Cured && s.From.After(from) {
 			times[s.Fingerprint]++
 		}
 	}
@@ -483,10 +473,11 @@ func (in Input) regularity() Metric {
 	missed, ran := 0, 0
 	for _, r := range in.Runs {
 		switch {
-		case !in.within(r.At):
 		case r.Event.Outcome == "missed":
-			missed++
-		case r.Event.Of == "audit":
+			if in.within(r.Event.Due) { // it was written down by the next one, which may be of another period
+				missed++
+			}
+		case r.Event.Of == "audit" && in.within(r.Event.Begun):
 			ran++
 		}
 	}

@@ -43,7 +43,8 @@ func TestMeasure(t *testing.T) {
 	const d = 24
 	counted := ran(29 * d)
 	counted.Event.Counts = store.Counts{Pass: 60, Fail: 30, Unknown: 10}
-	missed := store.Recorded[store.Run]{At: at(5 * d), Event: store.Run{Of: "audit", Outcome: "missed"}}
+	missed := store.Recorded[store.Run]{At: at(29 * d), Event: store.Run{Of: "audit", Outcome: "missed", Due: at(5 * d)}}
+	before := store.Recorded[store.Run]{At: at(0), Event: store.Run{Of: "audit", Outcome: "missed", Due: at(-1)}}
 	in := Input{
 		Period:  store.Period{From: at(0), Until: at(30 * d)},
 		Longest: 40 * d * time.Hour,
@@ -53,7 +54,7 @@ func TestMeasure(t *testing.T) {
 			said(20*d, "slow", "pass"),
 			said(31*d, "stays", "pass"), // after the period: not of it
 		},
-		Runs: []store.Recorded[store.Run]{ran(0), missed, counted},
+		Runs: []store.Recorded[store.Run]{before, ran(0), missed, counted},
 		Changes: []store.Recorded[store.Change]{
 			changed(-1, "0-x", "normal", "applying"), changed(1, "0-x", "normal", "verified"), // begun before the period
 			changed(2, "1-x", "normal", "applying"), changed(3, "1-x", "normal", "verified"),
@@ -103,6 +104,58 @@ func TestMeasure(t *testing.T) {
 		if d := got - c.value; d > 1e-9 || d < -1e-9 || n != c.n {
 			t.Errorf("%s %s is %v of %d, want %v of %d", c.id, c.part, got, n, c.value, c.n)
 		}
+	}
+}
+
+// TestCameBack: what was cured and failed again keeps the date by which it was
+// due, and comes back; what was made again under the same name does not.
+func TestCameBack(t *testing.T) {
+	in := Input{
+		Period: store.Period{From: at(0), Until: at(240)}, Longest: 240 * time.Hour,
+		Verdicts: []store.Recorded[store.Verdict]{
+			said(1, "cured", "fail"), said(2, "cured", "pass"), said(20, "cured", "fail"), said(21, "cured", "pass"), said(40, "cured", "fail"), said(41, "cured", "pass"),
+			said(1, "made again", "fail"), said(2, "made again", "gone"), said(20, "made again", "fail"), said(21, "made again", "gone"), said(40, "made again", "fail"), said(41, "made again", "pass"),
+		},
+		Due: func(_ string, firstFailed time.Time) time.Time { return firstFailed.Add(24 * time.Hour) },
+	}
+	ms := Measure(in)
+	if got, _ := number(t, ms, "recurrence", ""); got != 1 {
+		t.Errorf("%v keep coming back", got)
+	}
+	// Of four cures the first two of "cured" came within a day of its first failure.
+	if got, n := number(t, ms, "sla", ""); got != 2.0/4 || n != 4 {
+		t.Errorf("%v of %d in time", got, n)
+	}
+}
+
+// TestCoverageOfWhole: a run that did not read the engine had few questions, and
+// answers to most.
+func TestCoverageOfWhole(t *testing.T) {
+	good, partial := ran(1), ran(2)
+	good.Event.Counts = store.Counts{Pass: 1, Fail: 1, Unknown: 2}
+	partial.Event.Counts, partial.Event.Outcome = store.Counts{Pass: 1}, "partial"
+	in := Input{Period: store.Period{From: at(0), Until: at(3)}, Runs: []store.Recorded[store.Run]{good, partial}, Longest: time.Hour}
+	if got, n := number(t, Measure(in), "coverage", ""); got != 0.5 || n != 4 {
+		t.Errorf("%v of %d", got, n)
+	}
+}
+
+func TestMedian(t *testing.T) {
+	for _, c := range []struct {
+		of   []time.Duration
+		want time.Duration
+	}{
+		{[]time.Duration{3}, 3},
+		{[]time.Duration{5, 1}, 3},
+		{[]time.Duration{9, 1, 2}, 2},
+		{[]time.Duration{8, 1, 2, 4}, 3},
+	} {
+		if got := median(c.of); got == nil || *got != c.want {
+			t.Errorf("median of %v is %v, want %v", c.of, got, c.want)
+		}
+	}
+	if median(nil) != nil {
+		t.Error("of none there is one")
 	}
 }
 

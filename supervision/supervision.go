@@ -29,9 +29,11 @@ type Spell struct {
 	// which cures nothing), or empty: it is open.
 	End string `json:"end,omitempty"`
 	// FirstFailed is when the finding failed for the first time, in this spell
-	// or an earlier one; Nth counts its spells from 1.
+	// or an earlier one; Nth counts its spells from 1. Cured says that the spell
+	// before ended in a measured pass: the finding came back.
 	FirstFailed time.Time `json:"first_failed"`
 	Nth         int       `json:"nth"`
+	Cured       bool      `json:"cured,omitempty"`
 }
 
 // Length is how long s lasted, or has lasted so far.
@@ -42,30 +44,23 @@ func (s Spell) Length() time.Duration { return s.To.Sub(s.From) }
 // in which they began.
 func Spells(vs []store.Recorded[store.Verdict], now time.Time) []Spell {
 	var out []Spell
-	open := map[string]int{}    // fingerprint -> index in out
-	seen := map[string][2]any{} // fingerprint -> first failed, number of spells
+	last := map[string]int{} // fingerprint -> index in out
 	for _, r := range vs {
 		v := r.Event
-		i, is := open[v.Fingerprint]
-		switch v.Verdict {
-		case "fail":
-			if is {
-				continue
+		i, known := last[v.Fingerprint]
+		open := known && out[i].End == ""
+		switch {
+		case v.Verdict == "fail" && !open:
+			s := Spell{
+				Fingerprint: v.Fingerprint, Check: v.Check, Ref: v.Ref, Severity: v.Severity, From: r.At, To: now, FirstFailed: r.At, Nth: 1,
 			}
-			first, n := r.At, 1
-			if was, ok := seen[v.Fingerprint]; ok {
-				first, n = was[0].(time.Time), was[1].(int)+1
+			if known {
+				s.FirstFailed, s.Nth, s.Cured = out[i].FirstFailed, out[i].Nth+1, out[i].End == "pass"
 			}
-			seen[v.Fingerprint] = [2]any{first, n}
-			open[v.Fingerprint] = len(out)
-			out = append(out, Spell{
-				Fingerprint: v.Fingerprint, Check: v.Check, Ref: v.Ref, Severity: v.Severity, From: r.At, To: now, FirstFailed: first, Nth: n,
-			})
-		case "pass", "gone":
-			if is {
-				out[i].To, out[i].End = r.At, v.Verdict
-				delete(open, v.Fingerprint)
-			}
+			last[v.Fingerprint] = len(out)
+			out = append(out, s)
+		case (v.Verdict == "pass" || v.Verdict == store.Gone) && open:
+			out[i].To, out[i].End = r.At, v.Verdict
 		}
 	}
 	return out
@@ -97,11 +92,13 @@ type Stretch struct {
 }
 
 // Effectiveness says how each control stood over p: not a screenshot at its end
-// but all of it. Runs are those that looked at the whole host; two that lie more
-// than longest apart leave the time from longest after the first unmeasured,
-// and so does a period that begins before the first run. Verdicts are all of the
-// ledger, also those before p.
+// but all of it. Of the runs those count that looked at the whole host; two that
+// lie more than longest apart leave the time from longest after the first
+// unmeasured, and so does a period that begins before the first run. Where the
+// question did not arise when it was last looked at, a silence measures nothing
+// and hides nothing. Verdicts are all of the ledger, also those before p.
 func Effectiveness(vs []store.Recorded[store.Verdict], runs []store.Recorded[store.Run], p store.Period, longest time.Duration) []Held {
+	runs = whole(runs)
 	silent := silences(runs, p, longest)
 	byControl := map[[2]string][]store.Recorded[store.Verdict]{}
 	for _, v := range vs {
@@ -126,15 +123,24 @@ func Effectiveness(vs []store.Recorded[store.Verdict], runs []store.Recorded[sto
 	return out
 }
 
+// whole are the runs that looked at the whole host. One that was partial did not
+// see what it could not reach: a control there was not measured to hold.
+func whole(runs []store.Recorded[store.Run]) []store.Recorded[store.Run] {
+	var out []store.Recorded[store.Run]
+	for _, r := range runs {
+		if r.Event.Outcome == "ok" {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
 // silences are the parts of p in which no run had looked for too long.
 func silences(runs []store.Recorded[store.Run], p store.Period, longest time.Duration) []Stretch {
 	var out []Stretch
 	last := p.From
 	measured := false // is there a reading that still counts at last?
 	for _, r := range runs {
-		if r.Event.Outcome != "ok" && r.Event.Outcome != "partial" {
-			continue
-		}
 		at := r.Event.Ended
 		switch {
 		case at.Before(p.From):
@@ -212,6 +218,9 @@ func cut(out []Stretch, s Stretch, silent []Stretch) []Stretch {
 			return
 		}
 		out = append(out, x)
+	}
+	if s.Verdict == "not-applicable" {
+		silent = nil
 	}
 	for _, q := range silent {
 		from, to := later(q.From, s.From), earlier(q.To, s.To)

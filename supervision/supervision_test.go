@@ -107,6 +107,30 @@ func TestEffectiveness(t *testing.T) {
 	}
 }
 
+// TestPartlyLooked: a run that did not read the engine measured no container, and
+// a run that was missed measured nothing. What did not apply is no hole.
+func TestPartlyLooked(t *testing.T) {
+	not := func(hour float64, outcome string) store.Recorded[store.Run] {
+		r := ran(hour)
+		r.Event.Outcome = outcome
+		return r
+	}
+	got := Effectiveness([]store.Recorded[store.Verdict]{said(0, "a", "pass"), said(0, "b", "not-applicable"), said(9, "a", "fail")},
+		[]store.Recorded[store.Run]{ran(0), not(2, "partial"), not(4, "partial"), not(6, "missed"), not(8, "missed"), ran(9)},
+		store.Period{From: at(0), Until: at(10)}, 2*time.Hour)
+	want := []Held{
+		{Check: "c", Ref: "container/a", Pass: 0.2, Unmeasured: 0.7, Fail: 0.1, Stretches: []Stretch{
+			{From: at(0), To: at(2), Verdict: "pass", Run: "r0"},
+			{From: at(2), To: at(9), Verdict: "unmeasured"},
+			{From: at(9), To: at(10), Verdict: "fail", Run: "r9", Doubt: 9 * time.Hour},
+		}},
+		{Check: "c", Ref: "container/b", Stretches: []Stretch{{From: at(0), To: at(10), Verdict: "not-applicable", Run: "r0"}}},
+	}
+	if diff := cmp.Diff(want, got, cmpopts.EquateApprox(0, 1e-9)); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // TestNobodyLooked: without a run nothing held, whatever was the last verdict.
 func TestNobodyLooked(t *testing.T) {
 	got := Effectiveness([]store.Recorded[store.Verdict]{said(-100, "a", "pass")}, []store.Recorded[store.Run]{ran(-100)},
