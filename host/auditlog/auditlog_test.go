@@ -27,6 +27,8 @@ type=SYSCALL msg=audit(1764180004.000:15): arch=c000003e syscall=87 success=yes 
 type=PATH msg=audit(1764180004.000:15): item=1 name="/etc/docker/daemon.json" inode=7 nametype=DELETE
 type=SYSCALL msg=audit(1764180005.000:16): arch=c00000b7 syscall=56 success=yes exit=3 a0=ffffff9c a1=7ffd a2=1 pid=705 auid=1000 uid=0 exe=2F746D702F61206220 key="docker"
 type=PATH msg=audit(1764180005.000:16): item=0 name=2F6574632F612062 inode=8 nametype=NORMAL
+type=SYSCALL msg=audit(1764180007.000:18): arch=c000003e syscall=85 success=yes exit=3 a0=7ffd a1=1b6 pid=706 auid=1000 uid=0 exe="/tmp/a\new" key="docker"` + "\x1d" + `ARCH=x86_64 SYSCALL=creat AUID="ops" UID="root"
+type=PATH msg=audit(1764180007.000:18): item=0 name="/etc/d\tab" inode=8 nametype=NORMAL cap_frootid=0` + "\x1d" + `OUID="root"
 this is no record
 type=DAEMON_START msg=audit(1764180006.000:17): op=start
 `
@@ -46,6 +48,7 @@ func TestWrites(t *testing.T) {
 	edit := Act{at(1764180000, 100), "ops", 0, 700, "/usr/bin/vim.basic", "docker"}
 	rename := Act{at(1764180001, 0), "dev", 0, 701, "/usr/bin/sed", "docker"}
 	removal := Act{at(1764180004, 0), "", 0, 704, "/usr/sbin/puppet", ""}
+	slash := Act{at(1764180007, 0), "ops", 0, 706, `/tmp/a\new`, "docker"}
 	odd := Act{at(1764180005, 0), "ops", 0, 705, "/tmp/a b ", "docker"}
 	for _, c := range []struct {
 		path        string
@@ -55,6 +58,7 @@ func TestWrites(t *testing.T) {
 		{"/etc/docker/daemon.json", time.Time{}, at(1<<40, 0), []Act{edit, rename, removal}},
 		{"/etc/docker/daemon.json", at(1764180001, 0), at(1764180004, 0), []Act{rename}},
 		{"/etc/a b", time.Time{}, at(1<<40, 0), []Act{odd}},
+		{`/etc/d\tab`, time.Time{}, at(1<<40, 0), []Act{slash}},
 		{"/etc/docker", time.Time{}, at(1764180000, 200), []Act{edit}},
 		{"/etc/passwd", time.Time{}, at(1<<40, 0), nil},
 	} {
