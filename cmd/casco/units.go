@@ -3,6 +3,9 @@ package main
 import (
 	"fmt"
 	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -22,8 +25,16 @@ func unitsCmd(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			state, err := filepath.Abs(a.statePath)
+			if err != nil {
+				return err
+			}
+			line := []string{self, "--state", state}
+			if a.host != "" {
+				line = append(line, "--host", a.host)
+			}
 			every := time.Duration(p.Operations.Every)
-			fmt.Fprintf(a.out, unitScript, self, a.statePath, int(every.Seconds()), int(every.Seconds())/20)
+			fmt.Fprintf(a.out, unitScript, unitWords(append(line, "run")), int(every.Seconds()), int(every.Seconds())/20)
 			a.tell(lang.Text{En: "to install: casco run units | sh", Es: "para instalar: casco run units | sh"})
 			return nil
 		},
@@ -40,6 +51,17 @@ func unitsCmd(a *app) *cobra.Command {
 	})
 }
 
+// unitWords is a command line as a unit file has it: a word in quotes, "%" and
+// "$" doubled (systemd.service(5), COMMAND LINES; systemd.unit(5), SPECIFIERS).
+func unitWords(words []string) string {
+	special := strings.NewReplacer("%", "%%", "$", "$$")
+	var out []string
+	for _, w := range words {
+		out = append(out, special.Replace(strconv.Quote(w)))
+	}
+	return strings.Join(out, " ")
+}
+
 // unitScript installs the units. The service may write where casco keeps its
 // record and what its hands change; it takes back unconfirmed changes, so it
 // needs the same rights as a person who applies one. A timer with OnUnitActiveSec
@@ -52,7 +74,7 @@ Documentation=man:casco(1)
 After=docker.service
 [Service]
 Type=oneshot
-ExecStart=%s --state %s run
+ExecStart=%s
 Nice=10
 TimeoutStartSec=15min
 NoNewPrivileges=yes
