@@ -449,7 +449,9 @@ func TestHostileNames(t *testing.T) {
 			b := written(t, d, format, l)
 			s := string(b)
 			if format != "pdf" {
-				if i := strings.IndexFunc(s, func(r rune) bool { return r < ' ' && r != '\n' && r != '\t' || r == 0x7f || r == '\u202e' && !machine[format] }); i >= 0 {
+				if i := strings.IndexFunc(s, func(r rune) bool {
+					return r < ' ' && r != '\n' && r != '\t' || r == 0x7f || r == '\u202e' && !machine[format]
+				}); i >= 0 {
 					t.Errorf("%s: a control character at %q", format, s[max(0, i-40):min(len(s), i+10)])
 				}
 			}

@@ -97,9 +97,9 @@ func drawable(s string) string {
 }
 
 func pdfHeading(f *fpdf.Fpdf, h heading) {
-	size, above, room := 13.0, 6.0, 24.0
+	size, above, room := 13.0, 6.0, 46.0
 	if h.level == 2 {
-		size, above, room = 10, 3, 18
+		size, above, room = 10, 3, 38
 	}
 	if f.GetY() > 297-pageMargin-room {
 		f.AddPage()
