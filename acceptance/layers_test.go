@@ -65,6 +65,9 @@ func TestLayers(t *testing.T) {
 				t.Errorf("%s of %s: %s, and nothing was looked at", f.Check, f.Ref, f.Verdict)
 			}
 		}
+		if why := evidence(report.Findings, "image-setuid", planted); !strings.Contains(why, "containerd's store") {
+			t.Errorf("of an image that containerd keeps is said: %s", why)
+		}
 		return
 	}
 	meets(t, findings(t, e),

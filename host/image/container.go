@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -39,15 +40,9 @@ func containers(ctx context.Context, s *inventory.Snapshot) {
 		if o.Sources == nil {
 			o.Sources = map[string]string{}
 		}
-		upper, _, _ := containerLayer.Of(o)
-		o.Sources[inventory.ContainerAccess.Path] = upper
+		o.Sources[inventory.ContainerAccess.Path] = o.Sources[inventory.Changes.Path]
 	}
 }
-
-var (
-	containerDriver = inventory.Field[string]{Kind: inventory.Container, Path: "GraphDriver.Name"}
-	containerLayer  = inventory.Field[string]{Kind: inventory.Container, Path: "GraphDriver.Data.UpperDir"}
-)
 
 func changed(o *inventory.Object, away bool, buf []byte) ([]any, error) {
 	out := []any{}
@@ -58,8 +53,10 @@ func changed(o *inventory.Object, away bool, buf []byte) ([]any, error) {
 	if len(list) == 0 {
 		return out, nil
 	}
-	upper, _, _ := containerLayer.Of(o)
-	if driver, _, _ := containerDriver.Of(o); driver != "overlay2" || away || upper == "" {
+	// The reader of the engine has found the layer, and says where, or asked the
+	// engine what is in it, and says that.
+	upper := o.Sources[inventory.Changes.Path]
+	if away || !filepath.IsAbs(upper) {
 		return nil, errors.New("its own layer cannot be looked into from here")
 	}
 	root, err := unix.Open(upper, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)

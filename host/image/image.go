@@ -116,7 +116,7 @@ func (st stack) digest() string {
 func stackOf(s *inventory.Snapshot, o *inventory.Object) (stack, error) {
 	driver, _, _ := inventory.Field[string]{Kind: inventory.Image, Path: "GraphDriver.Name"}.Of(o)
 	switch {
-	case driver == "":
+	case driver == "", driver == "overlayfs": // the name of containerd's snapshotter
 		return nil, errors.New("the engine keeps it in containerd's store, and does not say where its layers are")
 	case driver != "overlay2":
 		return nil, fmt.Errorf("the storage driver is %s; only overlay2 keeps each layer in a directory that can be read", driver)
