@@ -184,9 +184,14 @@ func views() map[string]Event {
 	}
 }
 
+// atOnce is about how many bytes of events are appended to the ledger at once,
+// which takes 16 MiB. The first look at a host of a thousand containers has 20.
+const atOnce = 4 << 20
+
 // Write records events, in order, in the name of actor: in the ledger first.
-// It returns the index of the first. If the ledger has them and the tables
-// could not be written, that is no error: the next Open catches up.
+// It returns the index of the first. If it fails those before may be recorded
+// where all are more than atOnce. If the ledger has them and the tables could not
+// be written, that is no error: the next Open catches up.
 func (s *Store) Write(ctx context.Context, actor string, events ...Event) (first int64, err error) {
 	es := make([]ledger.Entry, len(events))
 	for i, e := range events {
@@ -194,8 +199,17 @@ func (s *Store) Write(ctx context.Context, actor string, events ...Event) (first
 			return 0, err
 		}
 	}
-	if first, err = s.log.Append(es...); err != nil {
-		return 0, err
+	for begin, end := 0, 0; begin < len(es); begin = end {
+		for size := 0; end < len(es) && size < atOnce; end++ {
+			size += len(es[end].Data)
+		}
+		at, err := s.log.Append(es[begin:end]...)
+		if err != nil {
+			return 0, err
+		}
+		if begin == 0 {
+			first = at
+		}
 	}
 	_ = s.CatchUp(ctx)
 	return first, nil

@@ -167,6 +167,27 @@ func dump(t *testing.T, s *Store) []row {
 	return out
 }
 
+// TestWriteMany writes more at once than the ledger takes in one append.
+func TestWriteMany(t *testing.T) {
+	s, log, _ := open(t)
+	write(t, s, bad)
+	many := make([]Event, 300)
+	for i := range many {
+		many[i] = Drift{Ref: fmt.Sprint("container/", i), Now: strings.Repeat("x", 60_000)}
+	}
+	if first, err := s.Write(t.Context(), "ana", many...); err != nil || first != 1 {
+		t.Fatal(first, err)
+	}
+	view, err := log.View()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := All[Drift](t.Context(), s, Period{}, "")
+	if err != nil || view.Size() != 301 || len(got) != 300 || got[299].Event.Ref != "container/299" {
+		t.Errorf("%d entries, %d rows, %v", view.Size(), len(got), err)
+	}
+}
+
 // TestCheck names the entry of each row that somebody laid hands on.
 func TestCheck(t *testing.T) {
 	for _, c := range []struct {

@@ -298,7 +298,7 @@ func (a *app) noteDrift(ctx context.Context, l *look, begun time.Time) (same str
 		if explained(recs, d, last.Ended) {
 			continue
 		}
-		e := store.Drift{Ref: d.Ref.String(), Field: d.Field, Was: d.Was, Now: d.Now, Run: runID(begun, "audit")}
+		e := store.Drift{Ref: d.Ref.String(), Field: d.Field, Was: brief(d.Was), Now: brief(d.Now), Run: runID(begun, "audit")}
 		if e.Who, err = whoWrote(was, d.Ref, last.Begun, begun); err != nil {
 			return "", err
 		}
@@ -308,6 +308,20 @@ func (a *app) noteDrift(ctx context.Context, l *look, begun time.Time) (same str
 		return "", nil
 	}
 	return "", a.note(ctx, events...)
+}
+
+// most is how many bytes of JSON of a value are written down with a difference;
+// the ledger takes no entry above 64 KiB (ledger.MaxEntry).
+const most = 16 << 10
+
+// brief is v, or its digest where it is long: the snapshots have it whole. A
+// label of a megabyte must not keep out what else differs.
+func brief(v any) any {
+	b, err := json.Marshal(v)
+	if err != nil || len(b) <= most {
+		return v
+	}
+	return fmt.Sprintf("%s (%d bytes)", ledger.DigestOf(b).About(), len(b))
 }
 
 // keepAgain is after how long a reading is kept although nothing differs from

@@ -2,6 +2,7 @@ package main
 
 import (
 	"io"
+	"strings"
 	"testing"
 	"time"
 
@@ -71,15 +72,26 @@ func (l loop) turn(s *inventory.Snapshot, engine string, trouble error) (fields 
 // TestQuietHost writes nothing and keeps nothing anew while nothing differs.
 func TestQuietHost(t *testing.T) {
 	l := newLoop(t)
-	drift, first := l.turn(container(0, 0), "e", nil)
+	_, first := l.turn(container(0, 0), "e", nil)
 	for range 3 {
-		var evidence string
-		if drift, evidence = l.turn(container(0, 0), "e", nil); len(drift) > 0 || evidence != first {
+		if drift, evidence := l.turn(container(0, 0), "e", nil); len(drift) > 0 || evidence != first {
 			t.Errorf("differs: %v, evidence %s, before %s", drift, evidence, first)
 		}
 	}
 	if _, evidence := l.turn(container(64, 0), "e", nil); evidence == first {
 		t.Error("a host that differs has the evidence of before")
+	}
+}
+
+// TestLongValue writes down what differs although one value is longer than an
+// entry may be.
+func TestLongValue(t *testing.T) {
+	l := newLoop(t)
+	l.turn(container(0, 0), "e", nil)
+	s := container(64, 0)
+	s.Objects[0].Fields["Config"] = map[string]any{"Labels": map[string]any{"long": strings.Repeat("x", 1<<20)}}
+	if drift, _ := l.turn(s, "e", nil); len(drift) != 2 {
+		t.Errorf("differs: %v", drift)
 	}
 }
 
