@@ -126,9 +126,16 @@ func TestAppArmor(t *testing.T) {
 			t.Error("it may not mount without AppArmor either: the test proves nothing")
 		}
 	})
-	// As root, which only few machines let start.
+	// As root, which only few machines let start. That it is taken back is seen elsewhere.
 	t.Run("5.5", func(t *testing.T) {
-		recreated(t, e, "god", remedy{check: "container-privileged", run: "--network none --privileged", held: byAppArmor})
+		container(t, e, "god", "--network", "none", "--privileged")
+		if byAppArmor(t, e, "god") == "" {
+			t.Fatal("a privileged container is confined: the test proves nothing")
+		}
+		planApplyVerify(t, e, "--check", "container-privileged", "--ref", "container/god")
+		if complaint := byAppArmor(t, e, "god"); complaint != "" {
+			t.Errorf("casco says that it is cured, but %s", complaint)
+		}
 	})
 	t.Run("profile", func(t *testing.T) { ownProfile(t, e) })
 	t.Run("unified", func(t *testing.T) { unified(t, e) })
