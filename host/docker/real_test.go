@@ -109,7 +109,7 @@ func fleeting(c map[string]any) {
 	for name, e := range object(net, "Networks") {
 		e, _ := e.(map[string]any)
 		delete(e, "EndpointID")
-		if name == "bridge" {
+		if name == "bridge" || name == "host" || name == "none" {
 			delete(e, "DNSNames") // see handName
 		}
 		delete(e, "MacAddress") // random since 28.0; TestRecreateKeepsMAC looks at chosen ones

@@ -229,8 +229,9 @@ func (t *transaction) makeWay(ctx context.Context, m member, id string) error {
 
 // handName takes the name from the old container and gives it to the new one.
 // Since 25.0 an engine that renames a running container notes the name in its
-// DNSNames even on the default bridge, where nobody resolves it, and leaves it
-// there when it renames the container back: nothing but inspect shows it.
+// DNSNames even on the networks of its own (bridge, host), where nobody resolves
+// it, and leaves it there when it renames the container back: nothing but
+// inspect shows it.
 func (t *transaction) handName(ctx context.Context, m member, id string) error {
 	if err := t.rename(ctx, m.ID, m.parked()); err != nil {
 		return err
