@@ -156,6 +156,10 @@ func TestOperations(t *testing.T) { engineScripts(t, "testdata/operations") }
 // it holds I1 to I5, I7 to I9, I14 and I21 through the whole program.
 func TestProcess(t *testing.T) { engineScripts(t, "testdata/process") }
 
+// TestSecrets holds I16 through the whole program, on an engine of its own: it
+// plants secrets in the engine's configuration too.
+func TestSecrets(t *testing.T) { engineScripts(t, "testdata/secrets") }
+
 // engineScripts runs the scripts in dir at the same time on one engine.
 func engineScripts(t *testing.T, dir string) {
 	e := realdocker.Start(t)
