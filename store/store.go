@@ -24,6 +24,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"modernc.org/sqlite" // the driver "sqlite"
@@ -98,11 +99,19 @@ func private(path string) error {
 
 // damage is err, as ErrDamaged if SQLite says that the file is not what it made
 // (https://sqlite.org/rescode.html: ERROR, as for a table that is not there,
-// CORRUPT, NOTADB).
+// CORRUPT, NOTADB), and as ENOSPC if no room was left: FULL says so, but for
+// the index of the log that lies beside the file SQLite only says
+// IOERR_SHMSIZE, "disk I/O error".
 func damage(err error) error {
 	var e *sqlite.Error
-	if errors.As(err, &e) && slices.Contains([]int{1, 11, 26}, e.Code()&0xff) {
+	if !errors.As(err, &e) {
+		return err
+	}
+	switch {
+	case slices.Contains([]int{1, 11, 26}, e.Code()&0xff):
 		return fmt.Errorf("%w: %w", ErrDamaged, err)
+	case e.Code() == 13 || e.Code() == 10|19<<8:
+		return fmt.Errorf("%w: %w", syscall.ENOSPC, err)
 	}
 	return err
 }
