@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"casco/internal/handtest"
 	"casco/internal/realdocker"
 
 	"github.com/google/go-cmp/cmp"
@@ -194,9 +195,8 @@ func exists(path string) bool {
 // Compose takes them for its own, and makes the same of the file.
 func TestCompose(t *testing.T) {
 	e := realdocker.Shared(t)
-	if _, err := exec.LookPath("docker-compose"); err != nil {
-		t.Skip("needs docker-compose")
-	}
+	_, err := exec.LookPath("docker-compose")
+	handtest.Need(t, err == nil, "docker-compose (make setup)")
 	l := Lab{Host: e.Socket, Dir: t.TempDir(), Program: program(t)}
 	if _, err := l.Up(context.Background()); err != nil {
 		t.Fatal(err)

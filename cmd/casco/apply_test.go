@@ -17,30 +17,38 @@ import (
 	"casco/loop/plan"
 )
 
-// TestNotHere leaves a record alone that was made elsewhere, or whose engine
-// does not answer: no state of it is saved.
-func TestNotHere(t *testing.T) {
+// pinged returns an engine that answers pings and nothing else, until the test
+// ends.
+func pinged(t *testing.T) *docker.Client {
+	t.Helper()
 	socket := filepath.Join(t.TempDir(), "s")
 	l, err := net.Listen("unix", socket)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
+	t.Cleanup(func() { l.Close() })
 	go answerPings(l)
 	engine, err := docker.New("unix://" + socket)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return engine
+}
+
+// TestNotHere leaves a record alone that was made elsewhere, or whose engine
+// does not answer: no state of it is saved.
+func TestNotHere(t *testing.T) {
+	engine := pinged(t)
 	for _, c := range []struct {
 		name string
 		h    *host
 		rec  apply.Record
 		want string
 	}{
-		{"no engine", &host{name: "h", trouble: errors.New("nobody listens")}, apply.Record{Host: "h", Engine: "unix://" + socket}, "nobody listens"},
+		{"no engine", &host{name: "h", trouble: errors.New("nobody listens")}, apply.Record{Host: "h", Engine: engine.Host()}, "nobody listens"},
 		{"another engine", &host{name: "h", engine: engine}, apply.Record{Host: "h", Engine: "unix:///other"}, "unix:///other"},
-		{"another host", &host{name: "h", engine: engine}, apply.Record{Host: "i", Engine: "unix://" + socket}, `"i"`},
-		{"here", &host{name: "h", engine: engine}, apply.Record{Host: "h", Engine: "unix://" + socket}, ""},
+		{"another host", &host{name: "h", engine: engine}, apply.Record{Host: "i", Engine: engine.Host()}, `"i"`},
+		{"here", &host{name: "h", engine: engine}, apply.Record{Host: "h", Engine: engine.Host()}, ""},
 	} {
 		a := &app{statePath: t.TempDir(), err: os.Stderr}
 		c.rec.ID, c.rec.State, c.rec.Plan = "1-x", apply.Applying, &plan.Plan{Schema: plan.Schema}
@@ -67,22 +75,12 @@ func TestNotHere(t *testing.T) {
 // TestFinishPastAnother brings a change of this engine to its end although a
 // newer one is of an engine that is away.
 func TestFinishPastAnother(t *testing.T) {
-	socket := filepath.Join(t.TempDir(), "s")
-	l, err := net.Listen("unix", socket)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	go answerPings(l)
-	engine, err := docker.New("unix://" + socket)
-	if err != nil {
-		t.Fatal(err)
-	}
+	engine := pinged(t)
 	a := &app{statePath: t.TempDir(), err: io.Discard}
 	defer a.close()
 	none := &plan.Plan{Schema: plan.Schema}
 	for _, rec := range []*apply.Record{
-		{ID: "1-x", Host: "h", Engine: "unix://" + socket, State: apply.Applying, Plan: none},
+		{ID: "1-x", Host: "h", Engine: engine.Host(), State: apply.Applying, Plan: none},
 		{ID: "2-x", Host: "h", Engine: "unix:///other", State: apply.Verified, ConfirmBy: time.Now(), Plan: none},
 	} {
 		if err := a.state().Save(rec); err != nil {

@@ -4,17 +4,17 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
 	"os"
-	"runtime"
 	"time"
 
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
+
+	"casco/internal/nsenter"
 )
 
 // What a probe found on a TCP listener.
@@ -141,8 +141,7 @@ func sockaddr(a netip.AddrPort) unix.Sockaddr {
 }
 
 // socketInside makes a TCP socket in the network namespace of p. It stays
-// there, whichever thread uses it. The thread that went in ends with its
-// goroutine unless it came back.
+// there, whichever thread uses it.
 func (p process) socketInside(addr netip.Addr) (fd int, err error) {
 	family := unix.AF_INET6
 	if addr.Is4() {
@@ -154,28 +153,14 @@ func (p process) socketInside(addr netip.Addr) (fd int, err error) {
 	if p.sameNamespace("net") {
 		return open()
 	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread()
-		home, herr := netns.Get()
-		theirs, terr := netns.GetFromPid(p.pid)
-		if err = errors.Join(herr, terr); err != nil {
-			runtime.UnlockOSThread()
-			return
-		}
-		defer home.Close()
-		defer theirs.Close()
-		if err = netns.Set(theirs); err != nil {
-			err = fmt.Errorf("enter the network namespace of process %d: %w", p.pid, err)
-			runtime.UnlockOSThread()
-			return
-		}
+	theirs, err := netns.GetFromPid(p.pid)
+	if err != nil {
+		return 0, err
+	}
+	defer theirs.Close()
+	err = nsenter.Net(theirs, func() error {
 		fd, err = open()
-		if netns.Set(home) == nil {
-			runtime.UnlockOSThread()
-		}
-	}()
-	<-done
+		return err
+	})
 	return fd, err
 }

@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,6 +18,7 @@ import (
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
+	"casco/internal/nsenter"
 	"casco/lang"
 	"casco/loop/inventory"
 )
@@ -320,36 +320,25 @@ func join(pid int, controllers, path string) {
 	}
 }
 
-// inNetNS runs f on a thread that is in the network namespace at path, so that
-// what f starts is born there. The thread ends with it unless it came back.
+// inNetNS runs f in the network namespace at path, so that what f starts is
+// born there.
 func inNetNS(path string, f func() error) error {
 	if path == "" {
 		return f()
 	}
-	done := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread()
-		home, err := netns.Get()
+	there, err := netns.GetFromPath(path)
+	if err == nil {
+		defer there.Close()
+		var result error
+		err = nsenter.Net(there, func() error {
+			result = f()
+			return nil
+		})
 		if err == nil {
-			defer home.Close()
-			var there netns.NsHandle
-			if there, err = netns.GetFromPath(path); err == nil {
-				defer there.Close()
-				err = netns.Set(there)
-			}
+			return result
 		}
-		if err != nil {
-			runtime.UnlockOSThread()
-			done <- lang.Errorf(lang.Text{En: "network namespace %s: %w", Es: "espacio de red %s: %w"}, path, err)
-			return
-		}
-		err = f()
-		if netns.Set(home) == nil {
-			runtime.UnlockOSThread()
-		}
-		done <- err
-	}()
-	return <-done
+	}
+	return lang.Errorf(lang.Text{En: "network namespace %s: %w", Es: "espacio de red %s: %w"}, path, err)
 }
 
 // withStderr adds what a program complained about.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"casco/internal/handtest"
 	"casco/loop/inventory"
 )
 
@@ -221,9 +222,7 @@ func TestOwnChanges(t *testing.T) {
 
 // A directory is believed only if the engine has exactly its containers.
 func TestSourceByDirectory(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("only root may read the engine's directory")
-	}
+	handtest.NeedRoot(t) // to read the engine's directory
 	ids := []string{strings.Repeat("a", 64), strings.Repeat("b", 64)}
 	for _, tt := range []struct {
 		name   string

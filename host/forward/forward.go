@@ -19,13 +19,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/vishvananda/netns"
 
+	"casco/internal/nsenter"
 	"casco/loop/inventory"
 )
 
@@ -87,7 +87,7 @@ func of(pid int) (map[string]any, error) {
 	defer ns.Close()
 	var on bool
 	var chains []chain
-	err = inside(ns, func() error {
+	err = nsenter.Net(ns, func() error {
 		b, err := os.ReadFile("/proc/sys/net/ipv4/ip_forward") // that of the thread's namespace
 		if err != nil {
 			return err
@@ -136,29 +136,4 @@ func tables() ([]string, error) {
 		return nil, nil
 	}
 	return strings.Fields(string(bytes.TrimSpace(b))), err
-}
-
-// inside runs f on a thread that is in a network namespace. A thread that
-// cannot come back ends with its goroutine.
-func inside(ns netns.NsHandle, f func() error) error {
-	done := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread()
-		home, err := netns.Get()
-		if err == nil {
-			defer home.Close()
-			err = netns.Set(ns)
-		}
-		if err != nil {
-			runtime.UnlockOSThread()
-			done <- fmt.Errorf("enter network namespace: %w", err)
-			return
-		}
-		err = f()
-		if netns.Set(home) == nil {
-			runtime.UnlockOSThread()
-		}
-		done <- err
-	}()
-	return <-done
 }

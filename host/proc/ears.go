@@ -5,9 +5,10 @@ import (
 	"errors"
 	"net/netip"
 
-	"casco/internal/sockdiag"
+	"casco/internal/nsenter"
 	"casco/loop/inventory"
 
+	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 )
 
@@ -209,7 +210,7 @@ func (sub *subject) dial(calls []*call) {
 		return
 	}
 	defer unix.Close(fd)
-	_ = sockdiag.In(fd, func() error {
+	_ = nsenter.Net(netns.NsHandle(fd), func() error {
 		for _, c := range calls {
 			c.dial()
 		}

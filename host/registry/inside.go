@@ -5,44 +5,24 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"runtime"
 
 	"github.com/vishvananda/netns"
+
+	"casco/internal/nsenter"
 )
 
-// dialInside connects from the network namespace of a process. Only the thread
-// that makes the socket enters it; one that cannot come back is thrown away.
+// dialInside connects from the network namespace of a process.
 func dialInside(ctx context.Context, pid int64, at netip.AddrPort) (net.Conn, error) {
-	type result struct {
-		conn net.Conn
-		err  error
+	there, err := netns.GetFromPid(int(pid))
+	if err != nil {
+		return nil, fmt.Errorf("network namespace of the engine: %w", err)
 	}
-	done := make(chan result, 1)
-	go func() {
-		runtime.LockOSThread()
-		home, err := netns.Get()
-		if err != nil {
-			done <- result{nil, err}
-			return
-		}
-		defer home.Close()
-		there, err := netns.GetFromPid(int(pid))
-		if err != nil {
-			done <- result{nil, fmt.Errorf("network namespace of the engine: %w", err)}
-			return
-		}
-		defer there.Close()
-		if err := netns.Set(there); err != nil {
-			done <- result{nil, fmt.Errorf("network namespace of the engine: %w", err)}
-			return
-		}
+	defer there.Close()
+	var conn net.Conn
+	err = nsenter.Net(there, func() error {
 		var d net.Dialer
-		conn, err := d.DialContext(ctx, "tcp", at.String())
-		if netns.Set(home) == nil {
-			runtime.UnlockOSThread()
-		}
-		done <- result{conn, err}
-	}()
-	r := <-done
-	return r.conn, r.err
+		conn, err = d.DialContext(ctx, "tcp", at.String())
+		return err
+	})
+	return conn, err
 }

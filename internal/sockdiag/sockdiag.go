@@ -10,7 +10,10 @@ import (
 	"net/netip"
 
 	"github.com/vishvananda/netlink/nl"
+	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
+
+	"casco/internal/nsenter"
 )
 
 // A Socket waits for others to speak: a TCP socket in LISTEN, or a UDP socket
@@ -29,9 +32,9 @@ const (
 )
 
 // Waiting returns the sockets that wait in the network namespace of descriptor
-// ns (/proc/PID/ns/net). It enters it: see In.
+// ns (/proc/PID/ns/net). It enters it: see nsenter.Net.
 func Waiting(ns int) (all []Socket, err error) {
-	err = In(ns, func() error {
+	err = nsenter.Net(netns.NsHandle(ns), func() error {
 		for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
 			for _, q := range []request{
 				{family, unix.IPPROTO_TCP, 1 << stateListen},

@@ -9,13 +9,13 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"casco/internal/handtest"
 )
 
 // TestWaiting finds a socket of its own, and not a connection to it.
 func TestWaiting(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root: entering a network namespace takes CAP_SYS_ADMIN")
-	}
+	handtest.NeedRoot(t) // entering a network namespace takes CAP_SYS_ADMIN
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -101,15 +101,6 @@ func (p Path) Text() lang.Text {
 	return t
 }
 
-// uses reports whether a finding opens a step of p.
-func (p Path) uses(fingerprint string) bool {
-	return slices.ContainsFunc(p, func(h Hop) bool { return h.opened(fingerprint) })
-}
-
-func (h Hop) opened(fingerprint string) bool {
-	return slices.ContainsFunc(h.By, func(c Cause) bool { return c.Fingerprint == fingerprint })
-}
-
 // Paths returns up to k of the shortest ways from outside to the worst tier on
 // the host, shortest first: from the internet, from a private network outside,
 // from a defect in an image. Without a tier whose impact is known they end at
