@@ -36,6 +36,43 @@ func network(s string) error {
 	return nil
 }
 
+// resolver wants an address with a port or without.
+func resolver(s string) error {
+	if _, err := netip.ParseAddr(s); err == nil {
+		return nil
+	}
+	if at, err := netip.ParseAddrPort(s); err == nil && at.Port() != 0 {
+		return nil
+	}
+	return says(lang.Text{En: "%q is no address of a resolver", Es: "%q no es la dirección de un resolvedor"}, s)
+}
+
+// egress wants what stands behind "egress:" to be a network, an address or a
+// host name.
+func egress(s string) error {
+	dest, ok := strings.CutPrefix(s, "egress:")
+	if !ok {
+		return nil
+	}
+	if _, err := netip.ParseAddr(dest); err == nil {
+		return nil
+	}
+	if strings.Contains(dest, "/") {
+		return network(dest)
+	}
+	if len(dest) > 253 || !hostName.MatchString(dest) {
+		return says(lang.Text{
+			En: "%q is no host name, address or network, such as updates.example, *.example, 192.0.2.7 or 192.0.2.0/24",
+			Es: "%q no es un nombre de anfitrión, una dirección ni una red, como updates.example, *.example, 192.0.2.7 o 192.0.2.0/24",
+		}, dest)
+	}
+	return nil
+}
+
+// hostName is one of RFC 1123, 2.1, which may begin with "*." and has at least
+// one letter, or it could be taken for an address.
+var hostName = regexp.MustCompile(`^(\*\.)?([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.)*([A-Za-z_]|[A-Za-z0-9_][A-Za-z0-9_-]{0,61}[A-Za-z0-9_])$`)
+
 // A field is one key of a struct that a document fills.
 type field struct {
 	key      string

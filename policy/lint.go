@@ -292,6 +292,11 @@ func (l *linter) flows() {
 			l.odd(item("flows", i), lang.Text{En: "flow %s says the same as %s", Es: "el flujo %s dice lo mismo que %s"}, f.ID, other)
 		}
 		seen[same] = f.ID
+		if from == "" && to == "" {
+			l.wrong(item("flows", i), lang.Text{
+				En: "flow %s is between %s and %s: casco rules what goes into containers or out of them", Es: "el flujo %s es entre %s y %s: casco rige lo que entra en contenedores o sale de ellos",
+			}, f.ID, f.From, f.To)
+		}
 		if !crossing {
 			continue
 		}

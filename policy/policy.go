@@ -36,6 +36,7 @@ type Policy struct {
 	Assign     []Assign   `json:"assign,omitempty" yaml:"assign"`
 	Flows      []Flow     `json:"flows,omitempty" yaml:"flows"`
 	Limits     Limits     `json:"limits,omitzero" yaml:"limits"`
+	Network    Network    `json:"network,omitzero" yaml:"network"`
 	Host       Host       `json:"host,omitzero" yaml:"host"`
 	Ports      Ports      `json:"ports,omitzero" yaml:"ports"`
 	SSH        SSH        `json:"ssh,omitzero" yaml:"ssh"`
@@ -110,6 +111,13 @@ type Tier struct {
 	Impact   float64  `json:"impact" yaml:"impact"` // in (0, 1]: what is lost when it falls, 1 is the worst
 	Es       string   `json:"es,omitempty" yaml:"es"`
 	Networks []string `json:"networks,omitempty" yaml:"networks"`
+	// Inside says who of this tier may talk within it: "app", only containers of
+	// one application, which is the default; "open", all; "closed", nobody.
+	Inside string `json:"inside,omitempty" yaml:"inside"`
+	// WithoutGuard says what becomes of the start of a container of this tier
+	// when nobody can put its network rules in place: "closed", it is refused,
+	// which is the default; "open", it starts without, and that is an event.
+	WithoutGuard string `json:"without_guard,omitempty" yaml:"without_guard"`
 }
 
 // Assign puts the workloads that match into a tier: the first that matches
@@ -145,6 +153,21 @@ type Flow struct {
 // Limits keeps crossings few.
 type Limits struct {
 	CrossingsPerTierPair int `json:"crossings_per_tier_pair,omitempty" yaml:"crossings_per_tier_pair"` // 0: no limit
+}
+
+// Network says how the tiers are kept apart.
+type Network struct {
+	// Start is how the start of a container is held until its rules are in
+	// place: "runtime", by a wrapper of the OCI runtime that daemon.json names;
+	// "fanotify", by asking the kernel for leave to run it, which changes nothing
+	// of the engine's. The default is "fanotify".
+	Start string `json:"start,omitempty" yaml:"start"`
+	// Resolvers are asked for the names of egress flows: addresses, with a port
+	// or without. The default is what /etc/resolv.conf of the host says.
+	Resolvers []string `json:"resolvers,omitempty" yaml:"resolvers"`
+	// PrivateNames are egress names that may have addresses of private networks;
+	// such an answer is otherwise taken for a rebinding, and refused.
+	PrivateNames []string `json:"private_names,omitempty" yaml:"private_names"`
 }
 
 // Host lists what has its place on the host beside the engine. Names may end

@@ -80,12 +80,14 @@ var rules = map[string]rule{
 		say: lang.Text{En: `an SSH public key, such as "ssh-ed25519 AAAA… name"`, Es: `una clave pública SSH, como "ssh-ed25519 AAAA… nombre"`},
 	},
 
-	"Tier.id":        anID,
-	"Tier.impact":    {above: num(0), max: num(1)},
-	"Tier.es":        someText,
-	"Tier.networks":  anID,
-	"Assign.tier":    anID,
-	"Assign.default": anID,
+	"Tier.id":            anID,
+	"Tier.impact":        {above: num(0), max: num(1)},
+	"Tier.es":            someText,
+	"Tier.networks":      anID,
+	"Tier.inside":        {enum: []string{"app", "open", "closed"}},
+	"Tier.without_guard": {enum: []string{"closed", "open"}},
+	"Assign.tier":        anID,
+	"Assign.default":     anID,
 
 	"Match.name":            aWord,
 	"Match.image":           aWord,
@@ -96,10 +98,14 @@ var rules = map[string]rule{
 
 	"Flow.id":   anID,
 	"Flow.from": {pattern: `^(any-internet|host|` + placePart + `)$`, say: lang.Text{En: "TIER/NAME, TIER/*, any-internet or host", Es: "NIVEL/NOMBRE, NIVEL/*, any-internet o host"}},
-	"Flow.to":   {pattern: `^(host|egress:[^ \t\r\n]+|` + placePart + `)$`, say: lang.Text{En: "TIER/NAME, TIER/*, host, egress:NAME or egress:CIDR", Es: "NIVEL/NOMBRE, NIVEL/*, host, egress:NOMBRE o egress:CIDR"}},
+	"Flow.to":   {pattern: `^(host|egress:[^ \t\r\n]+|` + placePart + `)$`, check: egress, say: lang.Text{En: "TIER/NAME, TIER/*, host, egress:NAME or egress:CIDR", Es: "NIVEL/NOMBRE, NIVEL/*, host, egress:NOMBRE o egress:CIDR"}},
 	"Flow.port": aPort,
 	"Flow.why":  someText, "Flow.owner": anID,
 	"Limits.crossings_per_tier_pair": aCount,
+
+	"Network.start":         {enum: []string{"fanotify", "runtime"}},
+	"Network.resolvers":     {pattern: `^[0-9a-fA-F:.\[\]]+$`, check: resolver, say: lang.Text{En: "an address, with a port or without, such as 192.0.2.53 or [2001:db8::53]:53", Es: "una dirección, con puerto o sin él, como 192.0.2.53 o [2001:db8::53]:53"}},
+	"Network.private_names": {pattern: `^(\*\.)?` + wordPart + `$`, say: lang.Text{En: "a host name, such as db.example or *.example", Es: "un nombre de anfitrión, como db.example o *.example"}},
 
 	"AllowForbid.allow":  aGlob,
 	"AllowForbid.forbid": aGlob,

@@ -33,6 +33,7 @@ var may = map[string]string{
 	"loop/rollback":         "loop/inventory loop/apply",
 	"policy":                "signed",
 	"policy/folder":         "policy signed internal/atomicfile",
+	"guard/network":         "loop/inventory policy",
 	"signed":                "",
 	"state":                 "loop/apply loop/change signed internal/atomicfile",
 	"ledger":                "",
@@ -55,7 +56,7 @@ var may = map[string]string{
 }
 
 // hostMay is what any package under host/ may import: never another one.
-const hostMay = "signed loop/inventory loop/plan loop/apply internal/atomicfile internal/nsenter internal/sockdiag"
+const hostMay = "guard/ signed loop/inventory loop/plan loop/apply internal/atomicfile internal/nsenter internal/sockdiag"
 
 // pure packages decide and never act: no process, no network, no database.
 var pure = []string{"loop/", "profile", "vuln", "guard/", "probe", "casefile"}

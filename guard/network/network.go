@@ -1,0 +1,176 @@
+// Package network says which workloads may talk, as values.
+//
+// A policy names tiers and the few flows between them. From it and from what
+// runs, Rules makes what each network namespace and the host let pass; all else
+// is dropped. Nothing here touches a kernel: host/nft writes the rules, and
+// whoever prints, explains or tests them reads the same values.
+//
+// The identity of a workload is its network namespace. An address is only what
+// a namespace has now: two containers that share a namespace may do what both
+// of them may, and an address that is taken over carries nothing with it.
+package network
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"casco/lang"
+	"casco/policy"
+)
+
+// A Proto is a protocol of the Internet that has ports, by its number (IANA,
+// Protocol Numbers).
+type Proto uint8
+
+// The protocols that a policy can name.
+const (
+	TCP  Proto = 6
+	UDP  Proto = 17
+	SCTP Proto = 132
+)
+
+var protoNames = map[Proto]string{TCP: "tcp", UDP: "udp", SCTP: "sctp"}
+
+func (p Proto) String() string {
+	if name, ok := protoNames[p]; ok {
+		return name
+	}
+	return strconv.Itoa(int(p))
+}
+
+// A Port is a port with its protocol. The zero Port stands for every protocol
+// and port.
+type Port struct {
+	Number uint16
+	Proto  Proto
+}
+
+// ParsePort reads 5432/tcp.
+func ParsePort(s string) (Port, error) {
+	number, proto, _ := strings.Cut(s, "/")
+	n, err := strconv.ParseUint(number, 10, 16)
+	for p, name := range protoNames {
+		if err == nil && n > 0 && name == proto {
+			return Port{uint16(n), p}, nil
+		}
+	}
+	return Port{}, lang.Errorf(lang.Text{En: "%q is no port with its protocol, such as 443/tcp", Es: "%q no es un puerto con su protocolo, como 443/tcp"}, s)
+}
+
+func (p Port) String() string {
+	if p == (Port{}) {
+		return "*"
+	}
+	return fmt.Sprintf("%d/%s", p.Number, p.Proto)
+}
+
+// MarshalText makes a Port a JSON string.
+func (p Port) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
+// UnmarshalText reads what MarshalText wrote.
+func (p *Port) UnmarshalText(b []byte) (err error) {
+	if string(b) == "*" {
+		*p = Port{}
+		return nil
+	}
+	*p, err = ParsePort(string(b))
+	return err
+}
+
+func (p Port) compare(o Port) int {
+	return cmp.Or(cmp.Compare(p.Proto, o.Proto), cmp.Compare(p.Number, o.Number))
+}
+
+// A Workload is a container, as far as a policy speaks of it.
+type Workload struct {
+	ID        string // the engine's; "" of one that only a file describes
+	Workload  policy.Workload
+	Published []Published
+	// OnHost says that it uses the network namespace of the host: it is the host.
+	OnHost bool
+}
+
+// Published is a port of a container that the host passes on.
+type Published struct {
+	Host     netip.Addr // where the host listens; unspecified: on all its addresses of that family
+	HostPort uint16
+	Port     Port // in the container
+}
+
+// An Endpoint is an interface of a namespace, with what it has now.
+type Endpoint struct {
+	Iface    string // its name in the namespace, "eth0"
+	Network  string // the engine's network that it is on; "" if none was found
+	MAC      [6]byte
+	Addrs    []netip.Addr // of both families, fe80::/10 too
+	Gateways []netip.Addr // of the network: addresses of the host on it
+	Peer     string       // the name of the other end on the host; "" if it is not there
+}
+
+// A Namespace is a network namespace in which containers run.
+type Namespace struct {
+	ID        uint64 // inode number in nsfs
+	Members   []Workload
+	Endpoints []Endpoint
+}
+
+// Name is what its members are called, in order, joined with "+".
+func (n Namespace) Name() string {
+	var names []string
+	for _, m := range n.Members {
+		names = append(names, m.Workload.Name)
+	}
+	slices.Sort(names)
+	return strings.Join(names, "+")
+}
+
+// Addrs are the addresses of its endpoints but those of one link only, of which
+// every interface has one.
+func (n Namespace) Addrs() []netip.Addr {
+	var out []netip.Addr
+	for _, e := range n.Endpoints {
+		for _, a := range e.Addrs {
+			if !a.IsLinkLocalUnicast() {
+				out = append(out, a)
+			}
+		}
+	}
+	return out
+}
+
+// gateways are those of its endpoints, each once.
+func (n Namespace) gateways() []netip.Addr {
+	var out []netip.Addr
+	for _, e := range n.Endpoints {
+		for _, g := range e.Gateways {
+			if !slices.Contains(out, g) {
+				out = append(out, g)
+			}
+		}
+	}
+	slices.SortFunc(out, netip.Addr.Compare)
+	return out
+}
+
+// A Segment is a network of the engine.
+type Segment struct {
+	Name     string
+	Driver   string
+	Bridge   string // its interface on the host; "" if it has none there
+	Subnets  []netip.Prefix
+	Gateways []netip.Addr
+	Internal bool
+	Labels   map[string]string
+}
+
+// A World is what rules are made for: what runs on one host.
+type World struct {
+	Namespaces []Namespace
+	Segments   []Segment
+	// Host are the host's own addresses, those of its bridges too.
+	Host []netip.Addr
+}
