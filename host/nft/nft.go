@@ -23,6 +23,7 @@ package nft
 
 import (
 	"errors"
+	"net/netip"
 
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
@@ -117,6 +118,22 @@ func (s *Space) Change(c network.Change) error {
 		ms = append(ms, t.elements(unix.NFT_MSG_DELSETELEM, peerSet(e), []elem{{key: peerKey(e)}})...)
 	}
 	ms = append(ms, together(t, c.Add, peerSet, peerKey)...)
+	return s.c.commit(ms)
+}
+
+// Managed says anew which addresses are the engine's.
+func (s *Space) Managed(subnets []netip.Prefix) error {
+	t := insideTable
+	var ms []message
+	for _, w := range ways {
+		all := attrs{}
+		all.text(unix.NFTA_SET_ELEM_LIST_TABLE, t.name)
+		all.text(unix.NFTA_SET_ELEM_LIST_SET, setManaged+w.suffix)
+		// Without elements it is all of them.
+		ms = append(ms, message{unix.NFT_MSG_DELSETELEM, 0, t.family, all, "set " + setManaged + w.suffix})
+		set := set{name: setManaged + w.suffix, fields: []field{w.addr}, ranges: true}
+		ms = append(ms, t.elements(unix.NFT_MSG_NEWSETELEM, set, ranges(subnets, w))...)
+	}
 	return s.c.commit(ms)
 }
 
