@@ -105,7 +105,7 @@ func TestPackageComments(t *testing.T) {
 // TestMachineModules keeps each third-party module that touches the machine
 // within one package, so that it can be replaced there.
 func TestMachineModules(t *testing.T) {
-	one := []string{"github.com/tailscale/hujson", "github.com/compose-spec/compose-go", "github.com/mdlayher/netlink", "github.com/moby/sys"}
+	one := []string{"github.com/tailscale/hujson", "github.com/compose-spec/compose-go", "github.com/mdlayher/netlink", "github.com/moby/sys", "golang.org/x/net"}
 	users := map[string]map[string]bool{}
 	eachFile(t, parser.ImportsOnly, func(dir, _ string, f *ast.File) {
 		for _, im := range f.Imports {
