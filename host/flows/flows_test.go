@@ -29,7 +29,7 @@ func TestMain(m *testing.M) { realdocker.Main(m) }
 
 // A place of its own for tests: a network namespace with a name.
 type spot struct {
-	t    *testing.T
+	t    testing.TB
 	name string
 	ns   netns.NsHandle
 	id   uint64
@@ -40,7 +40,7 @@ var spots struct {
 	n int
 }
 
-func newSpot(t *testing.T) *spot {
+func newSpot(t testing.TB) *spot {
 	t.Helper()
 	handtest.NeedRoot(t)
 	spots.Lock()
@@ -64,7 +64,7 @@ func newSpot(t *testing.T) *spot {
 	return s
 }
 
-func ip(t *testing.T, args ...string) {
+func ip(t testing.TB, args ...string) {
 	t.Helper()
 	if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
 		t.Fatalf("ip %v: %v\n%s", args, err, out)
@@ -96,7 +96,7 @@ var (
 )
 
 // newPair makes two spots with a wire between them.
-func newPair(t *testing.T) (a, b *spot) {
+func newPair(t testing.TB) (a, b *spot) {
 	t.Helper()
 	a, b = newSpot(t), newSpot(t)
 	ip(t, "link", "add", "eth0", "netns", a.name, "type", "veth", "peer", "name", "eth0", "netns", b.name)
@@ -157,7 +157,7 @@ func hear(c net.Conn) error {
 }
 
 // watch starts a watcher on those spots.
-func watch(t *testing.T, o Options, all ...*spot) *Watcher {
+func watch(t testing.TB, o Options, all ...*spot) *Watcher {
 	t.Helper()
 	w := New(o)
 	t.Cleanup(func() {

@@ -82,8 +82,11 @@ func (t *tally) where(e *entry, now time.Time) (p place, sends, ok bool) {
 	if p.out {
 		p.peer = r.src
 	}
-	if at := netip.AddrPortFrom(r.src, p.port.Number); at != netip.AddrPortFrom(o.dst, port(o, o.reverse()).Number) {
-		p.asked = netip.AddrPortFrom(o.dst, port(o, o.reverse()).Number)
+	// What is for nobody here passes through, or is for a group: then too it is
+	// said for whom.
+	asked := netip.AddrPortFrom(o.dst, port(o, o.reverse()).Number)
+	if asked != netip.AddrPortFrom(r.src, p.port.Number) || !p.out && !t.own[r.src] {
+		p.asked = asked
 	}
 	if t.turned[e.name] {
 		p.out, p.asked = !p.out, netip.AddrPort{}
