@@ -51,7 +51,7 @@ type Options struct {
 	// and not call the Watcher.
 	First func(network.Flow)
 	// Ended is called with all that was seen of a namespace that nobody is in
-	// any more; it is not watched then.
+	// any more; it is not watched then. It must not close the Watcher.
 	Ended func(Seen)
 }
 
@@ -205,8 +205,8 @@ func (w *Watcher) mind(ctx context.Context) {
 		case <-tick.C:
 		}
 		for _, id := range lonely(w.Namespaces()) {
-			seen, err := w.Drop(id)
-			if err == nil && w.options.Ended != nil {
+			// What cannot be taken back is gone with the namespace.
+			if seen, _ := w.Drop(id); seen.Namespace == id && w.options.Ended != nil {
 				w.options.Ended(seen)
 			}
 		}

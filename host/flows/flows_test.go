@@ -1,8 +1,10 @@
 package flows
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"net"
 	"net/netip"
@@ -18,6 +20,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 
 	"casco/guard/network"
 	"casco/internal/handtest"
@@ -315,6 +318,8 @@ func TestKinds(t *testing.T) {
 		}
 		return nil
 	})
+	a.do(initSCTP)
+	sctp := network.Port{Number: 36412, Proto: network.SCTP}
 	echo := func(proto network.Proto, typ uint16) network.Port { return network.Port{Number: typ, Proto: proto} }
 	udp := network.Port{Number: 5353, Proto: network.UDP}
 	compare(t, "opener", read(t, w, a),
@@ -322,6 +327,7 @@ func TestKinds(t *testing.T) {
 		network.Flow{Out: true, Peer: addrB, Port: tcp(9), Connections: 1},
 		network.Flow{Out: true, Peer: addrB, Port: tcp(10), Connections: 1},
 		network.Flow{Out: true, Peer: addrB, Port: udp, Connections: 1, Replied: 1},
+		network.Flow{Out: true, Peer: addrB, Port: sctp, Connections: 1},
 		network.Flow{Out: true, Peer: addrB6, Port: tcp(8000), Connections: 3, Replied: 3},
 		network.Flow{Out: true, Peer: addrB6, Port: echo(network.ICMPv6, 128), Connections: 1, Replied: 1},
 	)
@@ -331,9 +337,29 @@ func TestKinds(t *testing.T) {
 		network.Flow{Peer: addrA, Port: echo(network.ICMP, 8), Connections: 1, Replied: 1},
 		network.Flow{Peer: addrA, Port: tcp(9), Connections: 1},
 		network.Flow{Peer: addrA, Port: udp, Connections: 1, Replied: 1},
+		network.Flow{Peer: addrA, Port: sctp, Connections: 1},
 		network.Flow{Peer: addrA6, Port: tcp(8000), Connections: 3, Replied: 3},
 		network.Flow{Peer: addrA6, Port: echo(network.ICMPv6, 128), Connections: 1, Replied: 1},
 	)
+}
+
+// initSCTP sends the first packet of an association, RFC 9260, 3.3.2, by hand:
+// not every kernel speaks SCTP that can track it.
+func initSCTP() error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW, unix.IPPROTO_SCTP)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	p := make([]byte, 12+20)
+	binary.BigEndian.PutUint16(p, 40000)
+	binary.BigEndian.PutUint16(p[2:], 36412)
+	p[12], p[15] = 1, 20 // INIT
+	binary.BigEndian.PutUint32(p[16:], 7)
+	binary.BigEndian.PutUint32(p[20:], 65536)
+	p[25], p[27] = 1, 1
+	binary.LittleEndian.PutUint32(p[8:], crc32.Checksum(p, crc32.MakeTable(crc32.Castagnoli)))
+	return unix.Sendto(fd, p, 0, &unix.SockaddrInet4{Addr: addrB.As4()})
 }
 
 // echo answers UDP at a port there.
@@ -555,6 +581,29 @@ func TestTakenBack(t *testing.T) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	t.Errorf("%d goroutines, before %d", runtime.NumGoroutine(), routines)
+}
+
+// TestWantUnowned: where a table cannot belong to its socket it is taken away.
+func TestWantUnowned(t *testing.T) {
+	a := newSpot(t)
+	a.do(func() error {
+		fd, err := dial()
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+		w := want{table: "casco_flows_0"}
+		if err := w.make(fd, 0); err != nil {
+			return err
+		}
+		if out := a.run("nft list tables"); !strings.Contains(out, w.table) {
+			t.Errorf("made, and not there: %s", out)
+		}
+		return w.end()
+	})
+	if out := a.run("nft list tables"); out != "" {
+		t.Errorf("left: %s", out)
+	}
 }
 
 // TestGone: a namespace that is removed is let go, with what was seen of it.

@@ -29,6 +29,7 @@ type space struct {
 
 	mu     sync.Mutex // guards what follows, and who reads the socket
 	closed bool
+	broken error // why nothing is told any more
 	tally  *tally
 	lost   int
 	stale  bool          // messages were lost since the last list
@@ -68,9 +69,9 @@ func (s *space) begin(buffer int) error {
 	if err != nil {
 		return err
 	}
-	s.before, err = set()
+	s.want, err = wantTracking(fd) // before there are settings, if its modules are not loaded yet
 	if err == nil {
-		s.want, err = wantTracking(fd)
+		s.before, err = set()
 	}
 	if err == nil {
 		err = errors.Join(
@@ -139,6 +140,7 @@ func (s *space) drain(fd int) bool {
 			s.again()
 			return true
 		case err != nil:
+			s.broken = fmt.Errorf("listen to connection tracking: %w", err)
 			return false
 		default:
 			s.told(buf[:n])
@@ -183,7 +185,7 @@ func (s *space) read() (Seen, error) {
 	now := time.Now().UTC()
 	s.tally.own = s.addresses(now)
 	flows, err := s.all(now)
-	return s.seen(flows, now), err
+	return s.seen(flows, now), errors.Join(err, s.broken)
 }
 
 // glance is read without a list of what is open.
@@ -196,7 +198,7 @@ func (s *space) glance() (Seen, error) {
 	if err := s.raw.Control(func(fd uintptr) { s.drain(int(fd)) }); err != nil {
 		return Seen{}, err
 	}
-	return s.seen(s.tally.ended(), time.Now().UTC()), nil
+	return s.seen(s.tally.ended(), time.Now().UTC()), s.broken
 }
 
 func (s *space) seen(flows []network.Flow, now time.Time) Seen {
