@@ -33,7 +33,7 @@ var may = map[string]string{
 	"loop/rollback":         "loop/inventory loop/apply",
 	"policy":                "signed",
 	"policy/folder":         "policy signed internal/atomicfile",
-	"guard/network":         "loop/inventory policy",
+	"guard/network":         "loop/inventory loop/declared policy",
 	"signed":                "",
 	"state":                 "loop/apply loop/change signed internal/atomicfile",
 	"ledger":                "",

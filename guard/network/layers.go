@@ -1,0 +1,51 @@
+package network
+
+import (
+	"net/netip"
+	"slices"
+)
+
+// What the rules of a namespace and of the host answer to one packet. A kernel
+// looks into the same sets; these are for whoever explains them, and for tests.
+
+func (es Elements) has(e Element) bool { _, ok := es[e]; return ok }
+
+// Sends reports whether the namespace's own rules let it send to a port of an
+// address. Names are not in it: their addresses are known once asked for.
+func (in *Inside) Sends(to netip.Addr, port Port) bool {
+	if in.Peers.has(Element{Set: OutAll, A: to}) || in.Peers.has(Element{Set: Out, A: to, Port: port}) {
+		return true
+	}
+	if contains(in.Managed, to) || slices.Contains(in.Gateways, to) {
+		return false // a container, or the host: no outside
+	}
+	return slices.ContainsFunc(in.Nets, func(n NetPort) bool { return n.Port == port && n.Net.Contains(to) })
+}
+
+// Takes reports whether the namespace's own rules let an address, of a
+// container or of the host on the same network, in to a port.
+func (in *Inside) Takes(from netip.Addr, port Port) bool {
+	return in.Peers.has(Element{Set: InAll, A: from}) || in.Peers.has(Element{Set: In, A: from, Port: port}) ||
+		slices.Contains(in.Gateways, from) && slices.Contains(in.FromHost, port)
+}
+
+// Forwards reports whether the host lets one container's address send to a port
+// of another's.
+func (o *Outside) Forwards(from, to netip.Addr, port Port) bool {
+	return o.Elements.has(Element{Set: BetweenAll, A: from, B: to}) || o.Elements.has(Element{Set: Between, A: from, B: to, Port: port})
+}
+
+// Serves reports whether the host lets a container's address use a port of its
+// own.
+func (o *Outside) Serves(from netip.Addr, port Port) bool {
+	return o.Elements.has(Element{Set: ToHost, A: from, Port: port})
+}
+
+// Lets reports whether the host lets outside reach a port of a container.
+func (o *Outside) Lets(to netip.Addr, port Port) bool {
+	return o.Elements.has(Element{Set: Open, A: to, Port: port})
+}
+
+func contains(nets []netip.Prefix, a netip.Addr) bool {
+	return slices.ContainsFunc(nets, func(p netip.Prefix) bool { return p.Contains(a) })
+}
