@@ -154,7 +154,6 @@ func TestLearn(t *testing.T) {
 	}
 }
 
-
 // TestLearnedLines: with the marks taken away the lines are a policy in which
 // only what a person has to say is wrong, and with that said it is in order.
 func TestLearnedLines(t *testing.T) {

@@ -212,7 +212,7 @@ func open(w World, r *Ruleset, probe []Port) []string {
 				for _, p := range m.Published {
 					at := Port{p.HostPort, p.Port.Proto}
 					for _, h := range hosts {
-						if in.Sends(h, at) && every(from, func(a netip.Addr) bool { return r.Outside.Serves(a, at) }) &&
+						if bound := p.Host == h || p.Host.IsUnspecified() && p.Host.Is4() == h.Is4(); bound && in.Sends(h, at) && every(from, func(a netip.Addr) bool { return r.Outside.Serves(a, at) }) &&
 							slices.ContainsFunc(to.gateways(), func(g netip.Addr) bool { return r.Inside[to.ID].Takes(g, p.Port) }) {
 							say("%s ~> %s %s", from.Name(), to.Name(), netip.AddrPortFrom(h, p.HostPort))
 						}
