@@ -155,11 +155,8 @@ func common[T comparable](n *placedNS, f func(placed) []T) []T {
 
 // still is the part of a namespace's rules that does not depend on who else is
 // there.
-func (j *Judge) still(n *placedNS, segments []Segment) *Inside {
-	in := &Inside{Namespace: n.ID, Endpoints: n.Endpoints, Gateways: n.gateways(), Peers: Elements{}}
-	for _, s := range segments {
-		in.Managed = append(in.Managed, s.Subnets...)
-	}
+func (j *Judge) still(n *placedNS, managed []netip.Prefix) *Inside {
+	in := &Inside{Namespace: n.ID, Endpoints: n.Endpoints, Gateways: n.gateways(), Managed: managed, Peers: Elements{}}
 	in.Nets = common(n, func(p placed) (out []NetPort) {
 		for _, i := range p.from {
 			if f := j.flows[i]; f.to.kind == aNetwork {

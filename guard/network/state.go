@@ -46,8 +46,8 @@ type Delta struct {
 	Gone   []uint64          // namespaces of which nothing is left to do but to forget them
 	Inside map[uint64]Change // of the others, what changes in their sets
 	Host   Change
-	// Outside says that what of the host's rules is no set changed: its bridges
-	// or its subnets.
+	// Outside says that the engine's networks changed: what of the host's rules
+	// is no set changed of these, and the subnets that every namespace knows.
 	Outside bool
 }
 
@@ -86,13 +86,42 @@ func (s *State) SetHost(segments []Segment, host []netip.Addr) Delta {
 	}
 	w := s.begin()
 	s.segments, s.host = segments, host
-	for _, id := range slices.Sorted(maps.Keys(s.spaces)) {
-		n := s.spaces[id].Namespace
-		w.drop(id)
-		w.put(n)
+	// Only what is open to the host's addresses depends on them: each namespace's
+	// own flows to the host, and ways by published ports.
+	for id, n := range s.spaces {
+		in := *s.insides[id]
+		in.Managed = s.managed()
+		s.insides[id] = &in
+		w.again([2]uint64{id, id}, func() []given { return s.alone(n) })
+		if !n.publishes() {
+			continue
+		}
+		for other, from := range s.spaces {
+			if other != id {
+				w.again([2]uint64{other, id}, func() []given { return s.pair(from, n) })
+			}
+		}
 	}
 	w.outside = true
 	return w.end()
+}
+
+// managed are the subnets of the engine.
+func (s *State) managed() (out []netip.Prefix) {
+	for _, seg := range s.segments {
+		out = append(out, seg.Subnets...)
+	}
+	return out
+}
+
+// again replaces what one pair gave.
+func (w *work) again(pair [2]uint64, give func() []given) {
+	w.take(pair)
+	w.give(pair, give())
+}
+
+func (n *placedNS) publishes() bool {
+	return slices.ContainsFunc(n.Members, func(m Workload) bool { return len(m.Published) > 0 })
 }
 
 // Put says what a namespace is now. One that has no members any more is to be
@@ -150,12 +179,11 @@ func (s *State) Inside(id uint64) *Inside { return s.insides[id] }
 
 // outside is the host's part without its elements.
 func (s *State) outside() Outside {
-	o := Outside{Local: s.host, Elements: Elements{}}
+	o := Outside{Local: s.host, Managed: s.managed(), Elements: Elements{}}
 	for _, seg := range s.segments {
 		if seg.Bridge != "" {
 			o.Bridges = append(o.Bridges, seg.Bridge)
 		}
-		o.Managed = append(o.Managed, seg.Subnets...)
 	}
 	return o
 }
@@ -222,10 +250,11 @@ func (c *Change) sort() {
 	slices.SortFunc(c.Del, Element.compare)
 }
 
-// sameStill reports whether two differ in nothing but the elements of their sets.
+// sameStill reports whether two differ in nothing but sets.
 func sameStill(a, b *Inside) bool {
 	x, y := *a, *b
 	x.Peers, y.Peers = nil, nil
+	x.Managed, y.Managed = nil, nil
 	return reflect.DeepEqual(x, y)
 }
 
@@ -267,7 +296,7 @@ func (w *work) put(n Namespace) {
 		s.owner[a] = n.ID
 	}
 	s.spaces[n.ID] = p
-	s.insides[n.ID] = s.judge.still(p, s.segments)
+	s.insides[n.ID] = s.judge.still(p, s.managed())
 	w.give([2]uint64{n.ID, n.ID}, s.alone(p))
 	for id, other := range s.spaces {
 		if id != n.ID {

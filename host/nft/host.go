@@ -1,0 +1,329 @@
+package nft
+
+import (
+	"errors"
+	"net/netip"
+	"slices"
+
+	"github.com/google/nftables/expr"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+
+	"casco/guard/network"
+)
+
+// Counters of what is dropped on the host.
+const (
+	DropHost    = "drop_host"    // a container wanted a service of the host
+	DropAround  = "drop_around"  // a container wanted a way through the host
+	DropOutside = "drop_outside" // somebody outside wanted a container
+	DropShut    = "drop_shut"    // somebody outside wanted a published port
+	DropForged  = "drop_forged"  // a frame with an address that is not its container's
+	DropReach   = "drop_reach"   // a container's frame to one with whom it may not talk
+)
+
+// hostTable and pinTable name the tables whose sets change.
+var (
+	hostTable = &table{family: unix.NFPROTO_INET, name: Table}
+	pinTable  = &table{family: unix.NFPROTO_NETDEV, name: Table}
+)
+
+// A Host is the part of the rules that stands on the host. It is for one
+// goroutine.
+type Host struct {
+	c       *conn
+	flags   uint32
+	written []byte
+}
+
+// OpenHost takes the network namespace of the host: that of the engine.
+func OpenHost(ns netns.NsHandle) (*Host, error) {
+	c, err := dial(ns)
+	if err != nil {
+		return nil, err
+	}
+	return &Host{c: c, flags: flagOwner | flagPersist}, nil
+}
+
+// Close lets go of the rules, which stay.
+func (h *Host) Close() error { return h.c.close() }
+
+// Replace makes all rules of the host anew.
+func (h *Host) Replace(o network.Outside, spaces []*network.Inside) error {
+	flags, err := replace(h.c, h.flags, outside(o, spaces))
+	if err != nil {
+		return err
+	}
+	h.flags = flags
+	return nil
+}
+
+// Change puts elements into the sets of the host and takes others out.
+func (h *Host) Change(c network.Change) error {
+	var ms []message
+	for _, e := range c.Del {
+		ms = append(ms, tableOf(e).elements(unix.NFT_MSG_DELSETELEM, hostSet(e), []elem{rangeOf(e, hostKey(e))})...)
+	}
+	for _, t := range []*table{hostTable, pinTable} {
+		mine := slices.DeleteFunc(slices.Clone(c.Add), func(e network.Element) bool { return tableOf(e) != t })
+		ms = append(ms, together(t, mine, hostSet, hostKey)...)
+	}
+	return h.c.commit(ms)
+}
+
+// Allow lets packets of a namespace pass to what a name was found to have.
+func (h *Host) Allow(as []Named) error { return h.c.commit(allow(hostTable, as, true)) }
+
+// Pin holds the host's ends of a namespace's interfaces to what it has. One
+// that was pinned is pinned anew.
+func (h *Host) Pin(in *network.Inside) error {
+	for _, e := range in.Endpoints {
+		if e.Peer == "" {
+			continue
+		}
+		if err := h.unpin(e.Peer); err != nil {
+			return err
+		}
+		c := pin(e)
+		rules, err := pinTable.rules(c)
+		if err != nil {
+			return err
+		}
+		err = h.c.commit(append([]message{pinTable.newChain(c)}, rules...))
+		// The interface may be gone again, with the container.
+		if err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ENODEV) {
+			return err
+		}
+	}
+	return nil
+}
+
+// Unpin takes away the pins of a namespace that is gone: the kernel keeps the
+// chain of an interface that is no more.
+func (h *Host) Unpin(in *network.Inside) error {
+	var errs []error
+	for _, e := range in.Endpoints {
+		if e.Peer != "" {
+			errs = append(errs, h.unpin(e.Peer))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (h *Host) unpin(peer string) error {
+	a := attrs{}
+	a.text(unix.NFTA_CHAIN_TABLE, pinTable.name)
+	a.text(unix.NFTA_CHAIN_NAME, pinName(peer))
+	err := h.c.commit([]message{{unix.NFT_MSG_DELCHAIN, 0, pinTable.family, a, "chain " + pinName(peer)}})
+	if errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	return err
+}
+
+// Remove takes our tables out of the host.
+func (h *Host) Remove() error { return remove(h.c, unix.NFPROTO_INET, unix.NFPROTO_NETDEV) }
+
+// outside are the tables of the host.
+func outside(o network.Outside, spaces []*network.Inside) []*table {
+	t := &table{family: unix.NFPROTO_INET, name: Table, counters: []string{DropHost, DropAround, DropOutside, DropShut}}
+	p := &table{family: unix.NFPROTO_NETDEV, name: Table, counters: []string{DropForged, DropReach}}
+	var bridges []elem
+	for _, b := range o.Bridges {
+		bridges = append(bridges, elem{key: b + string(make([]byte, 16-len(b)))})
+	}
+	t.sets = []set{
+		{name: "bridges", fields: []field{fieldIface}, elements: bridges},
+		{name: "shutany", fields: []field{fieldProto, fieldPort}},
+	}
+	for _, w := range ways {
+		for _, name := range []network.Set{network.Between, network.BetweenAll, network.ToHost, network.Open, network.Shut, network.Egress} {
+			t.sets = append(t.sets, sampleSet(name, w))
+		}
+		t.sets = append(t.sets, set{name: setNames + w.suffix, fields: []field{w.addr, w.addr, fieldProto, fieldPort}, expiring: true})
+		p.sets = append(
+			p.sets, sampleSet(network.Reach, w),
+			set{name: setManaged + w.suffix, fields: []field{w.addr}, ranges: true, elements: ranges(o.Managed, w)},
+			set{name: "local" + w.suffix, fields: []field{w.addr}, elements: addrs(o.Local, w)},
+		)
+	}
+	sets := map[string]*set{}
+	for _, t := range []*table{t, p} {
+		for i := range t.sets {
+			sets[t.sets[i].name] = &t.sets[i]
+		}
+	}
+	for _, e := range o.Elements.Sorted() {
+		s := sets[hostSet(e).name]
+		s.elements = append(s.elements, rangeOf(e, hostKey(e)))
+	}
+
+	var toHost, around, from []rule
+	for _, w := range ways {
+		toHost = append(toHost, ruler(w.portIn(w.src, string(network.ToHost)), accept))
+		around = append(around,
+			ruler(w.flowIn(string(network.Between)), accept),
+			ruler(w.pairIn(string(network.BetweenAll)), accept),
+			ruler(w.flowIn(string(network.Egress)), accept),
+			ruler(w.flowIn(setNames), accept))
+		from = append(from, ruler(w.portIn(w.dst, string(network.Open)), accept))
+	}
+	nd := neighbour(130, 131, 132, 133, 135, 136, 143)
+	toHost = append(append(toHost, nd...), ruler(count(DropHost), drop))
+	around = append(append(around, nd...), ruler(count(DropAround), drop))
+	from = append(from, ruler(count(DropOutside), drop))
+	behind := func(key expr.MetaKey) []expr.Any {
+		return ruler(part(&expr.Meta{Key: key, Register: 1}), in("bridges"))
+	}
+	shut := []rule{ruler(part(
+		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1},
+		&expr.Payload{DestRegister: 9, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2},
+	), in("shutany"), count(DropShut), drop)}
+	for _, w := range ways {
+		shut = append(shut, ruler(w.portIn(w.dst, string(network.Shut)), count(DropShut), drop))
+	}
+	t.chains = []chain{
+		{name: "to_host", todo: toHost},
+		{name: "around", todo: around},
+		{name: "from_outside", todo: from},
+		// Before those of everybody else, so that what is dropped is counted here.
+		{name: "enter", hook: &hook{kind: "filter", num: unix.NF_INET_LOCAL_IN, priority: -10}, todo: append([]rule{
+			ruler(known, accept),
+			ruler(iface(expr.MetaKeyIIFNAME, "lo"), accept),
+			ruler(behind(expr.MetaKeyIIFNAME), jump("to_host")),
+		}, shut...)},
+		{name: "through", hook: &hook{kind: "filter", num: unix.NF_INET_FORWARD, priority: -10}, todo: []rule{
+			ruler(known, accept),
+			ruler(behind(expr.MetaKeyIIFNAME), jump("around")),
+			ruler(behind(expr.MetaKeyOIFNAME), jump("from_outside")),
+		}},
+	}
+	p.chains = []chain{{name: "reachable", todo: reachable()}}
+	for _, s := range spaces {
+		for _, e := range s.Endpoints {
+			if e.Peer != "" {
+				p.chains = append(p.chains, pin(e))
+			}
+		}
+	}
+	return []*table{t, p}
+}
+
+func pinName(peer string) string { return "pin_" + safe(peer) }
+
+// pin is the chain that sees all that comes out of an interface: no address in
+// it may be another's. A message that claims an address for a neighbour (ARP,
+// and an advertisement of ICMPv6) counts as one, and nobody in a container is a
+// router.
+func pin(e network.Endpoint) chain {
+	mac := part(&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseLLHeader, Offset: 6, Len: 6}, isNot(e.MAC[:]))
+	rules := []rule{ruler(mac, count(DropForged), drop)}
+	rules = append(rules, arp(e.MAC, e.Addrs)...)
+	v6 := ways[1]
+	icmp := func(kind byte) []expr.Any {
+		return part(
+			&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1}, is([]byte{unix.IPPROTO_ICMPV6}),
+			&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 0, Len: 1}, is([]byte{kind}),
+		)
+	}
+	forged := func(match []expr.Any) rule { return ruler(match, count(DropForged), drop) }
+	rules = append(rules, forged(ruler(v6.frame(), icmp(134))), forged(ruler(v6.frame(), icmp(137))))
+	for _, a := range e.Addrs {
+		if !a.Is4() {
+			target := part(&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 8, Len: 16}, is(a.AsSlice())) // RFC 4861, 4.4
+			rules = append(rules, ruler(v6.frame(), v6.load(v6.src, 1), part(is(a.AsSlice())), icmp(136), target, accept))
+		}
+	}
+	rules = append(rules, forged(ruler(v6.frame(), icmp(136))))
+	for _, a := range e.Addrs {
+		w := wayOf(a)
+		rules = append(rules, ruler(w.frame(), w.load(w.src, 1), part(is(a.AsSlice())), part(&expr.Verdict{Kind: expr.VerdictGoto, Chain: "reachable"})))
+	}
+	// An address is looked for before it is had (RFC 4862, 5.4.2), and so are the
+	// listeners of its group.
+	for _, kind := range []byte{135, 143} {
+		rules = append(rules, ruler(v6.frame(), v6.load(v6.src, 1), part(is(make([]byte, 16))), icmp(kind), accept))
+	}
+	rules = append(rules, ruler(count(DropForged), drop))
+	return chain{name: pinName(e.Peer), drop: true, hook: &hook{kind: "filter", num: ingressHook, priority: -200, device: e.Peer}, todo: rules}
+}
+
+// reachable lets an interface reach those with whom its container may talk in
+// either direction, and whatever is no container. It has no memory of
+// connections: that frames go both ways is in the set.
+func reachable() []rule {
+	var out []rule
+	unreachable := func(match []expr.Any) rule { return ruler(match, count(DropReach), drop) }
+	v4, v6 := ways[0], ways[1]
+	to := func(w way, cidr string) []expr.Any {
+		return ruler(w.frame(), w.load(w.dst, 1), masked(netip.MustParsePrefix(cidr)))
+	}
+	for _, r := range neighbour(133, 135, 136, 143) {
+		out = append(out, ruler(v6.frame(), r))
+	}
+	out = append(out, unreachable(to(v4, "224.0.0.0/3")), unreachable(to(v6, "ff00::/8")), unreachable(to(v6, "fe80::/10")))
+	for _, w := range ways {
+		out = append(out,
+			ruler(w.frame(), w.load(w.src, 1), w.load(w.dst, w.second), in(string(network.Reach)+w.suffix), accept),
+			ruler(w.frame(), w.load(w.dst, 1), in("local"+w.suffix), accept),
+			unreachable(ruler(w.frame(), w.load(w.dst, 1), in(setManaged+w.suffix))))
+	}
+	return append(out, ruler(accept))
+}
+
+// sampleSet is the set of that name and version.
+func sampleSet(name network.Set, w way) set {
+	s := set{name: string(name) + w.suffix, fields: []field{w.addr}}
+	switch name {
+	case network.Reach, network.BetweenAll:
+		s.fields = append(s.fields, w.addr)
+	case network.Between:
+		s.fields = append(s.fields, w.addr, fieldProto, fieldPort)
+	case network.Egress:
+		s.fields = append(s.fields, w.addr, fieldProto, fieldPort)
+		s.ranges = true
+	default:
+		s.fields = append(s.fields, fieldProto, fieldPort)
+	}
+	return s
+}
+
+// hostSet is the set of the host that e belongs to.
+func hostSet(e network.Element) set {
+	if e.Set == network.Shut && (!e.A.IsValid() || e.A.IsUnspecified()) {
+		return set{name: "shutany", fields: []field{fieldProto, fieldPort}}
+	}
+	return sampleSet(e.Set, wayOf(e.A))
+}
+
+func tableOf(e network.Element) *table {
+	if e.Set == network.Reach {
+		return pinTable
+	}
+	return hostTable
+}
+
+func hostKey(e network.Element) string {
+	switch e.Set {
+	case network.Reach, network.BetweenAll:
+		return addrKey(e.A) + addrKey(e.B)
+	case network.Between:
+		return addrKey(e.A) + addrKey(e.B) + portKey(e.Port)
+	case network.Egress:
+		return addrKey(e.A) + addrKey(e.Net.Addr()) + portKey(e.Port)
+	case network.Shut:
+		if hostSet(e).name == "shutany" {
+			return portKey(e.Port)
+		}
+	}
+	return addrKey(e.A) + portKey(e.Port)
+}
+
+// rangeOf is e as an element: of the set of ranges it has an end.
+func rangeOf(e network.Element, key string) elem {
+	el := elem{key: key}
+	if e.Set == network.Egress {
+		el.end = addrKey(e.A) + addrKey(lastOf(e.Net)) + portKey(e.Port)
+	}
+	return el
+}

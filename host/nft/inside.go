@@ -1,0 +1,327 @@
+package nft
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
+
+	"casco/guard/network"
+)
+
+// Counters of what is dropped in a namespace. A drop class is one of these.
+const (
+	DropOut     = "drop_out"     // it sent what it may not
+	DropIn      = "drop_in"      // somebody sent it what may not be
+	DropForward = "drop_forward" // it passed something on
+	DropFrame   = "drop_frame"   // a frame past the IP stack: AF_PACKET
+)
+
+// insideTable names the table whose sets change.
+var insideTable = &table{family: unix.NFPROTO_INET, name: Table}
+
+// inside are the tables of a namespace.
+func inside(in *network.Inside, opts Options) []*table {
+	t := &table{family: unix.NFPROTO_INET, name: Table, counters: []string{DropOut, DropIn, DropForward}}
+	sets := map[string]*set{}
+	add := func(s set) {
+		t.sets = append(t.sets, s)
+	}
+	for _, w := range ways {
+		for _, name := range []network.Set{network.OutAll, network.InAll} {
+			add(set{name: string(name) + w.suffix, fields: []field{w.addr}})
+		}
+		for _, name := range []network.Set{network.Out, network.In} {
+			add(set{name: string(name) + w.suffix, fields: []field{w.addr, fieldProto, fieldPort}})
+		}
+		add(set{name: setNames + w.suffix, fields: []field{w.addr, fieldProto, fieldPort}, expiring: true})
+		add(set{name: setManaged + w.suffix, fields: []field{w.addr}, ranges: true, elements: ranges(in.Managed, w)})
+		add(set{name: setGateways + w.suffix, fields: []field{w.addr}, elements: addrs(in.Gateways, w)})
+	}
+	add(set{name: "open", fields: []field{fieldProto, fieldPort}, elements: ports(in.Open)})
+	add(set{name: "fromhost", fields: []field{fieldProto, fieldPort}, elements: ports(in.FromHost)})
+	for i := range t.sets {
+		sets[t.sets[i].name] = &t.sets[i]
+	}
+	for _, e := range in.Peers.Sorted() {
+		s := sets[peerSet(e).name]
+		s.elements = append(s.elements, elem{key: peerKey(e)})
+	}
+
+	may := func(name string, rules ...rule) {
+		t.chains = append(t.chains, chain{name: name, todo: rules})
+	}
+	may("may_out", mayOut(in)...)
+	may("may_in", mayIn()...)
+	hooked := func(name, kind string, num uint32, priority int32, rules ...rule) {
+		t.chains = append(t.chains, chain{name: name, hook: &hook{kind: kind, num: num, priority: priority}, drop: opts.Enforce && kind == "filter", todo: rules})
+	}
+	loopback := []rule{
+		ruler(toNet(netip.MustParsePrefix("127.0.0.0/8"), network.Port{}), accept),
+		ruler(toNet(netip.MustParsePrefix("::1/128"), network.Port{}), accept),
+	}
+	// By address too: a query that goes to the resolver has been turned round,
+	// and the interface is still that which it had.
+	out := append([]rule{ruler(iface(expr.MetaKeyOIFNAME, "lo"), accept)}, loopback...)
+	out = append(out, ruler(known, accept))
+	out = append(out, neighbour(133, 135, 136, 143)...)
+	out = append(out, ruler(jump("may_out")))
+	out = append(out, ending(DropOut, opts.Enforce, true)...)
+	hooked("leave", "filter", unix.NF_INET_LOCAL_OUT, 0, out...)
+
+	into := []rule{ruler(iface(expr.MetaKeyIIFNAME, "lo"), accept), ruler(known, accept)}
+	into = append(into, neighbour(134, 135, 136, 130)...)
+	into = append(into, ruler(jump("may_in")))
+	into = append(into, ending(DropIn, opts.Enforce, false)...)
+	hooked("enter", "filter", unix.NF_INET_LOCAL_IN, 0, into...)
+
+	through := []rule{ruler(known, accept), ruler(jump("may_out")), ruler(jump("may_in"))}
+	through = append(through, ending(DropForward, opts.Enforce, false)...)
+	hooked("through", "filter", unix.NF_INET_FORWARD, 0, through...)
+
+	if opts.Resolver > 0 {
+		// Before Docker's, which are at -100 and are for 127.0.0.11 only.
+		hooked("ask", "nat", unix.NF_INET_LOCAL_OUT, -150, toResolver(opts.Resolver)...)
+	}
+	return []*table{t, frames(in, opts)}
+}
+
+// Names of sets beside those of package network.
+const (
+	setNames    = "names"
+	setManaged  = "managed"
+	setGateways = "gateways"
+)
+
+func mayOut(in *network.Inside) []rule {
+	var out []rule
+	for _, w := range ways {
+		out = append(out,
+			ruler(w.addrIn(w.dst, string(network.OutAll)), accept),
+			ruler(w.portIn(w.dst, string(network.Out)), accept),
+			ruler(w.portIn(w.dst, setNames), accept))
+	}
+	for _, n := range in.Nets {
+		out = append(out, ruler(toNet(n.Net, n.Port), accept))
+	}
+	return out
+}
+
+// mayIn takes an address of the engine's networks that is no gateway for a
+// container: what is open to outside is not for it. A gateway stands for the
+// host, and for who reached the host from outside and was passed on by a
+// process of it: the two are told apart on the host.
+func mayIn() []rule {
+	var out []rule
+	open := func(set string) []expr.Any {
+		return ruler(part(
+			&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1},
+			&expr.Payload{DestRegister: 9, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2},
+		), in(set))
+	}
+	for _, w := range ways {
+		out = append(out,
+			ruler(w.addrIn(w.src, string(network.InAll)), accept),
+			ruler(w.portIn(w.src, string(network.In)), accept),
+			ruler(w.of(), w.load(w.src, 1), notIn(setManaged+w.suffix), open("open"), accept),
+			ruler(w.addrIn(w.src, setGateways), open("open"), accept),
+			ruler(w.addrIn(w.src, setGateways), open("fromhost"), accept))
+	}
+	return out
+}
+
+// ending is what becomes of a packet that nothing let pass.
+func ending(counter string, enforce, tell bool) []rule {
+	switch {
+	case !enforce:
+		return []rule{ruler(count(counter))}
+	case tell:
+		return []rule{ruler(count(counter), refuse)}
+	}
+	return []rule{ruler(count(counter), drop)}
+}
+
+// toResolver turns questions round to the resolver on loopback.
+func toResolver(port int) []rule {
+	var out []rule
+	for _, proto := range []network.Proto{network.UDP, network.TCP} {
+		for _, w := range ways {
+			loop := netip.MustParsePrefix("127.0.0.0/8")
+			if w.proto == unix.NFPROTO_IPV6 {
+				loop = netip.MustParsePrefix("::1/128")
+			}
+			not := slices.Clone(masked(loop))
+			last := *not[len(not)-1].(*expr.Cmp)
+			last.Op = expr.CmpOpNeq
+			not[len(not)-1] = &last
+			out = append(out, ruler(
+				w.of(), w.load(w.dst, 1), not,
+				toPort(network.Port{Number: 53, Proto: proto}),
+				part(&expr.Immediate{Register: 1, Data: portBytes(uint16(port))}, &expr.Redir{RegisterProtoMin: 1}),
+			))
+		}
+	}
+	return out
+}
+
+// frames is the table that sees every frame which leaves, those too that a
+// process wrote with AF_PACKET and that no other hook sees. A packet of the IP
+// stack was routed and has been judged: it carries its route (rtclassid can be
+// read), a frame of a process has none. Address resolution has none either, and
+// may speak for the interface only.
+func frames(in *network.Inside, opts Options) *table {
+	t := &table{family: unix.NFPROTO_NETDEV, name: Table, counters: []string{DropFrame}}
+	for _, e := range in.Endpoints {
+		rules := append(arp(e.MAC, e.Addrs), ruler(part(&expr.Meta{Key: expr.MetaKeyRTCLASSID, Register: 1}), accept))
+		rules = append(rules, ending(DropFrame, opts.Enforce, false)...)
+		t.chains = append(t.chains, chain{
+			name: "frames_" + safe(e.Iface), drop: opts.Enforce, todo: rules,
+			hook: &hook{kind: "filter", num: egressHook, device: e.Iface},
+		})
+	}
+	return t
+}
+
+// Hooks of netdev (include/uapi/linux/netfilter.h, enum nf_dev_hooks); the
+// second is there from Linux 5.16 on.
+const (
+	ingressHook = 0
+	egressHook  = 1
+)
+
+// arp lets pass what tells the truth about who has an address.
+func arp(mac [6]byte, own []netip.Addr) []rule {
+	isARP := part(&expr.Meta{Key: expr.MetaKeyPROTOCOL, Register: 1}, is(portBytes(unix.ETH_P_ARP)))
+	sender := func(offset uint32, v []byte) []expr.Any {
+		return part(&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: uint32(len(v))}, is(v))
+	}
+	var out []rule
+	for _, a := range own {
+		if a.Is4() {
+			out = append(out, ruler(isARP, sender(8, mac[:]), sender(14, a.AsSlice()), accept)) // RFC 826
+		}
+	}
+	return out
+}
+
+// safe is a text as part of a chain's name: interfaces may have almost any.
+func safe(s string) string {
+	b := []byte(s)
+	for i, c := range b {
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9') {
+			b[i] = '_'
+		}
+	}
+	return string(b)
+}
+
+// peerSet is the set of a namespace that e belongs to.
+func peerSet(e network.Element) set {
+	w := wayOf(e.A)
+	s := set{name: string(e.Set) + w.suffix, fields: []field{w.addr}}
+	if e.Set == network.Out || e.Set == network.In {
+		s.fields = append(s.fields, fieldProto, fieldPort)
+	}
+	return s
+}
+
+func peerKey(e network.Element) string {
+	if e.Set == network.Out || e.Set == network.In {
+		return addrKey(e.A) + portKey(e.Port)
+	}
+	return addrKey(e.A)
+}
+
+func addrKey(a netip.Addr) string { return string(a.AsSlice()) }
+
+func portKey(p network.Port) string {
+	return string(pad([]byte{byte(p.Proto)})) + string(pad(portBytes(p.Number)))
+}
+
+func addrs(as []netip.Addr, w way) []elem {
+	var out []elem
+	for _, a := range as {
+		if wayOf(a).proto == w.proto {
+			out = append(out, elem{key: addrKey(a)})
+		}
+	}
+	return out
+}
+
+func ports(ps []network.Port) []elem {
+	var out []elem
+	for _, p := range ps {
+		out = append(out, elem{key: portKey(p)})
+	}
+	return out
+}
+
+// ranges are networks as ranges of addresses: one that lies within another is
+// left out, for ranges of a set must not overlap.
+func ranges(ps []netip.Prefix, w way) []elem {
+	ps = slices.Clone(ps)
+	slices.SortFunc(ps, func(a, b netip.Prefix) int { return a.Bits() - b.Bits() })
+	var kept []netip.Prefix
+	for _, p := range ps {
+		if wayOf(p.Addr()).proto == w.proto && !slices.ContainsFunc(kept, func(k netip.Prefix) bool { return k.Overlaps(p) }) {
+			kept = append(kept, p.Masked())
+		}
+	}
+	var out []elem
+	for _, p := range kept {
+		e := elem{key: addrKey(p.Addr())}
+		if next := lastOf(p).Next(); next.IsValid() {
+			e.end = addrKey(next)
+		}
+		out = append(out, e)
+	}
+	return out
+}
+
+// lastOf is the last address of a network.
+func lastOf(p netip.Prefix) netip.Addr {
+	b := p.Masked().Addr().AsSlice()
+	for i := p.Bits(); i < len(b)*8; i++ {
+		b[i/8] |= 0x80 >> (i % 8)
+	}
+	a, _ := netip.AddrFromSlice(b)
+	return a
+}
+
+// A Named is an address that a name was found to have.
+type Named struct {
+	Own  []netip.Addr // who asked: addresses of the namespace, for the rules of the host
+	Addr netip.Addr
+	Port network.Port
+	TTL  time.Duration
+}
+
+// allow are messages that add what a name gave. An element that is there keeps
+// its old time to live if it is only added, and cannot be deleted if it is not,
+// so it is added, deleted and added: in one transaction.
+func allow(t *table, as []Named, host bool) []message {
+	var ms []message
+	for _, a := range as {
+		w := wayOf(a.Addr)
+		s := set{name: setNames + w.suffix, fields: []field{w.addr, fieldProto, fieldPort}, expiring: true}
+		keys := []string{addrKey(a.Addr) + portKey(a.Port)}
+		if host {
+			s.fields = append([]field{w.addr}, s.fields...)
+			keys = nil
+			for _, own := range a.Own {
+				if own.Is4() == a.Addr.Is4() {
+					keys = append(keys, addrKey(own)+addrKey(a.Addr)+portKey(a.Port))
+				}
+			}
+		}
+		for _, k := range keys {
+			e := []elem{{key: k, ttl: uint64(max(a.TTL, time.Second).Milliseconds())}}
+			ms = append(ms, t.elements(unix.NFT_MSG_NEWSETELEM, s, e)...)
+			ms = append(ms, t.elements(unix.NFT_MSG_DELSETELEM, s, []elem{{key: k}})...)
+			ms = append(ms, t.elements(unix.NFT_MSG_NEWSETELEM, s, e)...)
+		}
+	}
+	return ms
+}

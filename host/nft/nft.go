@@ -1,0 +1,174 @@
+// Package nft writes a network.Ruleset into the kernel with nftables, reads
+// back what is there, and takes it out again.
+//
+// Rules stand in three places. In a container's own network namespace: a table
+// "inet casco" that lets pass what the policy names, both ways, and a table
+// "netdev casco" that stops frames which the container wrote itself
+// (AF_PACKET), because those go past the first. On the host's end of its veth:
+// a chain of "netdev casco" of the host that pins addresses to the interface,
+// and lets it reach only those with whom it may talk, whatever happened inside.
+// And a table "inet casco" of the host for what is in no container: services
+// of the host, ports that are published, ways through the host.
+//
+// We touch our own tables only. Drop is final in any table of nftables and
+// accept ends only the own one (nft(8)), so they compose with those of Docker,
+// both its iptables and its nftables backend, of ufw and of firewalld, in
+// either order: we never open what another closed.
+//
+// Each change is one transaction, made in process: the kernel does all of it
+// or nothing. The expressions are encoded by github.com/google/nftables/expr;
+// its transactions are not used, because they report ENOBUFS for rules that
+// were applied, cut long sets off without an error and cannot own a table.
+package nft
+
+import (
+	"errors"
+	"net/netip"
+
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+
+	"casco/guard/network"
+	"casco/lang"
+)
+
+// Table is the name of all our tables.
+const Table = "casco"
+
+// Options of the rules in a namespace.
+type Options struct {
+	// Enforce drops what is not let pass. Without it that is only counted.
+	Enforce bool
+	// Resolver is the port on loopback where the names of egress flows are
+	// answered; 0 if there is none.
+	Resolver int
+}
+
+// A Space is a network namespace with our rules in it. It is for one goroutine.
+type Space struct {
+	c       *conn
+	flags   uint32
+	in      *network.Inside
+	opts    Options
+	written []byte // digest of what the kernel had after the last Replace
+}
+
+// Enter takes a namespace. Its rules stay as they are until Replace.
+func Enter(ns netns.NsHandle) (*Space, error) {
+	c, err := dial(ns)
+	if err != nil {
+		return nil, err
+	}
+	return &Space{c: c, flags: flagOwner | flagPersist}, nil
+}
+
+// Close lets go of the namespace. The rules stay where the kernel lets an owned
+// table persist (6.9), or where it was too old to own one that does: see
+// Persists.
+func (s *Space) Close() error { return s.c.close() }
+
+// Owned reports whether nobody but this Space can change the rules, not even
+// who has CAP_NET_ADMIN in the namespace.
+func (s *Space) Owned() bool { return s.flags&flagOwner != 0 }
+
+// Replace makes the rules of the namespace anew, as in says. Old and new never
+// both hold, and there is no moment without.
+func (s *Space) Replace(in *network.Inside, opts Options) error {
+	flags, err := replace(s.c, s.flags, inside(in, opts))
+	if err != nil {
+		return err
+	}
+	s.flags, s.in, s.opts = flags, in, opts
+	s.written, err = fingerprint(s.c)
+	return err
+}
+
+// replace makes tables anew in one transaction. A kernel that cannot let owned
+// tables persist gets tables without an owner: rules that go when the guard
+// dies would be worse than rules that a container with CAP_NET_ADMIN can take
+// out of its own namespace, behind which the host's stand.
+func replace(c *conn, flags uint32, ts []*table) (uint32, error) {
+	for {
+		var ms []message
+		for _, t := range ts {
+			t.flags = flags
+			more, err := t.replace()
+			if err != nil {
+				return flags, err
+			}
+			ms = append(ms, more...)
+		}
+		err := c.commit(ms)
+		if flags != 0 && (errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EINVAL)) {
+			flags = 0
+			continue
+		}
+		if errors.Is(err, unix.EPERM) {
+			err = lang.Errorf(lang.Text{En: "%w: is another casco guard at work?", Es: "%w: ¿hay otro casco guard en marcha?"}, err)
+		}
+		return flags, err
+	}
+}
+
+// Change puts elements into the sets of the namespace and takes others out.
+func (s *Space) Change(c network.Change) error {
+	t := insideTable
+	var ms []message
+	for _, e := range c.Del {
+		ms = append(ms, t.elements(unix.NFT_MSG_DELSETELEM, peerSet(e), []elem{{key: peerKey(e)}})...)
+	}
+	ms = append(ms, together(t, c.Add, peerSet, peerKey)...)
+	return s.c.commit(ms)
+}
+
+// Managed says anew which addresses are the engine's.
+func (s *Space) Managed(subnets []netip.Prefix) error {
+	t := insideTable
+	var ms []message
+	for _, w := range ways {
+		all := attrs{}
+		all.text(unix.NFTA_SET_ELEM_LIST_TABLE, t.name)
+		all.text(unix.NFTA_SET_ELEM_LIST_SET, setManaged+w.suffix)
+		// Without elements it is all of them.
+		ms = append(ms, message{unix.NFT_MSG_DELSETELEM, 0, t.family, all, "set " + setManaged + w.suffix})
+		set := set{name: setManaged + w.suffix, fields: []field{w.addr}, ranges: true}
+		ms = append(ms, t.elements(unix.NFT_MSG_NEWSETELEM, set, ranges(subnets, w))...)
+	}
+	return s.c.commit(ms)
+}
+
+// together are messages that add elements, those of one set in one message.
+func together(t *table, add []network.Element, setOf func(network.Element) set, keyOf func(network.Element) string) []message {
+	var order []set
+	by := map[string][]elem{}
+	for _, e := range add {
+		s := setOf(e)
+		if by[s.name] == nil {
+			order = append(order, s)
+		}
+		by[s.name] = append(by[s.name], rangeOf(e, keyOf(e)))
+	}
+	var ms []message
+	for _, s := range order {
+		ms = append(ms, t.elements(unix.NFT_MSG_NEWSETELEM, s, by[s.name])...)
+	}
+	return ms
+}
+
+// Allow lets packets pass to addresses that a name was just found to have,
+// until ttl is over. What is there already stays for the longer of both times.
+func (s *Space) Allow(as []Named) error { return s.c.commit(allow(insideTable, as, false)) }
+
+// Remove takes our tables out of the namespace.
+func (s *Space) Remove() error { return remove(s.c, unix.NFPROTO_INET, unix.NFPROTO_NETDEV) }
+
+// remove deletes our tables of those families. One that is not there is no error.
+func remove(c *conn, families ...uint8) error {
+	var errs []error
+	for _, f := range families {
+		if err := c.commit([]message{(&table{family: f, name: Table}).remove()}); err != nil && !errors.Is(err, unix.ENOENT) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,327 @@
+// Package spaces reads the network namespaces in which containers run: what
+// they are, which interfaces and addresses they have, and who runs in them.
+//
+// It asks the kernel and the engine's files, not the engine: a container that
+// is starting is locked, and a question about it would wait for the start that
+// waits for the answer (moby, daemon/start.go, containerStart).
+package spaces
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+
+	"casco/guard/network"
+	"casco/lang"
+	"casco/policy"
+)
+
+// A Space is a network namespace that is held open: as long as it is, its
+// inode number means this one and no other.
+type Space struct {
+	ID uint64 // inode number in nsfs
+	NS netns.NsHandle
+}
+
+// Of opens the network namespace of a process.
+func Of(pid int) (*Space, error) {
+	return open("/proc/" + strconv.Itoa(pid) + "/ns/net")
+}
+
+func open(path string) (*Space, error) {
+	ns, err := netns.GetFromPath(path)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(int(ns), &st); err != nil {
+		ns.Close()
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return &Space{st.Ino, ns}, nil
+}
+
+// Close lets go of the namespace.
+func (s *Space) Close() error { return s.NS.Close() }
+
+// A Host reads what is on the other end of a container's interfaces. It is for
+// one goroutine.
+type Host struct{ nl *netlink.Handle }
+
+// OpenHost takes the network namespace of the host: that of the engine.
+func OpenHost(ns netns.NsHandle) (*Host, error) {
+	nl, err := netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil, fmt.Errorf("netlink: %w", err)
+	}
+	return &Host{nl}, nil
+}
+
+// Close ends it.
+func (h *Host) Close() { h.nl.Close() }
+
+// Addrs are the addresses of the host, those of one link only and of loopback
+// aside.
+func (h *Host) Addrs() ([]netip.Addr, error) {
+	list, err := h.nl.AddrList(nil, netlink.FAMILY_ALL)
+	if err != nil {
+		return nil, fmt.Errorf("addresses of the host: %w", err)
+	}
+	var out []netip.Addr
+	for _, a := range list {
+		if addr, ok := addrOf(a); ok && !addr.IsLoopback() && !addr.IsLinkLocalUnicast() {
+			out = append(out, addr)
+		}
+	}
+	return out, nil
+}
+
+func addrOf(a netlink.Addr) (netip.Addr, bool) {
+	addr, ok := netip.AddrFromSlice(a.IP)
+	return addr.Unmap(), ok
+}
+
+// peer is the interface of the host with that index whose other end has index
+// other. An index is that of another namespace for an overlay network, where
+// the host may have an interface of that index too.
+func (h *Host) peer(index, other int) string {
+	link, err := h.nl.LinkByIndex(index)
+	if err != nil || link.Attrs().ParentIndex != other || link.Type() != "veth" {
+		return ""
+	}
+	return link.Attrs().Name
+}
+
+// Endpoints are the interfaces of s with what they have now, without loopback.
+// Each is on the segment that its address is in.
+func (h *Host) Endpoints(s *Space, segments []network.Segment) ([]network.Endpoint, error) {
+	nl, err := netlink.NewHandleAt(s.NS, unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil, fmt.Errorf("netlink: %w", err)
+	}
+	defer nl.Close()
+	links, err := nl.LinkList()
+	if err != nil {
+		return nil, fmt.Errorf("interfaces: %w", err)
+	}
+	addrs, err := nl.AddrList(nil, netlink.FAMILY_ALL)
+	if err != nil {
+		return nil, fmt.Errorf("addresses: %w", err)
+	}
+	var out []network.Endpoint
+	for _, l := range links {
+		a := l.Attrs()
+		// Interfaces without an address of a link are tunnels that every namespace
+		// has (sit0, tunl0).
+		if len(a.HardwareAddr) != 6 || a.Name == "lo" {
+			continue
+		}
+		e := network.Endpoint{Iface: a.Name}
+		copy(e.MAC[:], a.HardwareAddr)
+		for _, addr := range addrs {
+			if ip, ok := addrOf(addr); ok && addr.LinkIndex == a.Index {
+				e.Addrs = append(e.Addrs, ip)
+			}
+		}
+		slices.SortFunc(e.Addrs, netip.Addr.Compare)
+		if seg := segmentOf(e.Addrs, segments); seg != nil {
+			e.Network, e.Gateways = seg.Name, seg.Gateways
+		}
+		if l.Type() == "veth" {
+			e.Peer = h.peer(a.ParentIndex, a.Index)
+		}
+		out = append(out, e)
+	}
+	slices.SortFunc(out, func(a, b network.Endpoint) int { return strings.Compare(a.Iface, b.Iface) })
+	return out, nil
+}
+
+func segmentOf(addrs []netip.Addr, segments []network.Segment) *network.Segment {
+	for i, s := range segments {
+		for _, sub := range s.Subnets {
+			if slices.ContainsFunc(addrs, sub.Contains) {
+				return &segments[i]
+			}
+		}
+	}
+	return nil
+}
+
+// Files is where an engine keeps what it knows of its containers:
+// "/var/lib/docker/containers".
+type Files string
+
+// A Described is a container as the engine's files have it.
+type Described struct {
+	network.Workload
+	// Shares is the ID or name of the container whose network it uses, "" if it
+	// has its own.
+	Shares string
+}
+
+// containerID is what an engine calls a container: it becomes part of a path.
+var containerID = regexp.MustCompile(`^[0-9a-f]{64}$`)
+
+// Read reads what a container is. Ports that the engine chooses are known only
+// once it runs.
+func (f Files) Read(id string) (*Described, error) {
+	if !containerID.MatchString(id) {
+		return nil, lang.Errorf(lang.Text{En: "%q is no ID of a container", Es: "%q no es el ID de un contenedor"}, id)
+	}
+	var c containerFile
+	var h hostFile
+	dir := filepath.Join(string(f), id)
+	for name, into := range map[string]any{"config.v2.json": &c, "hostconfig.json": &h} {
+		b, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			return nil, err
+		}
+		if err := json.Unmarshal(b, into); err != nil {
+			return nil, fmt.Errorf("%s: %w", filepath.Join(dir, name), err)
+		}
+	}
+	return describe(&c, &h)
+}
+
+type containerFile struct {
+	ID, Name string
+	Config   struct {
+		Image  string
+		Labels map[string]string
+	}
+	NetworkSettings struct {
+		Networks map[string]json.RawMessage
+	}
+}
+
+type hostFile struct {
+	NetworkMode  string
+	PortBindings map[string][]struct{ HostIp, HostPort string }
+}
+
+var errNameless = errors.New("the engine's file has no name of a container in it")
+
+func describe(c *containerFile, h *hostFile) (*Described, error) {
+	d := &Described{Workload: network.Workload{ID: c.ID}}
+	d.Workload.Workload = policy.Workload{Name: strings.TrimPrefix(c.Name, "/"), Image: c.Config.Image, Labels: c.Config.Labels}
+	if d.Workload.Workload.Name == "" || c.ID == "" {
+		return nil, errNameless
+	}
+	for name := range c.NetworkSettings.Networks {
+		d.Workload.Workload.Networks = append(d.Workload.Workload.Networks, name)
+	}
+	slices.Sort(d.Workload.Workload.Networks)
+	d.OnHost = h.NetworkMode == "host"
+	d.Shares, _ = strings.CutPrefix(h.NetworkMode, "container:")
+	if d.Shares == h.NetworkMode {
+		d.Shares = ""
+	}
+	for port, bindings := range h.PortBindings {
+		p, err := network.ParsePort(port)
+		if err != nil {
+			continue // "8000-8010/tcp" is not what the engine keeps
+		}
+		for _, b := range bindings {
+			if pub, ok := published(p, b.HostIp, b.HostPort); ok {
+				d.Published = append(d.Published, pub...)
+			}
+		}
+	}
+	sortPublished(d.Published)
+	return d, nil
+}
+
+// published is a binding; one without an address is on all of both families.
+func published(p network.Port, ip, port string) ([]network.Published, bool) {
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil || n == 0 {
+		return nil, false // the engine chooses
+	}
+	if ip == "" {
+		return []network.Published{
+			{Host: netip.IPv4Unspecified(), HostPort: uint16(n), Port: p}, {Host: netip.IPv6Unspecified(), HostPort: uint16(n), Port: p},
+		}, true
+	}
+	a, err := netip.ParseAddr(ip)
+	if err != nil {
+		return nil, false
+	}
+	return []network.Published{{Host: a, HostPort: uint16(n), Port: p}}, true
+}
+
+func sortPublished(ps []network.Published) {
+	slices.SortFunc(ps, func(a, b network.Published) int {
+		if c := a.Host.Compare(b.Host); c != 0 {
+			return c
+		}
+		return strings.Compare(fmt.Sprint(a.HostPort, a.Port), fmt.Sprint(b.HostPort, b.Port))
+	})
+}
+
+// Ports are the published ports of a running container as the engine says them
+// (NetworkSettings.Ports of Engine API 1.41, GET /containers/{id}/json).
+func Ports(ports map[string][]struct{ HostIp, HostPort string }) []network.Published {
+	var out []network.Published
+	for port, bindings := range ports {
+		p, err := network.ParsePort(port)
+		if err != nil {
+			continue
+		}
+		for _, b := range bindings {
+			if pub, ok := published(p, b.HostIp, b.HostPort); ok {
+				out = append(out, pub...)
+			}
+		}
+	}
+	sortPublished(out)
+	return out
+}
+
+// A NetworkJSON is a network as the engine says it (Engine API 1.41, GET
+// /networks).
+type NetworkJSON struct {
+	ID       string `json:"Id"`
+	Name     string
+	Driver   string
+	Internal bool
+	Labels   map[string]string
+	Options  map[string]string
+	IPAM     struct {
+		Config []struct{ Subnet, Gateway string }
+	}
+}
+
+// Segment is the network as the rules speak of it.
+func (n NetworkJSON) Segment() network.Segment {
+	s := network.Segment{Name: n.Name, Driver: n.Driver, Internal: n.Internal, Labels: n.Labels}
+	if n.Driver == "bridge" {
+		s.Bridge = n.Options["com.docker.network.bridge.name"]
+		if s.Bridge == "" && len(n.ID) >= 12 {
+			s.Bridge = "br-" + n.ID[:12]
+		}
+		if len(s.Bridge) >= unix.IFNAMSIZ {
+			s.Bridge = ""
+		}
+	}
+	for _, c := range n.IPAM.Config {
+		if p, err := netip.ParsePrefix(c.Subnet); err == nil {
+			s.Subnets = append(s.Subnets, p.Masked())
+		}
+		gw, _, _ := strings.Cut(c.Gateway, "/")
+		if a, err := netip.ParseAddr(gw); err == nil {
+			s.Gateways = append(s.Gateways, a)
+		}
+	}
+	return s
+}
