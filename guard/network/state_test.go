@@ -52,6 +52,11 @@ func (c *copied) do(t *rapid.T, s *State, d Delta) {
 		c.inside[id].Peers.apply(t, ch)
 	}
 	c.host.apply(t, d.Host)
+	if d.Outside {
+		for _, in := range c.inside {
+			in.Managed = s.Outside().Managed
+		}
+	}
 }
 
 func (es Elements) apply(t *rapid.T, ch Change) {
@@ -150,6 +155,9 @@ func TestStateIsRules(t *testing.T) {
 			case 1:
 				w.Host = rapid.SliceOfNDistinct(rapid.SampledFrom(someHosts), 0, 3, rapid.ID).Draw(t, "host")
 				w.Segments = []Segment{{Name: "n", Bridge: rapid.SampledFrom([]string{"", "br"}).Draw(t, "bridge")}}
+				if rapid.Bool().Draw(t, "subnet") {
+					w.Segments[0].Subnets = []netip.Prefix{netip.MustParsePrefix("172.20.0.0/16")}
+				}
 				c.do(t, s, s.SetHost(w.Segments, w.Host))
 			default:
 				c.do(t, s, s.Put(drawNamespace(t)))
