@@ -183,7 +183,7 @@ func (x *explainer) routes(a, b *node, outside string) {
 		x.out(a.ns, outside)
 	case x.isHost(a):
 		in := x.rules.Inside[b.ns.ID]
-		x.Routes = append(x.Routes, Route{FromTheHost, "", port.String(), []Verdict{{PeerIn, slices.Contains(in.FromHost, port)}}})
+		x.Routes = append(x.Routes, Route{FromTheHost, "", port.String(), []Verdict{{PeerIn, in.TakesHost(port)}}})
 	default:
 		in := x.rules.Inside[b.ns.ID]
 		for _, addr := range b.ns.addrs {
@@ -277,7 +277,7 @@ func (x *explainer) reasonsFor(a, b *node, outside string) []Reason {
 	case a.ns != nil && x.isHost(b):
 		return j.reasons(a.ns, host, true)
 	case x.isHost(a):
-		return j.reasons(b.ns, host, false)
+		return append(j.reasons(b.ns, host, false), j.reasons(b.ns, internet, false)...)
 	case b.ns != nil:
 		return j.reasons(b.ns, internet, false)
 	}

@@ -11,28 +11,40 @@ import (
 func (es Elements) has(e Element) bool { _, ok := es[e]; return ok }
 
 // Sends reports whether the namespace's own rules let it send to a port of an
-// address. Names are not in it: their addresses are known once asked for.
+// address. Names are not in it: their addresses are known once asked for. That
+// an address in a network which may be sent to is a container's after all is
+// for the layers behind to see.
 func (in *Inside) Sends(to netip.Addr, port Port) bool {
-	if in.Peers.has(Element{Set: OutAll, A: to}) || in.Peers.has(Element{Set: Out, A: to, Port: port}) {
-		return true
-	}
-	if contains(in.Managed, to) || slices.Contains(in.Gateways, to) {
-		return false // a container, or the host: no outside
-	}
-	return slices.ContainsFunc(in.Nets, func(n NetPort) bool { return n.Port == port && n.Net.Contains(to) })
+	return in.Peers.has(Element{Set: OutAll, A: to}) || in.Peers.has(Element{Set: Out, A: to, Port: port}) ||
+		slices.ContainsFunc(in.Nets, func(n NetPort) bool { return n.Port == port && n.Net.Contains(to) })
 }
 
 // Takes reports whether the namespace's own rules let an address, of a
-// container or of the host on the same network, in to a port.
+// container or of the host on the same network, in to a port. The host's
+// address is also what outside has behind the engine's proxy, so what is open
+// to outside is open to it.
 func (in *Inside) Takes(from netip.Addr, port Port) bool {
 	return in.Peers.has(Element{Set: InAll, A: from}) || in.Peers.has(Element{Set: In, A: from, Port: port}) ||
-		slices.Contains(in.Gateways, from) && slices.Contains(in.FromHost, port)
+		slices.Contains(in.Gateways, from) && in.TakesHost(port)
 }
 
-// Forwards reports whether the host lets one container's address send to a port
-// of another's.
+// TakesHost reports whether they let the host in to a port.
+func (in *Inside) TakesHost(port Port) bool {
+	return slices.Contains(in.FromHost, port) || slices.Contains(in.Open, port)
+}
+
+// Forwards reports whether the host lets an address of a container send to a
+// port of another's.
 func (o *Outside) Forwards(from, to netip.Addr, port Port) bool {
-	return o.Elements.has(Element{Set: BetweenAll, A: from, B: to}) || o.Elements.has(Element{Set: Between, A: from, B: to, Port: port})
+	if o.Elements.has(Element{Set: BetweenAll, A: from, B: to}) || o.Elements.has(Element{Set: Between, A: from, B: to, Port: port}) {
+		return true
+	}
+	for e := range o.Elements {
+		if e.Set == Egress && e.A == from && e.Port == port && e.Net.Contains(to) {
+			return true
+		}
+	}
+	return false
 }
 
 // Serves reports whether the host lets a container's address use a port of its

@@ -572,7 +572,7 @@ func (t *topology) round(a, b *placedNS, p Published, d door, enforced bool) (Ho
 	}
 	h.Reasons = about(t.judge.pass(a, b), p.Port)
 	if len(h.Reasons) == 0 { // to the host, and from the host
-		h.Reasons = append(about(t.judge.reasons(a, host, true), at), about(t.judge.reasons(b, host, false), p.Port)...)
+		h.Reasons = append(about(t.judge.reasons(a, host, true), at), about(append(t.judge.reasons(b, host, false), t.judge.reasons(b, internet, false)...), p.Port)...)
 	}
 	return h, true
 }
@@ -662,7 +662,9 @@ func (t *topology) toHost(a *placedNS, enforced bool) []Hop {
 // fromHost are the ways of the host to a container's address.
 func (t *topology) fromHost(b *placedNS, enforced bool) []Hop {
 	var out []Hop
-	reasons := t.judge.reasons(b, host, false)
+	// Behind the engine's proxy outside has the host's address: what is open to
+	// it is open to the host.
+	reasons := append(t.judge.reasons(b, host, false), t.judge.reasons(b, internet, false)...)
 	if enforced && len(reasons) == 0 {
 		return nil
 	}

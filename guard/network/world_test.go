@@ -186,7 +186,7 @@ func open(w World, r *Ruleset, probe []Port) []string {
 			say("%s -> %s %s%s", from.Name(), name.Name, name.Port, map[bool]string{true: " private"}[name.Private])
 		}
 		for _, port := range probe {
-			if slices.Contains(in.FromHost, port) {
+			if in.TakesHost(port) {
 				say("host -> %s %s", from.Name(), port)
 			}
 			if slices.Contains(in.Open, port) && every(from, func(a netip.Addr) bool { return r.Outside.Lets(a, port) }) {
