@@ -67,9 +67,23 @@ type Explanation struct {
 	Lines  []Line  `json:"lines"` // that let it pass; none: no line of the policy does
 	// Notes are what else one has to know.
 	Notes []lang.Text `json:"notes,omitempty"`
-	// Add is a flow that would let it pass, as lines of a policy; none if it
-	// passes, or no flow can.
-	Add []string `json:"add,omitempty"`
+	// Add is a flow that would let it pass; nil if it passes, or no flow can.
+	Add *Suggestion `json:"add,omitempty"`
+}
+
+// A Suggestion is a flow that the policy does not have.
+type Suggestion struct {
+	ID       string `json:"id"`
+	From     string `json:"from"`
+	To       string `json:"to"`
+	Port     Port   `json:"port"`
+	Crossing bool   `json:"crossing"` // leaves a tier: somebody must answer for it
+}
+
+// Lines are s as a policy has it under "flows:". What a person has to say is
+// empty, which a policy refuses.
+func (s Suggestion) Lines(in lang.Lang) []string {
+	return flowLines(s.ID, s.From, s.To, s.Port, s.Crossing, in)
 }
 
 // Explain says whether from may send to a port of to when the policy of j is
@@ -361,7 +375,7 @@ func (x *explainer) wanting(a, b *node, outside string) {
 		taken[f.ID] = true
 	}
 	if len(x.Lines) == 0 {
-		x.Add = flowLines(flowID(Observed{From: from, To: to, Port: x.Port}, taken), from, to, x.Port, crossing, lang.English)
+		x.Add = &Suggestion{flowID(Observed{From: from, To: to, Port: x.Port}, taken), from, to, x.Port, crossing}
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"casco/lang"
 )
 
 const explainPolicy = `
@@ -82,8 +84,8 @@ func TestExplain(t *testing.T) {
 		for _, n := range x.Notes {
 			fmt.Fprintf(&got, "  %s\n", n.En)
 		}
-		if len(x.Add) > 0 {
-			fmt.Fprintf(&got, "  add%s\n", strings.ReplaceAll(strings.Join(x.Add[:4], ";"), "  ", " "))
+		if x.Add != nil {
+			fmt.Fprintf(&got, "  add%s\n", strings.ReplaceAll(strings.Join(x.Add.Lines(lang.English)[:4], ";"), "  ", " "))
 		}
 	}
 	golden(t, "testdata/explain.txt", got.String())

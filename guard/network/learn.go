@@ -176,9 +176,9 @@ func (l Learned) Lines(in lang.Lang, head bool) []byte {
 		b.WriteString(mark + "flows:\n")
 	}
 	for _, p := range l.Proposals {
-		fmt.Fprintf(&b, "  # %s\n", shownSafe(p.seen(in)))
+		fmt.Fprintf(&b, "  # %s\n", Printable(p.seen(in)))
 		for _, d := range p.Dangers {
-			fmt.Fprintf(&b, "  # ! %s\n", shownSafe(d.In(in)))
+			fmt.Fprintf(&b, "  # ! %s\n", Printable(d.In(in)))
 		}
 		for _, line := range flowLines(p.ID, p.From, p.To, p.Port, p.Crossing, in) {
 			b.WriteString(mark + line + "\n")
@@ -265,8 +265,8 @@ func day(t time.Time) string {
 	return t.UTC().Format(time.DateOnly)
 }
 
-// shownSafe is s on one line, without what a terminal or YAML obeys.
-func shownSafe(s string) string {
+// Printable is s on one line, without what a terminal, YAML or a page obeys.
+func Printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 || r == 0x2028 || r == 0x2029 || r == 0xfeff || r == 0x85 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
 			return '?'

@@ -15,8 +15,9 @@ import (
 // may cross, and what is open although nobody said so.
 type Map struct {
 	At        time.Time     `json:"at"`
-	Policy    string        `json:"policy"` // its name and version
-	Tiers     []MapTier     `json:"tiers"`  // from the lowest impact to the highest
+	Policy    string        `json:"policy"` // its name
+	Version   int           `json:"version"`
+	Tiers     []MapTier     `json:"tiers"` // from the lowest impact to the highest
 	Networks  []MapNetwork  `json:"networks"`
 	Workloads []MapWorkload `json:"workloads"` // by tier, then name
 	Crossings []Crossing    `json:"crossings"` // in the policy's order
@@ -142,7 +143,7 @@ func MapOf(w World, p *policy.Policy, at time.Time, flows []Flow) (Map, error) {
 	if err != nil {
 		return Map{}, err
 	}
-	m := Map{At: at.UTC(), Policy: p.Metadata.String(), Flowed: flows != nil}
+	m := Map{At: at.UTC(), Policy: p.Metadata.Name, Version: p.Metadata.Version, Flowed: flows != nil}
 	t.tiers(&m)
 	t.networks(&m)
 	t.crossings(&m, at)
@@ -176,7 +177,9 @@ func (t *topology) tiers(m *Map) {
 	p := t.judge.policy
 	for _, tier := range p.Tiers {
 		inside, _ := t.judge.inside(tier.ID)
-		m.Tiers = append(m.Tiers, MapTier{ID: tier.ID, Es: tier.Es, Impact: tier.Impact, Inside: inside, Workloads: []string{}})
+		x := MapTier{ID: tier.ID, Impact: tier.Impact, Inside: inside, Workloads: []string{}}
+		x.Es = tier.Es
+		m.Tiers = append(m.Tiers, x)
 	}
 	slices.SortStableFunc(m.Tiers, func(a, b MapTier) int { return t.byImpact(a.ID, b.ID) })
 	for _, n := range t.w.Namespaces {

@@ -76,8 +76,8 @@ func (p Path) Sure() bool {
 //
 // What is in doubt is a path, with the reason: nobody may rely on a "no" that
 // was a guess. Conduits are given where no way of one hop is sure: those of two
-// hops that are sure; where there is nothing else at all those in doubt, and
-// then the shortest.
+// hops that are sure, or the shortest that is; and where there is nothing else
+// at all those in doubt.
 func Paths(w World, p *policy.Policy, from, to string) ([]Path, error) {
 	t, err := newTopology(w, p)
 	if err != nil {
@@ -204,7 +204,7 @@ func (t *topology) paths(a, b *node, enforced bool) []Path {
 	if slices.ContainsFunc(out, Path.Sure) {
 		return out
 	}
-	direct, doubtful := len(out), []Path(nil)
+	var doubtful []Path
 	for _, x := range t.nodes {
 		if t.same(x, a) || t.same(x, b) || !t.conduit(x, enforced) {
 			continue
@@ -217,11 +217,18 @@ func (t *topology) paths(a, b *node, enforced bool) []Path {
 			doubtful = append(doubtful, p)
 		}
 	}
+	if !slices.ContainsFunc(out, Path.Sure) {
+		if hops := t.shortest(a, b, enforced, true); hops != nil {
+			out = append(out, Path{enforced, hops})
+		}
+	}
 	if len(out) == 0 {
 		out = doubtful
 	}
-	if hops := t.shortest(a, b, enforced); direct == 0 && len(out) == 0 && hops != nil {
-		out = append(out, Path{enforced, hops})
+	if len(out) == 0 {
+		if hops := t.shortest(a, b, enforced, false); hops != nil {
+			out = append(out, Path{enforced, hops})
+		}
 	}
 	return out
 }
@@ -256,8 +263,9 @@ func best(hops []Hop) (Hop, bool) {
 	return hops[0], true
 }
 
-// shortest is a way through as few others as possible.
-func (t *topology) shortest(a, b *node, enforced bool) []Hop {
+// shortest is a way through as few others as possible, by hops that are sure if
+// that is wanted.
+func (t *topology) shortest(a, b *node, enforced, sure bool) []Hop {
 	came := map[*node][]Hop{a: {}}
 	for queue := []*node{a}; len(queue) > 0; queue = queue[1:] {
 		at := queue[0]
@@ -266,7 +274,7 @@ func (t *topology) shortest(a, b *node, enforced bool) []Hop {
 				continue
 			}
 			h, ok := best(t.hops(at, x, enforced))
-			if !ok {
+			if !ok || sure && h.Doubt != (lang.Text{}) {
 				continue
 			}
 			came[x] = append(slices.Clone(came[at]), h)

@@ -40,6 +40,7 @@ var may = map[string]string{
 	"store":                 "ledger",
 	"supervision":           "store",
 	"report":                "loop/ policy store supervision internal/handtest",
+	"report/netmap":         "guard/network policy",
 	"lab":                   "host/docker internal/handtest",
 	"lab/actor":             "",
 	"lab/probe":             "lab/actor",
@@ -56,7 +57,7 @@ var may = map[string]string{
 }
 
 // hostMay is what any package under host/ may import: never another one.
-const hostMay = "guard/ signed loop/inventory loop/plan loop/apply internal/atomicfile internal/nsenter internal/sockdiag"
+const hostMay = "guard/ policy signed loop/inventory loop/plan loop/apply internal/atomicfile internal/nsenter internal/sockdiag"
 
 // pure packages decide and never act: no process, no network, no database.
 var pure = []string{"loop/", "profile", "vuln", "guard/", "probe", "casefile"}
