@@ -113,7 +113,7 @@ type Endpoint struct {
 
 // A Namespace is a network namespace in which containers run.
 type Namespace struct {
-	ID        uint64 // inode number in nsfs
+	ID        uint64 // inode number in nsfs; never 0
 	Members   []Workload
 	Endpoints []Endpoint
 }
@@ -126,6 +126,11 @@ func (n Namespace) Name() string {
 	}
 	slices.Sort(names)
 	return strings.Join(names, "+")
+}
+
+// OnHost reports whether it is the host's own: one of its members says so.
+func (n Namespace) OnHost() bool {
+	return slices.ContainsFunc(n.Members, func(w Workload) bool { return w.OnHost })
 }
 
 // Addrs are the addresses of its endpoints but those of one link only, of which
@@ -165,6 +170,7 @@ type Segment struct {
 	Gateways []netip.Addr
 	Internal bool
 	Labels   map[string]string
+	Options  map[string]string // the engine's: "com.docker.network.bridge.enable_icc", "parent"
 }
 
 // A World is what rules are made for: what runs on one host.
@@ -173,4 +179,7 @@ type World struct {
 	Segments   []Segment
 	// Host are the host's own addresses, those of its bridges too.
 	Host []netip.Addr
+	// Engine is the version of the engine, "" if it is not known. No rule depends
+	// on it: what is open without rules does.
+	Engine string
 }

@@ -125,9 +125,14 @@ func (n *placedNS) publishes() bool {
 }
 
 // Put says what a namespace is now. One that has no members any more is to be
-// dropped instead.
+// dropped instead. One with a member on the host's own network is the host's:
+// it gets no rules, or they would shut the host itself.
 func (s *State) Put(n Namespace) Delta {
 	w := s.begin()
+	if n.OnHost() {
+		w.drop(n.ID)
+		return w.end()
+	}
 	// Whoever had one of these addresses has it no more.
 	for _, a := range n.Addrs() {
 		if id, taken := s.owner[a]; taken && id != n.ID {
@@ -445,10 +450,14 @@ func (s *State) published(from, to *placedNS, port Port, add func(uint64, Elemen
 			if p.Host.IsUnspecified() {
 				hosts = s.reachableHost(from)
 			}
+			hosts = slices.DeleteFunc(hosts, func(h netip.Addr) bool {
+				return h.IsLoopback() || p.Host.IsUnspecified() && h.Is4() != p.Host.Is4()
+			})
+			if len(hosts) == 0 {
+				continue // nobody but the host itself gets there
+			}
 			for _, h := range hosts {
-				if !h.IsLoopback() && (!p.Host.IsUnspecified() || h.Is4() == p.Host.Is4()) {
-					add(from.ID, Element{Set: Out, A: h, Port: at})
-				}
+				add(from.ID, Element{Set: Out, A: h, Port: at})
 			}
 			for _, a := range from.addrs {
 				add(0, Element{Set: ToHost, A: a, Port: at})
