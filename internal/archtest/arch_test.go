@@ -41,10 +41,12 @@ var may = map[string]string{
 	"supervision":           "store",
 	"report":                "loop/ policy store supervision internal/handtest",
 	"report/netmap":         "guard/network policy",
+	"api":                   "guard/network keeper policy internal/atomicfile",
+	"keeper":                "guard/network host/docker host/flows host/gate host/nft host/resolver host/spaces policy internal/handtest internal/realdocker internal/nsenter internal/sockdiag",
 	"lab":                   "host/docker internal/handtest",
 	"lab/actor":             "",
 	"lab/probe":             "lab/actor",
-	"cmd/casco":             "loop/ host/ policy policy/folder signed ledger store supervision lab lab/actor report state internal/atomicfile",
+	"cmd/casco":             "api guard/ keeper loop/ host/ policy policy/folder signed ledger store supervision lab lab/actor report report/netmap state internal/atomicfile",
 	"cmd/casco-verify":      "",
 	"cmd/casco-runtime":     "internal/ocicall", // little, for it is started at each call of the runtime
 	"bench":                 "internal/realdocker",
