@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"casco/host/nft"
@@ -122,7 +123,9 @@ func (k *Keeper) Count() error {
 // changed, and at intervals all that runs. An engine that is away is waited
 // for; what runs without it keeps its rules.
 func (k *Keeper) Follow(ctx context.Context) error {
-	go k.rounds(ctx)
+	var beside sync.WaitGroup
+	beside.Go(func() { k.rounds(ctx) })
+	defer beside.Wait()
 	for {
 		err := k.cfg.Engine.Events(ctx, func() {
 			// What happened while nobody listened.
@@ -140,6 +143,14 @@ func (k *Keeper) Follow(ctx context.Context) error {
 	}
 }
 
+// Wake makes Follow look at everything at once.
+func (k *Keeper) Wake() {
+	select {
+	case k.wake <- struct{}{}:
+	default: // it is about to
+	}
+}
+
 // rounds looks at everything at intervals.
 func (k *Keeper) rounds(ctx context.Context) {
 	for {
@@ -147,6 +158,7 @@ func (k *Keeper) rounds(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-time.After(lookEvery):
+		case <-k.wake:
 		}
 		k.tried(k.Look(ctx))
 		k.tried(k.Count())

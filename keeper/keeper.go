@@ -85,6 +85,7 @@ type Keeper struct {
 	cfg      Config
 	resolver *resolver.Server
 	flows    *flows.Watcher
+	wake     chan struct{} // see Wake
 
 	endedMu sync.Mutex     // guards what follows
 	ended   []network.Flow // of namespaces that are no more
@@ -123,7 +124,7 @@ type container struct {
 // New takes a host. Its rules are as they were until Load.
 func New(cfg Config) (*Keeper, error) {
 	k := &Keeper{
-		cfg: cfg, policy: cfg.Policy, enforce: cfg.Enforce,
+		cfg: cfg, wake: make(chan struct{}, 1), policy: cfg.Policy, enforce: cfg.Enforce,
 		spaces: map[uint64]*space{}, containers: map[string]*container{}, drops: map[string]map[string]nft.Counter{},
 	}
 	var err error

@@ -243,6 +243,7 @@ func (g *guard) lapsed(d time.Duration) {
 	g.happened(keeper.Event{Time: time.Now().UTC(), Kind: keeper.Open, Text: lang.Text{
 		En: "the guard was stopped for %s: what started meanwhile was not held", Es: "la guardia estuvo detenida %s: lo que arrancó mientras tanto no se retuvo",
 	}.F(d.Round(time.Millisecond))})
+	g.keeper.Wake()
 }
 
 // write takes events into the ledger, those of a second at once. A ledger that

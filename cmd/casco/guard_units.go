@@ -1,13 +1,17 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
 
+	"casco/host/gate"
 	"casco/lang"
+	"casco/policy"
+	"casco/report"
 )
 
 func guardUnitsCmd(a *app) *cobra.Command {
@@ -26,6 +30,15 @@ func guardUnitsCmd(a *app) *cobra.Command {
 			if a.host != "" {
 				line = append(line, "--host", a.host)
 			}
+			p, err := a.policy()
+			if err != nil {
+				return err
+			}
+			if p.Network.Start == runtimeStart {
+				if err := a.printWrapper(p, self); err != nil {
+					return err
+				}
+			}
 			fmt.Fprintf(a.out, guardScript, unitWords(append(line, "guard", "--run", a.runPath)))
 			a.tell(lang.Text{En: "to install: casco guard units | sh", Es: "para instalar: casco guard units | sh"})
 			return nil
@@ -35,12 +48,55 @@ func guardUnitsCmd(a *app) *cobra.Command {
 		Es: "Imprime el servicio de systemd de la guardia",
 	}, lang.Text{
 		En: "Print the systemd service of the guard, as one shell script that installs it: casco guard units | sh. It starts before the " +
-			"engine, so that what the engine starts by itself is held too.\n\n" +
+			"engine, so that what the engine starts by itself is held too. Where the policy wants starts held by the wrapper of the runtime, that is installed too.\n\n" +
 			"Exit codes: 0 printed, 1 trouble.",
 		Es: "Imprime el servicio de systemd de la guardia, como un script que lo instala: casco guard units | sh. Arranca antes que el motor, " +
-			"para que también se retenga lo que el motor arranca por sí mismo.\n\n" +
+			"para que también se retenga lo que el motor arranca por sí mismo. Donde la política quiere que los retenga el envoltorio del runtime, se instala también.\n\n" +
 			"Códigos de salida: 0 impreso, 1 problema.",
 	})
+}
+
+// runtimeStart is the word of the policy for starts that the wrapper of the
+// runtime holds.
+const runtimeStart = "runtime"
+
+// wrapperScript installs the wrapper and says to it what stands behind.
+const wrapperScript = `# The wrapper of the OCI runtime. The engine is told of it by a change: casco plan --check daemon-runtime-gate.
+install -D -m 755 %[1]s /usr/lib/casco/casco-runtime
+install -d -m 755 /etc/casco
+cat >/etc/casco/runtime.json <<'END'
+%[2]s
+END
+`
+
+var errNoRuntime = lang.Errorf(lang.Text{En: "there is no OCI runtime here: runc or crun", Es: "aquí no hay runtime OCI: runc o crun"})
+
+// printWrapper prints what installs the wrapper, which is beside this program.
+// Without the guard it lets containers start only if every tier says so, for it
+// cannot tell of which tier one is.
+func (a *app) printWrapper(p *policy.Policy, self string) error {
+	found := gate.Find()
+	if len(found) == 0 {
+		return errNoRuntime
+	}
+	wrapper := filepath.Join(filepath.Dir(self), "casco-runtime")
+	if _, err := os.Stat(wrapper); err != nil {
+		return err
+	}
+	without := "open"
+	for _, t := range p.Tiers {
+		if t.WithoutGuard != "open" {
+			without = "closed"
+		}
+	}
+	b, err := json.MarshalIndent(map[string]any{
+		"runtime": found[0], "gate": filepath.Join(a.runPath, "gate.sock"), "without_guard": without,
+	}, "", "  ")
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(a.out, wrapperScript, report.Word(wrapper), b)
+	return nil
 }
 
 // guardScript installs the service. The guard enters the namespaces of
@@ -67,7 +123,7 @@ RuntimeDirectory=casco
 RuntimeDirectoryMode=0700
 RuntimeDirectoryPreserve=yes
 MemoryMax=600M
-CPUQuota=100%%%%
+CPUQuota=100%%
 OOMScoreAdjust=-900
 NoNewPrivileges=yes
 ProtectClock=yes
