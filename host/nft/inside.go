@@ -1,8 +1,10 @@
 package nft
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
+	"sync"
 
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
@@ -185,8 +187,42 @@ func frames(in *network.Inside, opts Options) *table {
 			hook: &hook{kind: "filter", num: egressHook, device: e.Iface},
 		})
 	}
+	if !opts.Enforce || !hooksAhead() {
+		return t
+	}
+	// Those that come later, with "docker network connect", before anybody can
+	// say what is theirs.
+	for i := range laterIfaces {
+		name := fmt.Sprint("eth", i)
+		if slices.ContainsFunc(in.Endpoints, func(e network.Endpoint) bool { return e.Iface == name }) {
+			continue
+		}
+		isARP := part(&expr.Meta{Key: expr.MetaKeyPROTOCOL, Register: 1}, is(portBytes(unix.ETH_P_ARP)))
+		rules := []rule{ruler(isARP, accept), ruler(part(&expr.Meta{Key: expr.MetaKeyRTCLASSID, Register: 1}), accept)}
+		t.chains = append(t.chains, chain{
+			name: "later_" + name, drop: true, todo: append(rules, ending(DropFrame, true, false)...),
+			hook: &hook{kind: "filter", num: egressHook, device: name},
+		})
+	}
 	return t
 }
+
+// laterIfaces is how many names of interfaces are held before they are there:
+// Docker gives a container's the first that is free, from eth0 on.
+const laterIfaces = 8
+
+// hooksAhead reports whether the kernel takes a hook of an interface that is
+// not there yet: from Linux 6.16 on (net/netfilter/nf_tables_api.c,
+// nft_netdev_hook_alloc).
+var hooksAhead = sync.OnceValue(func() bool {
+	var u unix.Utsname
+	if unix.Uname(&u) != nil {
+		return false
+	}
+	var major, minor int
+	n, _ := fmt.Sscanf(unix.ByteSliceToString(u.Release[:]), "%d.%d", &major, &minor)
+	return n == 2 && (major > 6 || major == 6 && minor >= 16)
+})
 
 // Hooks of netdev (include/uapi/linux/netfilter.h, enum nf_dev_hooks); the
 // second is there from Linux 5.16 on.

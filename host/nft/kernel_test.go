@@ -21,9 +21,10 @@ import (
 // A pen is a network namespace of a test, as a container would have it: eth0
 // is a veth whose other end is on the bridge br0 of the test's host.
 type pen struct {
-	name string
-	ns   netns.NsHandle
-	end  network.Endpoint
+	name  string
+	ns    netns.NsHandle
+	end   network.Endpoint
+	iface string // its interface, "eth0"
 }
 
 // pens makes a host with so many containers on one bridge, 10.9.0.2 and so on,
@@ -58,6 +59,7 @@ func pens(t testing.TB, n int) (host pen, cs []pen) {
 		ip(t, "-n", c.name, "addr", "add", v6.String()+"/64", "dev", "eth0", "nodad")
 		ip(t, "-n", c.name, "link", "set", "eth0", "up")
 		ip(t, "-n", c.name, "route", "add", "default", "via", "10.9.0.1")
+		c.iface = "eth0"
 		c.end = network.Endpoint{
 			Iface: "eth0", Network: "n", Peer: peer, Addrs: []netip.Addr{v4, v6},
 			Gateways: []netip.Addr{netip.MustParseAddr("10.9.0.1"), netip.MustParseAddr("fd00:9::1")},
