@@ -17,6 +17,7 @@ ENGINE        ?=
 build:
 	$(GO) build -trimpath -ldflags '-s -w' -o bin/casco ./cmd/casco
 	$(GO) build -trimpath -ldflags '-s -w' -o bin/casco-verify ./cmd/casco-verify
+	$(GO) build -trimpath -ldflags '-s -w' -o bin/casco-runtime ./cmd/casco-runtime
 
 setup:
 	scripts/setup

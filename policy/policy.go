@@ -157,6 +157,9 @@ type Limits struct {
 
 // Network says how the tiers are kept apart.
 type Network struct {
+	// Enforce says whether the tiers are to be kept apart on this host. Where it
+	// says nothing, they are if there are several.
+	Enforce *bool `json:"enforce,omitempty" yaml:"enforce"`
 	// Start is how the start of a container is held until its rules are in
 	// place: "runtime", by a wrapper of the OCI runtime that daemon.json names;
 	// "fanotify", by asking the kernel for leave to run it, which changes nothing

@@ -92,6 +92,7 @@ var kindWords = map[inventory.Kind]lang.Text{
 	inventory.Registry:   {En: "registry", Es: "registro de imágenes"},
 	inventory.Credential: {En: "credential", Es: "credencial"},
 	inventory.Package:    {En: "package", Es: "paquete"},
+	inventory.Guard:      {En: "guard", Es: "guardia"},
 	inventory.Unit:       {En: "systemd unit", Es: "unidad de systemd"},
 	inventory.Policy:     {En: "policy", Es: "política"},
 	inventory.Host:       {En: "host", Es: "anfitrión"},

@@ -187,6 +187,29 @@ type Drift struct {
 func (Drift) Kind() string    { return "drift" }
 func (d Drift) About() string { return d.Ref }
 
+// A Decision is something that a part of the guard did by itself, as the policy
+// has it: rules that it changed.
+type Decision struct {
+	Ref  string `json:"ref"`
+	By   string `json:"by"`   // part of the guard: network
+	What string `json:"what"` // kind of decision: rules
+	Text string `json:"text"` // in English
+}
+
+func (Decision) Kind() string    { return "decision" }
+func (d Decision) About() string { return d.Ref }
+
+// An Alert is something that the guard saw.
+type Alert struct {
+	Ref   string `json:"ref"`
+	What  string `json:"what"` // kind of event: dropped, tampered, late …
+	Text  string `json:"text"` // in English
+	Count uint64 `json:"count,omitempty"`
+}
+
+func (Alert) Kind() string    { return "alert" }
+func (a Alert) About() string { return a.Ref }
+
 // Evidence, Hold and Purge are what package ledger itself writes of the things
 // that it keeps by their digests.
 type (

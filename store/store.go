@@ -35,7 +35,7 @@ import (
 
 // version of the tables, in SQLite's user_version. A store of a newer one is
 // refused; one of an older one is made again.
-const version = 1
+const version = 2
 
 // stamp is a time that sorts as text, in UTC.
 const stamp = "2006-01-02T15:04:05.000000000Z"
@@ -189,6 +189,7 @@ func views() map[string]Event {
 	return map[string]Event{
 		"runs": Run{}, "verdicts": Verdict{}, "changes": Change{}, "approvals": Approval{}, "steps": Step{},
 		"policies": Policy{}, "treatments": Treatment{}, "exceptions": Exception{}, "drifts": Drift{},
+		"decisions": Decision{}, "alerts": Alert{},
 		"evidence": Evidence{}, "holds": Hold{}, "purges": Purge{}, "exports": Export{},
 	}
 }

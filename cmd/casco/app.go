@@ -30,8 +30,8 @@ type app struct {
 
 	manual manual
 
-	host, statePath, langFlag, format, snapshot, policyPath string
-	yes, deep                                               bool
+	host, statePath, runPath, langFlag, format, snapshot, policyPath string
+	yes, deep                                                        bool
 
 	opened *book // the ledger, once it was needed
 }

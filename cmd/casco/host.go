@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"casco/api"
 	"casco/host/accounts"
 	"casco/host/auditrules"
 	"casco/host/compose"
@@ -167,6 +168,7 @@ func (a *app) sources(h *host) []inventory.Source {
 		inventory.Alone(packages.New("", append(checks.Packages(), h.judge.inForce.Policy.Host.Packages.Forbid...)...)),
 		inventory.Alone(units.New("")),
 		registry.New(),
+		guardSource{api.NewClient(a.runPath), api.ModeFile(a.statePath), h.address()},
 		image.New(filepath.Join(a.statePath, "layers.json"), a.deep),
 	)
 }
@@ -191,6 +193,7 @@ func (a *app) handsOf(h *host) map[string]apply.Hand {
 		file.HandName:       file.Hand{},
 		auditrules.HandName: auditrules.NewHand("/"),
 		sysctl.HandName:     sysctl.NewHand(""),
+		networkHand:         enforcer{api.NewClient(a.runPath), api.ModeFile(a.statePath)},
 	}
 }
 
@@ -236,7 +239,7 @@ func (h *host) listeners(ctx context.Context, id string) ([]string, error) {
 // is taken: live before re-creation.
 func means() []plan.Means {
 	return slices.Concat(docker.UpdateMeans(), docker.RecreateMeans(), daemonjson.Means(), compose.Means(), swarm.Means(),
-		file.Means(), auditrules.Means(), sysctl.Means())
+		file.Means(), auditrules.Means(), sysctl.Means(), networkMeans())
 }
 
 // wrapTransport is put around every request to the engine. Tests set it, to

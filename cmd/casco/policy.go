@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"casco/api"
 	"casco/internal/atomicfile"
 	"casco/lang"
 	"casco/policy"
@@ -183,7 +185,16 @@ func (a *app) loadPolicy(ctx context.Context, path, trust string) error {
 		return err
 	}
 	a.tried(a.notePolicy(ctx, now.At(at), f, at))
-	return a.printLoaded(p, f)
+	return errors.Join(a.printLoaded(p, f), a.reloadGuard(ctx))
+}
+
+// reloadGuard makes a guard that is at work go by the policy in force now.
+func (a *app) reloadGuard(ctx context.Context) error {
+	err := api.NewClient(a.runPath).Reload(ctx)
+	if errors.Is(err, api.ErrNoGuard) {
+		return nil
+	}
+	return err
 }
 
 // loadHint is what to do about a refusal, where that is one command.

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"casco/api"
 	"casco/lang"
 	"casco/state"
 )
@@ -47,7 +48,7 @@ func newRoot(a *app) *cobra.Command {
 	a.globalFlags(root.PersistentFlags())
 	root.AddCommand(
 		auditCmd(a), snapshotCmd(a), riskCmd(a), exceptionCmd(a), planCmd(a), submitCmd(a), approveCmd(a), applyCmd(a), confirmCmd(a), ratifyCmd(a), rollbackCmd(a), awaitCmd(a),
-		driftCmd(a), policyCmd(a), changesCmd(a), runCmd(a), reportCmd(a), sampleCmd(a), logCmd(a), labCmd(a), doctorCmd(a),
+		driftCmd(a), policyCmd(a), changesCmd(a), runCmd(a), guardCmd(a), netCmd(a), reportCmd(a), sampleCmd(a), logCmd(a), labCmd(a), doctorCmd(a),
 	)
 	root.SetHelpCommand(a.helpCmd(root))
 	return root
@@ -56,6 +57,7 @@ func newRoot(a *app) *cobra.Command {
 func (a *app) globalFlags(f *pflag.FlagSet) {
 	f.StringVarP(&a.host, "host", "H", "", "")
 	f.StringVar(&a.statePath, "state", firstSet(os.Getenv("CASCO_STATE"), state.Default), "")
+	f.StringVar(&a.runPath, "run", firstSet(os.Getenv("CASCO_RUN"), api.DefaultRun), "")
 	f.StringVar(&a.langFlag, "lang", "", "")
 	f.StringVar(&a.format, "format", "text", "")
 	f.BoolVar(&a.yes, "yes", false, "")
@@ -70,6 +72,7 @@ func (a *app) globalFlags(f *pflag.FlagSet) {
 		Es: "`DIRECCIÓN` del motor: unix:///ruta, /ruta o tcp://anfitrión:puerto; si no, DOCKER_HOST, el contexto de docker, el socket del sistema",
 	})
 	a.manual.flag(f, "state", lang.Text{En: "`DIR` in which casco keeps its record of changes", Es: "`DIR` donde casco guarda su registro de cambios"})
+	a.manual.flag(f, "run", lang.Text{En: "`DIR` of the guard's sockets", Es: "`DIR` de los sockets de la guardia"})
 	a.manual.flag(f, "lang", lang.Text{En: "`LANGUAGE`: en or es; else that of the locale", Es: "`IDIOMA`: en o es; si no, el de la configuración regional"})
 	a.manual.flag(f, "format", lang.Text{En: "`FORMAT`: text or json", Es: "`FORMATO`: text o json"})
 	a.manual.flag(f, "yes", lang.Text{En: "do not ask", Es: "no preguntar"})

@@ -77,8 +77,18 @@ func (p *Port) UnmarshalText(b []byte) (err error) {
 		*p = Port{}
 		return nil
 	}
-	*p, err = ParsePort(string(b))
-	return err
+	if *p, err = ParsePort(string(b)); err == nil {
+		return nil
+	}
+	// A flow may have a protocol that no policy names: "8/1" is ICMP.
+	number, proto, _ := strings.Cut(string(b), "/")
+	n, err1 := strconv.ParseUint(number, 10, 16)
+	m, err2 := strconv.ParseUint(proto, 10, 8)
+	if err1 != nil || err2 != nil {
+		return err
+	}
+	*p = Port{uint16(n), Proto(m)}
+	return nil
 }
 
 func (p Port) compare(o Port) int {

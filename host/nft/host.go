@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/google/nftables/expr"
 	"github.com/vishvananda/netns"
@@ -31,9 +32,9 @@ var (
 // A Host is the part of the rules that stands on the host. It is for one
 // goroutine.
 type Host struct {
-	c       *conn
-	flags   uint32
-	written []byte
+	c      *conn
+	flags  uint32
+	pinned map[string]bool // interfaces that have a chain
 }
 
 // OpenHost takes the network namespace of the host: that of the engine.
@@ -42,7 +43,7 @@ func OpenHost(ns netns.NsHandle) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Host{c: c, flags: flagOwner | flagPersist}, nil
+	return &Host{c: c, flags: flagOwner | flagPersist, pinned: map[string]bool{}}, nil
 }
 
 // Close lets go of the rules, which stay.
@@ -50,11 +51,23 @@ func (h *Host) Close() error { return h.c.close() }
 
 // Replace makes all rules of the host anew.
 func (h *Host) Replace(o network.Outside, spaces []*network.Inside) error {
-	flags, err := replace(h.c, h.flags, outside(o, spaces))
+	ts := outside(o, spaces)
+	if err := carry(h.c, ts[0]); err != nil {
+		return err
+	}
+	flags, err := replace(h.c, h.flags, ts)
 	if err != nil {
 		return err
 	}
 	h.flags = flags
+	clear(h.pinned)
+	for _, s := range spaces {
+		for _, e := range s.Endpoints {
+			if e.Peer != "" {
+				h.pinned[e.Peer] = true
+			}
+		}
+	}
 	return nil
 }
 
@@ -73,6 +86,15 @@ func (h *Host) Change(c network.Change) error {
 
 // Allow lets packets of a namespace pass to what a name was found to have.
 func (h *Host) Allow(as []Named) error { return h.c.commit(allow(hostTable, as, true)) }
+
+// Disallow takes addresses that names gave to who has those of own out again.
+func (h *Host) Disallow(own, addrs []netip.Addr) error {
+	return disallow(h.c, hostTable, func(key string) bool {
+		return slices.ContainsFunc(own, func(o netip.Addr) bool {
+			return slices.ContainsFunc(addrs, func(a netip.Addr) bool { return strings.HasPrefix(key, addrKey(o)+addrKey(a)) })
+		})
+	})
+}
 
 // Pin holds the host's ends of a namespace's interfaces to what it has. One
 // that was pinned is pinned anew.
@@ -94,6 +116,7 @@ func (h *Host) Pin(in *network.Inside) error {
 		if err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ENODEV) {
 			return err
 		}
+		h.pinned[e.Peer] = err == nil
 	}
 	return nil
 }
@@ -110,7 +133,13 @@ func (h *Host) Unpin(in *network.Inside) error {
 	return errors.Join(errs...)
 }
 
+// unpin does not try what is not there: a transaction that the kernel aborts
+// waits for all CPUs (synchronize_rcu), which took 5 to 10 ms.
 func (h *Host) unpin(peer string) error {
+	if !h.pinned[peer] {
+		return nil
+	}
+	delete(h.pinned, peer)
 	a := attrs{}
 	a.text(unix.NFTA_CHAIN_TABLE, pinTable.name)
 	a.text(unix.NFTA_CHAIN_NAME, pinName(peer))
@@ -140,10 +169,11 @@ func outside(o network.Outside, spaces []*network.Inside) []*table {
 		for _, name := range []network.Set{network.Between, network.BetweenAll, network.ToHost, network.Open, network.Shut, network.Egress} {
 			t.sets = append(t.sets, sampleSet(name, w))
 		}
-		t.sets = append(t.sets, set{name: setNames + w.suffix, fields: []field{w.addr, w.addr, fieldProto, fieldPort}, expiring: true})
+		t.sets = append(t.sets, namesSet(w, true, nil))
+		managed := set{name: setManaged + w.suffix, fields: []field{w.addr}, ranges: true, elements: ranges(o.Managed, w)}
+		t.sets = append(t.sets, managed)
 		p.sets = append(
-			p.sets, sampleSet(network.Reach, w),
-			set{name: setManaged + w.suffix, fields: []field{w.addr}, ranges: true, elements: ranges(o.Managed, w)},
+			p.sets, sampleSet(network.Reach, w), managed,
 			set{name: "local" + w.suffix, fields: []field{w.addr}, elements: addrs(o.Local, w)},
 		)
 	}
@@ -164,8 +194,8 @@ func outside(o network.Outside, spaces []*network.Inside) []*table {
 		around = append(around,
 			ruler(w.flowIn(string(network.Between)), accept),
 			ruler(w.pairIn(string(network.BetweenAll)), accept),
-			ruler(w.flowIn(string(network.Egress)), accept),
-			ruler(w.flowIn(setNames), accept))
+			ruler(w.of(), outsideOnly(w), w.flowIn(string(network.Egress)), accept),
+			ruler(w.of(), outsideOnly(w), w.flowIn(setNames), accept))
 		from = append(from, ruler(w.portIn(w.dst, string(network.Open)), accept))
 	}
 	nd := neighbour(130, 131, 132, 133, 135, 136, 143)

@@ -3,7 +3,6 @@ package nft
 import (
 	"net/netip"
 	"slices"
-	"time"
 
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
@@ -36,7 +35,7 @@ func inside(in *network.Inside, opts Options) []*table {
 		for _, name := range []network.Set{network.Out, network.In} {
 			add(set{name: string(name) + w.suffix, fields: []field{w.addr, fieldProto, fieldPort}})
 		}
-		add(set{name: setNames + w.suffix, fields: []field{w.addr, fieldProto, fieldPort}, expiring: true})
+		add(namesSet(w, false, in.Names))
 		add(set{name: setManaged + w.suffix, fields: []field{w.addr}, ranges: true, elements: ranges(in.Managed, w)})
 		add(set{name: setGateways + w.suffix, fields: []field{w.addr}, elements: addrs(in.Gateways, w)})
 	}
@@ -101,13 +100,18 @@ func mayOut(in *network.Inside) []rule {
 		out = append(out,
 			ruler(w.addrIn(w.dst, string(network.OutAll)), accept),
 			ruler(w.portIn(w.dst, string(network.Out)), accept),
-			ruler(w.portIn(w.dst, setNames), accept))
+			ruler(w.of(), outsideOnly(w), w.portIn(w.dst, setNames), accept))
 	}
 	for _, n := range in.Nets {
-		out = append(out, ruler(toNet(n.Net, n.Port), accept))
+		w := wayOf(n.Net.Addr())
+		out = append(out, ruler(w.of(), outsideOnly(w), toNet(n.Net, n.Port), accept))
 	}
 	return out
 }
+
+// outsideOnly matches packets to no address of the engine's networks: a flow to
+// 0.0.0.0/0 is one to the Internet, and not to all containers.
+func outsideOnly(w way) []expr.Any { return ruler(w.load(w.dst, 1), notIn(setManaged+w.suffix)) }
 
 // mayIn takes an address of the engine's networks that is no gateway for a
 // container: what is open to outside is not for it. A gateway stands for the
@@ -288,40 +292,4 @@ func lastOf(p netip.Prefix) netip.Addr {
 	}
 	a, _ := netip.AddrFromSlice(b)
 	return a
-}
-
-// A Named is an address that a name was found to have.
-type Named struct {
-	Own  []netip.Addr // who asked: addresses of the namespace, for the rules of the host
-	Addr netip.Addr
-	Port network.Port
-	TTL  time.Duration
-}
-
-// allow are messages that add what a name gave. An element that is there keeps
-// its old time to live if it is only added, and cannot be deleted if it is not,
-// so it is added, deleted and added: in one transaction.
-func allow(t *table, as []Named, host bool) []message {
-	var ms []message
-	for _, a := range as {
-		w := wayOf(a.Addr)
-		s := set{name: setNames + w.suffix, fields: []field{w.addr, fieldProto, fieldPort}, expiring: true}
-		keys := []string{addrKey(a.Addr) + portKey(a.Port)}
-		if host {
-			s.fields = append([]field{w.addr}, s.fields...)
-			keys = nil
-			for _, own := range a.Own {
-				if own.Is4() == a.Addr.Is4() {
-					keys = append(keys, addrKey(own)+addrKey(a.Addr)+portKey(a.Port))
-				}
-			}
-		}
-		for _, k := range keys {
-			e := []elem{{key: k, ttl: uint64(max(a.TTL, time.Second).Milliseconds())}}
-			ms = append(ms, t.elements(unix.NFT_MSG_NEWSETELEM, s, e)...)
-			ms = append(ms, t.elements(unix.NFT_MSG_DELSETELEM, s, []elem{{key: k}})...)
-			ms = append(ms, t.elements(unix.NFT_MSG_NEWSETELEM, s, e)...)
-		}
-	}
-	return ms
 }

@@ -169,7 +169,7 @@ func TestSpace(t *testing.T) {
 	}
 	defer s.Close()
 	in := &network.Inside{
-		Endpoints: []network.Endpoint{a.end}, Gateways: a.end.Gateways, Managed: []netip.Prefix{netip.MustParsePrefix("10.9.0.0/16")},
+		Endpoints: []network.Endpoint{a.end}, Gateways: a.end.Gateways, Managed: []netip.Prefix{netip.MustParsePrefix("10.10.0.0/16")},
 		Peers: peers(network.Element{Set: network.Out, A: b4, Port: web}),
 	}
 	if err := s.Replace(in, Options{Enforce: true}); err != nil {

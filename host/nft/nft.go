@@ -24,6 +24,8 @@ package nft
 import (
 	"errors"
 	"net/netip"
+	"slices"
+	"strings"
 
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
@@ -48,9 +50,7 @@ type Options struct {
 type Space struct {
 	c       *conn
 	flags   uint32
-	in      *network.Inside
-	opts    Options
-	written []byte // digest of what the kernel had after the last Replace
+	written []byte // what fingerprint gave after the last Replace; nil until it was asked for
 }
 
 // Enter takes a namespace. Its rules stay as they are until Replace.
@@ -74,13 +74,18 @@ func (s *Space) Owned() bool { return s.flags&flagOwner != 0 }
 // Replace makes the rules of the namespace anew, as in says. Old and new never
 // both hold, and there is no moment without.
 func (s *Space) Replace(in *network.Inside, opts Options) error {
-	flags, err := replace(s.c, s.flags, inside(in, opts))
+	ts := inside(in, opts)
+	if len(in.Names) > 0 {
+		if err := carry(s.c, ts[0]); err != nil {
+			return err
+		}
+	}
+	flags, err := replace(s.c, s.flags, ts)
 	if err != nil {
 		return err
 	}
-	s.flags, s.in, s.opts = flags, in, opts
-	s.written, err = fingerprint(s.c)
-	return err
+	s.flags, s.written = flags, nil
+	return nil
 }
 
 // replace makes tables anew in one transaction. A kernel that cannot let owned
@@ -158,6 +163,13 @@ func together(t *table, add []network.Element, setOf func(network.Element) set, 
 // Allow lets packets pass to addresses that a name was just found to have,
 // until ttl is over. What is there already stays for the longer of both times.
 func (s *Space) Allow(as []Named) error { return s.c.commit(allow(insideTable, as, false)) }
+
+// Disallow takes addresses that names gave out again, before their time.
+func (s *Space) Disallow(addrs []netip.Addr) error {
+	return disallow(s.c, insideTable, func(key string) bool {
+		return slices.ContainsFunc(addrs, func(a netip.Addr) bool { return strings.HasPrefix(key, addrKey(a)) })
+	})
+}
 
 // Remove takes our tables out of the namespace.
 func (s *Space) Remove() error { return remove(s.c, unix.NFPROTO_INET, unix.NFPROTO_NETDEV) }

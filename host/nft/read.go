@@ -80,6 +80,10 @@ func (s *Space) Check(in *network.Inside) error {
 	if err != nil {
 		return err
 	}
+	if s.written == nil {
+		// Not read when they were written: a container waits for its start then.
+		s.written = is
+	}
 	if !bytes.Equal(is, s.written) {
 		return lang.Errorf(lang.Text{En: "somebody changed our rules", Es: "alguien cambió nuestras reglas"})
 	}

@@ -35,6 +35,7 @@ type set struct {
 	fields   []field
 	ranges   bool   // elements are ranges of keys
 	expiring bool   // elements have a time to live
+	mark     []byte // what the set is of, for who makes it anew; kept by the kernel
 	elements []elem // its first ones
 }
 
@@ -167,6 +168,9 @@ func (t *table) newSet(s set, id uint32) message {
 	a.uint32(unix.NFTA_SET_KEY_LEN, uint32(s.keyLen()))
 	if len(desc) > 0 {
 		a.nest(unix.NFTA_SET_DESC, desc)
+	}
+	if len(s.mark) > 0 {
+		a.bytes(unix.NFTA_SET_USERDATA, s.mark)
 	}
 	return message{unix.NFT_MSG_NEWSET, unix.NLM_F_CREATE, t.family, a, "set " + s.name}
 }

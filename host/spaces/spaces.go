@@ -52,6 +52,15 @@ func open(path string) (*Space, error) {
 	return &Space{st.Ino, ns}, nil
 }
 
+// Again is a second hold on the same namespace, for who may outlive the first.
+func (s *Space) Again() (*Space, error) {
+	fd, err := unix.FcntlInt(uintptr(s.NS), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("network namespace: %w", err)
+	}
+	return &Space{s.ID, netns.NsHandle(fd)}, nil
+}
+
 // Close lets go of the namespace.
 func (s *Space) Close() error { return s.NS.Close() }
 
@@ -82,6 +91,40 @@ func (h *Host) Addrs() ([]netip.Addr, error) {
 	for _, a := range list {
 		if addr, ok := addrOf(a); ok && !addr.IsLoopback() && !addr.IsLinkLocalUnicast() {
 			out = append(out, addr)
+		}
+	}
+	return out, nil
+}
+
+// Bridges are the networks of an engine as far as the kernel shows them: what
+// is known while the engine is not there to be asked. They have the names of
+// their interfaces.
+func (h *Host) Bridges() ([]network.Segment, error) {
+	links, err := h.nl.LinkList()
+	if err != nil {
+		return nil, fmt.Errorf("interfaces of the host: %w", err)
+	}
+	var out []network.Segment
+	for _, l := range links {
+		if l.Type() != "bridge" {
+			continue
+		}
+		s := network.Segment{Name: l.Attrs().Name, Driver: "bridge", Bridge: l.Attrs().Name}
+		addrs, err := h.nl.AddrList(l, netlink.FAMILY_ALL)
+		if err != nil {
+			return nil, fmt.Errorf("addresses of %s: %w", s.Bridge, err)
+		}
+		for _, a := range addrs {
+			addr, ok := addrOf(a)
+			if !ok || addr.IsLinkLocalUnicast() {
+				continue
+			}
+			ones, _ := a.Mask.Size()
+			s.Subnets = append(s.Subnets, netip.PrefixFrom(addr, ones).Masked())
+			s.Gateways = append(s.Gateways, addr)
+		}
+		if s.Subnets != nil {
+			out = append(out, s)
 		}
 	}
 	return out, nil

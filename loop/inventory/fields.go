@@ -168,6 +168,7 @@ var (
 	DaemonOther = Field[string]{Daemon, "Other"}
 	// The process behind the socket, by the socket's peer credentials.
 	DaemonPid      = Field[int64]{Daemon, "Process.Pid"}
+	DaemonExecRoot = Field[string]{Daemon, "Effective.exec-root"}
 	DaemonUID      = Field[int64]{Daemon, "Process.Uid"}
 	DaemonArgs     = Field[[]string]{Daemon, "Process.Args"}
 	DaemonExe      = Field[string]{Daemon, "Process.Exe"}
@@ -210,6 +211,8 @@ var (
 	DaemonUnused = Field[map[string]any]{Daemon, "Unused"}
 
 	DaemonICC             = Field[bool]{Daemon, "Effective.icc"}
+	DaemonDefaultRuntime  = Field[string]{Daemon, "Effective.default-runtime"}
+	DaemonRuntimes        = Field[map[string]any]{Daemon, "Effective.runtimes"}
 	DaemonLogLevel        = Field[string]{Daemon, "Effective.log-level"}
 	DaemonDebug           = Field[bool]{Daemon, "Effective.debug"}
 	DaemonIPTables        = Field[bool]{Daemon, "Effective.iptables"}
@@ -374,6 +377,15 @@ var (
 	PolicyRegistries        = Field[[]string]{Policy, "registries.allow"}
 	PolicyImageMaxAge       = Field[string]{Policy, "images.max_age"} // "60d"
 	PolicyFlows             = Field[[]any]{Policy, "flows"}
+	PolicyTiers             = Field[[]any]{Policy, "tiers"}
+	PolicyEnforce           = Field[bool]{Policy, "network.enforce"}
+	PolicyStart             = Field[string]{Policy, "network.start"} // fanotify, runtime
+
+	// Of the guard, as it says itself over its socket. One that is not there has
+	// Running false, and Enforced as the file says by which the next would go.
+	GuardRunning    = Field[bool]{Guard, "Running"}
+	GuardEnforced   = Field[bool]{Guard, "Enforced"}
+	GuardUngoverned = Field[[]string]{Guard, "Ungoverned"} // containers of which it can keep nothing
 
 	ContainerTier        = Field[string]{Container, "Tier"}
 	ContainerTierDefault = Field[bool]{Container, "TierDefault"}

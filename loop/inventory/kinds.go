@@ -3,7 +3,7 @@ package inventory
 // Kinds returns all kinds of objects that a host has.
 func Kinds() []Kind {
 	return []Kind{
-		Container, Image, Network, Volume, Daemon, Swarm, Service, Kernel, Sysctl, File, Watch, Account, Listener, Registry, Credential, Package, Unit, Host,
+		Container, Image, Network, Volume, Daemon, Swarm, Service, Kernel, Sysctl, File, Watch, Account, Listener, Registry, Credential, Package, Unit, Guard, Host,
 	}
 }
 
@@ -79,6 +79,9 @@ const (
 	Package Kind = "package"
 	// Unit: an enabled system service of the host, named by the unit.
 	Unit Kind = "unit"
+	// Guard: a part of casco that keeps something of the host between two turns
+	// of the loop, named by what it keeps: "network". See Guard* in fields.go.
+	Guard Kind = "guard"
 	// Policy: what the organisation wants, one, named "policy". Fields: the
 	// keys of the policy as they stand in its file; the source of each is its
 	// line. It is no part of the host and of no snapshot file: it is put beside

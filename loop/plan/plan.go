@@ -114,7 +114,7 @@ type Cure struct {
 // answers.
 func (st Step) Severing() bool {
 	switch st.Ref.Kind {
-	case inventory.Daemon, inventory.Swarm, inventory.Network:
+	case inventory.Daemon, inventory.Swarm, inventory.Network, inventory.Guard:
 		return true
 	case inventory.Sysctl:
 		return strings.HasPrefix(st.Ref.Name, "net.")

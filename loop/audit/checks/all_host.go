@@ -27,6 +27,8 @@ func hostChecks() []*audit.Check {
 		unitUnneeded,
 		ExceptionUnmatched,
 		policyCrossingReview,
+		guardNetwork,
+		daemonRuntimeGate,
 	}
 	for _, t := range kernelSettings {
 		cs = append(cs, t.check())

@@ -40,6 +40,9 @@ flows:
     why: x
     owner: x
     review: 2025-01-01 #> 2027-01-01 policy-crossing-review
+network:
+  enforce: true #> false guard-network
+  start: runtime #> fanotify daemon-runtime-gate
 host:
   packages:
     allow:

@@ -1,0 +1,384 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"casco/api"
+	"casco/guard/network"
+	hostdaemon "casco/host/daemon"
+	"casco/host/gate"
+	"casco/host/spaces"
+	"casco/internal/atomicfile"
+	"casco/keeper"
+	"casco/lang"
+	"casco/loop/inventory"
+	"casco/store"
+)
+
+func guardCmd(a *app) *cobra.Command {
+	cmd := a.manual.verb(&cobra.Command{
+		Use:  "guard",
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.guard(cmd.Context()) },
+	}, lang.Text{
+		En: "Guard the host between two turns of the loop, as a service: networks",
+		Es: "Guarda el anfitrión entre dos vueltas del ciclo, como servicio: redes",
+	}, lang.Text{
+		En: "Guard the host between two turns of the loop. The start of each container is held until its network rules are in place, and the " +
+			"rules follow what runs. Until casco net enforce was approved nothing is dropped: what would be is counted, and flows are seen.\n\n" +
+			"It runs until it is told to end; with systemd: casco guard units | sh. Rules stay when it ends. What starts without it is as " +
+			"each tier says (without_guard).\n\n" +
+			"Exit codes: 0 it was told to end, 1 trouble.",
+		Es: "Guarda el anfitrión entre dos vueltas del ciclo. El arranque de cada contenedor se retiene hasta que sus reglas de red están " +
+			"puestas, y las reglas siguen a lo que corre. Hasta que se apruebe casco net enforce no se descarta nada: lo que se descartaría se " +
+			"cuenta, y los flujos se ven.\n\n" +
+			"Corre hasta que se le diga que termine; con systemd: casco guard units | sh. Las reglas quedan cuando termina. Lo que arranca " +
+			"sin ella es como diga cada nivel (without_guard).\n\n" +
+			"Códigos de salida: 0 se le dijo que terminara, 1 problema.",
+	})
+	second := &cobra.Command{
+		Use: secondVerb, Hidden: true, Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error { return gate.Second() },
+	}
+	cmd.AddCommand(guardUnitsCmd(a), second)
+	return cmd
+}
+
+// secondVerb is the verb with which a guard calls itself to be answered for if
+// it is stopped.
+const secondVerb = "second"
+
+// A guard is a casco that stays.
+type guard struct {
+	a      *app
+	keeper *keeper.Keeper
+	engine string
+	start  string // how starts are held
+	since  time.Time
+	log    *slog.Logger
+
+	mu      sync.Mutex // guards what follows
+	last    []keeper.Event
+	waiting []store.Event // for the ledger
+	policy  string        // digest
+	enforce bool
+}
+
+// keptEvents is how many events a status shows.
+const keptEvents = 200
+
+func (a *app) guard(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	h, err := a.openHost()
+	if err != nil {
+		return err
+	}
+	g := &guard{a: a, since: time.Now().UTC(), log: slog.New(slog.NewTextHandler(a.err, nil))}
+	cfg, err := g.config(ctx, h)
+	if err != nil {
+		return err
+	}
+	if g.keeper, err = keeper.New(cfg); err != nil {
+		return err
+	}
+	defer g.keeper.Close()
+	g.policy, g.enforce, g.start = cfg.Policy.Digest, cfg.Enforce, cfg.Policy.Network.Start
+	if g.start == "" {
+		g.start = fanotifyStart
+	}
+
+	work, ctx := errgroup.WithContext(ctx)
+	work.Go(func() error { return gate.Serve(ctx, filepath.Join(a.runPath, "gate.sock"), g.keeper.Start, g.log) })
+	if g.start == fanotifyStart {
+		self, err := os.Executable()
+		if err != nil {
+			return err
+		}
+		watch := gate.WatchConfig{
+			Binaries: gate.Find(), Roots: cfg.Roots, Fail: g.keeper.MayStart, Second: []string{self, "guard", secondVerb}, Lapsed: g.lapsed,
+		}
+		work.Go(func() error { return gate.Watch(ctx, watch, g.keeper.Start, g.log) })
+	}
+	if err := g.keeper.Load(ctx); err != nil {
+		cancel()
+		return errors.Join(err, ended(work.Wait()))
+	}
+	work.Go(func() error { return g.keeper.Follow(ctx) })
+	work.Go(func() error { return api.Serve(ctx, api.Socket(a.runPath), api.Handler(g, g.log)) })
+	work.Go(func() error { return g.write(ctx) })
+	work.Go(func() error { return g.beat(ctx) })
+	work.Go(func() error { return g.follow(ctx) })
+	g.log.Info("guard", "engine", g.engine, "enforce", g.enforce, "start", g.start, "policy", g.policy)
+	return ended(work.Wait())
+}
+
+const fanotifyStart = "fanotify"
+
+// ended is the error of work that was told to end: none.
+func ended(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// A layout is where an engine and its runtime keep their containers. It is
+// written down, for the engine starts containers before it answers: a guard
+// that begins first must know by itself.
+type layout struct {
+	Address string   `json:"address"`
+	Files   string   `json:"files"`
+	Roots   []string `json:"roots"`
+}
+
+func (a *app) layoutFile() string { return filepath.Join(a.statePath, "engine.json") }
+
+// config is what the keeper works with. Without an engine it is that of the
+// last one here, which was in the same network namespace as this process.
+func (g *guard) config(ctx context.Context, h *host) (keeper.Config, error) {
+	cfg := keeper.Config{Policy: h.judge.inForce.Policy, Happened: g.happened, Log: g.log}
+	mode, err := api.ReadMode(api.ModeFile(g.a.statePath))
+	if err != nil {
+		return cfg, err
+	}
+	cfg.Enforce = mode.Enforce
+	var at layout
+	if h.trouble == nil {
+		at, cfg.Host, err = g.layout(ctx, h)
+	} else {
+		at, cfg.Host, err = g.lastLayout(h)
+	}
+	if err != nil {
+		return cfg, err
+	}
+	address, err := engineAddress(g.a.host)
+	if err != nil {
+		return cfg, err
+	}
+	g.engine, cfg.Files, cfg.Roots, cfg.Engine = at.Address, spaces.Files(at.Files), at.Roots, keeper.EngineAt(address)
+	return cfg, nil
+}
+
+// layout asks the engine.
+func (g *guard) layout(ctx context.Context, h *host) (layout, *spaces.Space, error) {
+	fail := func(err error) (layout, *spaces.Space, error) { return layout{}, nil, err }
+	d, err := hostdaemon.Look(ctx, h.engine.Socket())
+	if err != nil {
+		return fail(err)
+	}
+	pid, fact, ok := inventory.DaemonPid.Of(d)
+	if !ok {
+		return fail(lang.Errorf(lang.Text{En: "engine at %s: %s", Es: "motor en %s: %s"}, h.address(), fact))
+	}
+	execRoot, fact, ok := inventory.DaemonExecRoot.Of(d)
+	if !ok {
+		return fail(lang.Errorf(lang.Text{En: "engine at %s: %s", Es: "motor en %s: %s"}, h.address(), fact))
+	}
+	var info struct{ DockerRootDir string }
+	if err := h.engine.Call(ctx, "GET", "/info", nil, &info); err != nil {
+		return fail(err)
+	}
+	at := layout{h.address(), filepath.Join(info.DockerRootDir, "containers"), []string{filepath.Join(execRoot, "runtime-runc", "moby")}}
+	b, err := json.Marshal(at)
+	if err == nil {
+		err = os.MkdirAll(g.a.statePath, 0o700)
+	}
+	if err == nil {
+		err = atomicfile.Write(g.a.layoutFile(), append(b, '\n'), 0o600)
+	}
+	if err != nil {
+		return fail(err)
+	}
+	space, err := spaces.Of(int(pid))
+	return at, space, err
+}
+
+// lastLayout is what the last guard was told.
+func (g *guard) lastLayout(h *host) (at layout, _ *spaces.Space, err error) {
+	b, err := os.ReadFile(g.a.layoutFile())
+	if err != nil {
+		return at, nil, h.trouble
+	}
+	if err := json.Unmarshal(b, &at); err != nil {
+		return at, nil, err
+	}
+	g.log.Warn("engine does not answer: it is waited for", "engine", at.Address, "err", h.trouble)
+	space, err := spaces.Of(os.Getpid())
+	return at, space, err
+}
+
+// happened keeps an event for who asks and for the ledger. It does not wait.
+func (g *guard) happened(e keeper.Event) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.last = append(g.last, e); len(g.last) > keptEvents {
+		g.last = g.last[1:]
+	}
+	ref := "host/network"
+	if e.Container != "" {
+		ref = inventory.Ref{Kind: inventory.Container, Name: e.Container}.String()
+	}
+	if e.Kind == keeper.Rules {
+		g.waiting = append(g.waiting, store.Decision{Ref: ref, By: "network", What: string(e.Kind), Text: e.Text.En})
+		return
+	}
+	g.waiting = append(g.waiting, store.Alert{Ref: ref, What: string(e.Kind), Text: e.Text.En, Count: e.Count})
+	g.log.Warn(string(e.Kind), "ref", ref, "text", e.Text.En, "count", e.Count)
+}
+
+// lapsed is told that starts were not judged for a while, because this process
+// was stopped.
+func (g *guard) lapsed(d time.Duration) {
+	g.happened(keeper.Event{Time: time.Now().UTC(), Kind: keeper.Open, Text: lang.Text{
+		En: "the guard was stopped for %s: what started meanwhile was not held", Es: "la guardia estuvo detenida %s: lo que arrancó mientras tanto no se retuvo",
+	}.F(d.Round(time.Millisecond))})
+}
+
+// write takes events into the ledger, those of a second at once. A ledger that
+// cannot be written to holds nothing up: what waits is kept, up to a bound.
+func (g *guard) write(ctx context.Context) error {
+	for {
+		over := false
+		select {
+		case <-ctx.Done():
+			over = true
+		case <-time.After(time.Second):
+		}
+		g.mu.Lock()
+		es := g.waiting
+		g.waiting = nil
+		g.mu.Unlock()
+		if len(es) > 0 {
+			if err := g.a.note(ctx, es...); err != nil {
+				g.log.Error("not written into the ledger", "events", len(es), "err", err)
+				g.mu.Lock()
+				g.waiting = append(es, g.waiting...)
+				if n := len(g.waiting) - maxWaiting; n > 0 {
+					g.log.Error("events lost", "events", n)
+					g.waiting = g.waiting[n:]
+				}
+				g.mu.Unlock()
+			}
+		}
+		if over {
+			return nil
+		}
+	}
+}
+
+// maxWaiting is how many events wait for a ledger that cannot be written to.
+const maxWaiting = 10000
+
+// follow goes by another policy when it comes into force, which may be at a
+// time that it says itself.
+func (g *guard) follow(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(policyEvery):
+		}
+		j, err := g.a.judgeNow()
+		g.mu.Lock()
+		same := err == nil && j.inForce.Policy.Digest == g.policy
+		g.mu.Unlock()
+		if err == nil && !same {
+			err = g.Reload(ctx)
+		}
+		if err != nil {
+			g.log.Error("policy not read", "err", err)
+		}
+	}
+}
+
+// policyEvery is how often to look which policy is in force.
+const policyEvery = 30 * time.Second
+
+// beat tells systemd that the guard is ready, and then that it lives.
+func (g *guard) beat(ctx context.Context) error {
+	if _, err := daemon.SdNotify(false, daemon.SdNotifyReady); err != nil {
+		return err
+	}
+	every, err := daemon.SdWatchdogEnabled(false)
+	if err != nil {
+		return err
+	}
+	if every == 0 {
+		every = time.Hour
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			_, err := daemon.SdNotify(false, daemon.SdNotifyStopping)
+			return err
+		case <-time.After(every / 3):
+		}
+		// The keeper must be able to answer: one that is stuck does not live.
+		g.keeper.World()
+		if _, err := daemon.SdNotify(false, daemon.SdNotifyWatchdog); err != nil {
+			return err
+		}
+	}
+}
+
+// Status is a method of api.Guard.
+func (g *guard) Status(context.Context) (api.Status, error) {
+	r := g.keeper.Report()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return api.Status{
+		Version: version, Since: g.since, Engine: g.engine, Policy: g.policy, Enforce: g.enforce, Start: g.start, Keeper: r,
+		Events: append([]keeper.Event{}, g.last...), ProcessID: os.Getpid(),
+	}, nil
+}
+
+// World is a method of api.Guard.
+func (g *guard) World(context.Context) (api.World, error) {
+	w, p := g.keeper.World()
+	return api.World{World: w, Policy: p, Lines: p.Lines}, nil
+}
+
+// Flows is a method of api.Guard.
+func (g *guard) Flows(context.Context) ([]network.Flow, error) { return g.keeper.Flows() }
+
+// Probe is a method of api.Guard.
+func (g *guard) Probe(ctx context.Context) ([]keeper.Probe, error) { return g.keeper.Probe(ctx) }
+
+// Reload is a method of api.Guard.
+func (g *guard) Reload(context.Context) error {
+	j, err := g.a.judgeNow()
+	if err != nil {
+		return err
+	}
+	mode, err := api.ReadMode(api.ModeFile(g.a.statePath))
+	if err != nil {
+		return err
+	}
+	p := j.inForce.Policy
+	if err := g.keeper.SetPolicy(p, mode.Enforce); err != nil {
+		return err
+	}
+	g.mu.Lock()
+	changed := g.enforce != mode.Enforce
+	g.policy, g.enforce = p.Digest, mode.Enforce
+	g.mu.Unlock()
+	if changed {
+		text := lang.Text{En: "network rules are enforced", Es: "las reglas de red se aplican"}
+		if !mode.Enforce {
+			text = lang.Text{En: "network rules are no longer enforced", Es: "las reglas de red ya no se aplican"}
+		}
+		g.happened(keeper.Event{Time: time.Now().UTC(), Kind: keeper.Mode, Text: text})
+	}
+	return nil
+}

@@ -1,0 +1,177 @@
+package flows
+
+import (
+	"bytes"
+	"encoding/hex"
+	"net/netip"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+
+	"casco/guard/network"
+	"casco/internal/nsenter"
+	"casco/internal/realdocker"
+)
+
+// marker is what is sent through an overlay, and looked for on the wire.
+const marker = "casco-flows-marker-5d1f"
+
+// TestOverlay: two engines of one swarm, with a wire between them. What passes
+// in an overlay is seen in both containers, and on the wire as it is.
+func TestOverlay(t *testing.T) { testOverlay(t, false) }
+
+// TestEncryptedOverlay: on the wire it cannot be seen any more. The kernel
+// needs ESP, so it runs in a guest of "make lsm".
+func TestEncryptedOverlay(t *testing.T) {
+	if guest := os.Getenv("CASCO_GUEST"); guest != "overlay" {
+		t.Skip("runs in the guest overlay of make lsm")
+	}
+	testOverlay(t, true)
+}
+
+func testOverlay(t *testing.T, encrypted bool) {
+	a, b := realdocker.Start(t), realdocker.Start(t)
+	join(t, a, b)
+	a.Docker("swarm", "init", "--advertise-addr", "192.0.2.1", "--task-history-limit", "1")
+	b.Docker("swarm", "join", "--advertise-addr", "192.0.2.2", "--token", a.Docker("swarm", "join-token", "-q", "worker"), "192.0.2.1:2377")
+	create := []string{"network", "create", "-d", "overlay", "--attachable", "over"}
+	if encrypted {
+		create = append(create, "--opt", "encrypted")
+	}
+	a.Docker(create...)
+	for _, e := range []*realdocker.Engine{a, b} {
+		e.Image("flows")
+	}
+	a.Docker("run", "-d", "--name", "server", "--network", "over", "flows", "httpd", "-f", "-p", "8000")
+	b.Docker("run", "-d", "--name", "client", "--network", "over", "flows", "sleep", "3600")
+	server, client := inside(t, a, "server"), inside(t, b, "client")
+	at, from := addrIn(t, a, "server", "over"), addrIn(t, b, "client", "over")
+
+	w := watch(t, Options{}, server, client)
+	sniffed := sniff(t, a)
+	for n := 0; n < 10; n++ {
+		for try := 0; ; try++ { // until both hosts know the way
+			_, err := b.TryDocker("exec", "client", "wget", "-U", marker, "-q", "-O", "/dev/null", "http://"+at.String()+":8000/etc/passwd")
+			if err == nil {
+				break
+			}
+			if try == 20 {
+				t.Fatal(err)
+			}
+			time.Sleep(500 * time.Millisecond)
+		}
+	}
+
+	of := func(s *spot, peer netip.Addr, out bool) (sum network.Flow) {
+		for _, f := range read(t, w, s).Flows {
+			if f.Peer == peer && f.Port == tcp(8000) && f.Out == out {
+				sum = f
+			}
+		}
+		return sum
+	}
+	fc, fs := of(client, at, true), of(server, from, false)
+	if fc.Replied != 10 || fs.Replied != 10 || fs.Connections != 10 || fc.Connections < 10 {
+		t.Errorf("client %+v\nserver %+v", fc, fs)
+	}
+	host, err := netns.GetFromName(a.NetNS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer host.Close()
+	outside, err := Read(host, "host")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range outside {
+		if f.Peer == at || f.Peer == from {
+			t.Errorf("the host sees what passes in the overlay: %+v", f)
+		}
+	}
+	raw := sniffed()
+	if len(raw) == 0 {
+		t.Fatal("nothing was on the wire")
+	}
+	if seen := bytes.Contains(raw, []byte(marker)); seen == encrypted {
+		t.Errorf("marker on the wire: %v, encrypted: %v\n%s", seen, encrypted, hex.Dump(raw[:min(len(raw), 400)]))
+	}
+	if esp := bytes.Count(raw, espMark); (esp > 0) != encrypted {
+		t.Errorf("%d packets of ESP on the wire, encrypted: %v", esp, encrypted)
+	}
+	t.Logf("%d bytes on the wire; client %d, server %d connections", len(raw), fc.Connections, fs.Connections)
+}
+
+// join wires the hosts of two engines.
+func join(t *testing.T, a, b *realdocker.Engine) {
+	t.Helper()
+	ip(t, "link", "add", "wire", "netns", a.NetNS, "type", "veth", "peer", "name", "wire", "netns", b.NetNS)
+	for addr, ns := range map[string]string{"192.0.2.1/24": a.NetNS, "192.0.2.2/24": b.NetNS} {
+		ip(t, "-n", ns, "addr", "add", addr, "dev", "wire")
+		ip(t, "-n", ns, "link", "set", "wire", "up")
+	}
+}
+
+// espMark is put behind each packet of ESP that was kept.
+var espMark = []byte("<was packed in ESP>")
+
+// sniff keeps what passes over the wire of an engine, until it is asked for.
+func sniff(t *testing.T, e *realdocker.Engine) (all func() []byte) {
+	t.Helper()
+	ns, err := netns.GetFromName(e.NetNS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ns.Close()
+	var fd int
+	err = nsenter.Net(ns, func() (err error) {
+		const every = 0x0300 // ETH_P_ALL in network order
+		if fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, every); err != nil {
+			return err
+		}
+		b, err := os.ReadFile("/proc/thread-self/net/dev")
+		if err != nil || !strings.Contains(string(b), "wire:") {
+			t.Errorf("no wire: %v\n%s", err, b)
+		}
+		wait := unix.Timeval{Usec: 100_000}
+		return unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &wait)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop, done := make(chan struct{}), make(chan []byte)
+	go func() {
+		var kept []byte
+		buf := make([]byte, 65536)
+		for {
+			select {
+			case <-stop:
+				unix.Close(fd)
+				done <- kept
+				return
+			default:
+			}
+			n, from, err := unix.Recvfrom(fd, buf, 0)
+			if ll, ok := from.(*unix.SockaddrLinklayer); err == nil && ok && ll.Protocol == 0x0008 && isBetween(buf[:n]) {
+				kept = append(kept, buf[:n]...)
+				if buf[14+9] == unix.IPPROTO_ESP {
+					kept = append(kept, espMark...)
+				}
+			}
+		}
+	}()
+	return func() []byte {
+		time.Sleep(200 * time.Millisecond)
+		close(stop)
+		return <-done
+	}
+}
+
+// isBetween reports whether a frame goes from one host to the other.
+func isBetween(frame []byte) bool {
+	const ip = 14
+	return len(frame) > ip+20 && bytes.Equal(frame[ip+12:ip+15], []byte{192, 0, 2}) && bytes.Equal(frame[ip+16:ip+19], []byte{192, 0, 2})
+}

@@ -1,0 +1,299 @@
+package flows
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+
+	"casco/guard/network"
+	"casco/internal/nsenter"
+	"casco/internal/sockdiag"
+)
+
+// A space is a namespace that is watched.
+type space struct {
+	ns     netns.NsHandle
+	socket *os.File
+	raw    syscall.RawConn
+	want   want
+	before []setting
+	since  time.Time
+
+	mu     sync.Mutex // guards what follows, and who reads the socket
+	closed bool
+	broken error // why nothing is told any more
+	tally  *tally
+	lost   int
+	stale  bool          // messages were lost since the last list
+	listed time.Time     // when that was
+	ended  map[name]bool // connections that end while they are listed; else nil
+
+	asked   time.Time // when own addresses were
+	waiting map[uint16]bool
+	waited  time.Time // when waiting was asked
+}
+
+// open begins to watch; nobody listens yet.
+func open(ns netns.NsHandle, about network.Flow, o Options) (*space, error) {
+	fd, err := unix.FcntlInt(uintptr(ns), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	s := &space{ns: netns.NsHandle(fd), tally: newTally(about, o.Flows)}
+	t := s.tally
+	t.loopback, t.look, t.waits = o.Loopback, s.addresses, s.waits
+	if o.First != nil {
+		t.first = o.First
+	}
+	err = nsenter.Net(s.ns, func() error { return s.begin(o.Buffer) })
+	if err == nil {
+		err = s.start()
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	return s, nil
+}
+
+// begin opens the socket in the thread's namespace and joins what it tells.
+func (s *space) begin(buffer int) error {
+	fd, err := dial()
+	if err != nil {
+		return err
+	}
+	s.want, err = wantTracking(fd) // before there are settings, if its modules are not loaded yet
+	if err == nil {
+		s.before, err = set()
+	}
+	if err == nil {
+		err = errors.Join(
+			unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, buffer),
+			unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, groupNew),
+			unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, groupDestroy),
+			unix.SetNonblock(fd, true), // the runtime waits for it then, and no thread
+		)
+	}
+	s.socket = os.NewFile(uintptr(fd), "ctnetlink")
+	if err != nil {
+		return fmt.Errorf("listen to connection tracking: %w", err)
+	}
+	s.raw, err = s.socket.SyscallConn()
+	return err
+}
+
+// start counts what is there. Of what begins meanwhile the socket tells too.
+func (s *space) start() error {
+	s.since = time.Now().UTC()
+	s.tally.own = s.addresses(s.since)
+	all, err := s.list()
+	s.tally.found(all, s.since)
+	return err
+}
+
+// close takes back what was changed.
+func (s *space) close() error {
+	s.mu.Lock()
+	was := s.closed
+	s.closed = true
+	s.mu.Unlock() // the socket is closed once listen, which may wait for it, let go of it
+	if was {
+		return nil
+	}
+	var errs []error
+	if s.socket != nil {
+		errs = append(errs, nsenter.Net(s.ns, func() error { return errors.Join(reset(s.before), s.want.end()) }), s.socket.Close())
+	}
+	return errors.Join(append(errs, s.ns.Close())...)
+}
+
+// listen reads the socket until it is closed.
+func (s *space) listen() {
+	// The function is called again whenever there is something to read.
+	_ = s.raw.Read(func(fd uintptr) bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return !s.drain(int(fd))
+	})
+}
+
+// drain reads what the kernel has told until now. It returns false if it will
+// never tell anything again.
+func (s *space) drain(fd int) bool {
+	buf := buffers.Get().(*[room]byte)
+	defer buffers.Put(buf)
+	for !s.closed {
+		n, _, err := unix.Recvfrom(fd, buf[:], unix.MSG_DONTWAIT)
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case errors.Is(err, unix.ENOBUFS):
+			s.lost++
+			s.stale = true
+		case errors.Is(err, unix.EAGAIN):
+			s.again()
+			return true
+		case err != nil:
+			s.broken = fmt.Errorf("listen to connection tracking: %w", err)
+			return false
+		default:
+			s.told(buf[:n])
+		}
+	}
+	return false
+}
+
+// told is what the kernel tells.
+func (s *space) told(b []byte) {
+	now := time.Now().UTC()
+	for typ, b := range messages(b) {
+		e, err := parse(b)
+		switch {
+		case err != nil:
+		case typ == msgNew:
+			s.tally.begin(&e, now)
+		case typ == msgDelete:
+			s.tally.end(&e, now)
+			if s.ended != nil {
+				s.ended[e.name] = true
+			}
+		}
+	}
+}
+
+// again looks at all there is, after messages were lost; in a flood not more
+// often than once a second.
+func (s *space) again() {
+	if now := time.Now().UTC(); s.stale && s.ended == nil && now.Sub(s.listed) >= time.Second {
+		_, _ = s.all(now) // it stays stale if it fails
+	}
+}
+
+// read says what was seen until now.
+func (s *space) read() (Seen, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return Seen{}, os.ErrClosed
+	}
+	now := time.Now().UTC()
+	s.tally.own = s.addresses(now)
+	flows, err := s.all(now)
+	return s.seen(flows, now), errors.Join(err, s.broken)
+}
+
+// glance is read without a list of what is open.
+func (s *space) glance() (Seen, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return Seen{}, os.ErrClosed
+	}
+	if err := s.raw.Control(func(fd uintptr) { s.drain(int(fd)) }); err != nil {
+		return Seen{}, err
+	}
+	return s.seen(s.tally.ended(), time.Now().UTC()), s.broken
+}
+
+func (s *space) seen(flows []network.Flow, now time.Time) Seen {
+	about := s.tally.about
+	return Seen{about.Namespace, about.Workload, s.since, now, flows, s.lost}
+}
+
+// all adds what is there to what was. A connection may end at any moment, so
+// they are listed first, and those whose end was told by then are not counted
+// twice.
+func (s *space) all(now time.Time) ([]network.Flow, error) {
+	s.ended = map[name]bool{}
+	defer func() { s.ended = nil }()
+	all, err := s.list()
+	if err != nil {
+		return nil, err
+	}
+	s.listed = now
+	lost := s.stale
+	s.stale = false
+	if err := s.raw.Control(func(fd uintptr) { s.drain(int(fd)) }); err != nil {
+		return nil, err
+	}
+	there := all[:0]
+	for _, e := range all {
+		if !s.ended[e.name] {
+			there = append(there, e)
+		}
+	}
+	return s.tally.read(there, lost || s.stale, now), nil
+}
+
+// list is every connection that is there.
+func (s *space) list() (all []entry, err error) {
+	err = list(s.ns, func(e entry) {
+		e.wire, e.zone = nil, nil
+		all = append(all, e)
+	})
+	return all, err
+}
+
+// An address or a port that is not known is asked for not more often than this.
+const (
+	askAddresses = 100 * time.Millisecond
+	askPorts     = time.Second
+)
+
+// addresses are those of the namespace.
+func (s *space) addresses(now time.Time) map[netip.Addr]bool {
+	if now.Sub(s.asked) < askAddresses {
+		return s.tally.own
+	}
+	own, err := addresses(s.ns)
+	if err != nil {
+		return s.tally.own
+	}
+	s.asked = now
+	return own
+}
+
+func addresses(ns netns.NsHandle) (map[netip.Addr]bool, error) {
+	var all []net.Addr
+	err := nsenter.Net(ns, func() (err error) {
+		all, err = net.InterfaceAddrs()
+		return err
+	})
+	own := map[netip.Addr]bool{}
+	for _, a := range all {
+		if ip, ok := a.(*net.IPNet); ok {
+			if addr, ok := netip.AddrFromSlice(ip.IP); ok {
+				own[addr.Unmap()] = true
+			}
+		}
+	}
+	return own, err
+}
+
+// waits reports whether a TCP socket of the namespace waits at a port.
+func (s *space) waits(port uint16, now time.Time) bool {
+	if now.Sub(s.waited) >= askPorts {
+		s.waited, s.waiting = now, waiting(s.ns)
+	}
+	return s.waiting[port]
+}
+
+func waiting(ns netns.NsHandle) map[uint16]bool {
+	ports := map[uint16]bool{}
+	all, err := sockdiag.Waiting(int(ns))
+	if err != nil {
+		return ports // who opened is then what the kernel thinks
+	}
+	for _, s := range all {
+		if s.Proto == "tcp" {
+			ports[s.At.Port()] = true
+		}
+	}
+	return ports
+}

@@ -1,0 +1,242 @@
+package gate
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"casco/internal/ocicall"
+	"casco/lang"
+)
+
+const (
+	// askTime is how long a wrapper may take to say its one line.
+	askTime = 2 * time.Second
+
+	// maxWait bounds the time that a wrapper may ask for; dockerd 20.10 gives a
+	// start two minutes.
+	maxWait = time.Minute
+
+	// maxAsking is how many connections are served at a time: those that judge
+	// and some that are still speaking. One more is told so at once.
+	maxAsking = 2 * maxJudging
+)
+
+// Serve answers the runtime wrapper at a unix socket until ctx ends, and then
+// removes the socket. Only root is answered, by the kernel's word (SO_PEERCRED,
+// unix(7)). A socket that nobody listens at is replaced; one at which somebody
+// does, and anything that is no socket, is left alone, with an error. A
+// directory that is missing is made for root alone.
+//
+// The wrapper says how long it waits; the judge gets nine tenths of that. Each
+// question is answered on its own, and none waits for another.
+func Serve(ctx context.Context, path string, judge Judge, log *slog.Logger) error {
+	l, err := listen(path)
+	if err != nil {
+		return err
+	}
+	mine, err := os.Lstat(path)
+	if err != nil {
+		l.Close()
+		return err
+	}
+	stop := context.AfterFunc(ctx, func() { l.Close() })
+	defer stop()
+
+	d := &door{bench: newBench(judge), log: log}
+	err = d.serve(ctx, l)
+	if now, statErr := os.Lstat(path); statErr == nil && os.SameFile(mine, now) {
+		err = errors.Join(err, os.Remove(path))
+	}
+	return err
+}
+
+// A door is a socket that is served.
+type door struct {
+	bench *bench
+	log   *slog.Logger
+}
+
+func (d *door) serve(ctx context.Context, l *net.UnixListener) error {
+	defer l.Close()
+	places := make(chan struct{}, maxAsking)
+	var asking sync.WaitGroup
+	defer asking.Wait()
+	for {
+		c, err := l.AcceptUnix()
+		switch {
+		case ctx.Err() != nil:
+			if err == nil {
+				c.Close()
+			}
+			return nil
+		case errors.Is(err, net.ErrClosed):
+			return err
+		case err != nil: // no descriptor is left, or the peer is gone already
+			d.log.Warn("gate: accept", "err", err)
+			time.Sleep(10 * time.Millisecond)
+			continue
+		}
+		select {
+		case places <- struct{}{}:
+		default:
+			d.answer(c, ocicall.Answer{Verdict: ocicall.Unjudged, Reason: "too many starts at a time"})
+			c.Close()
+			continue
+		}
+		asking.Go(func() {
+			defer func() { <-places }()
+			defer c.Close()
+			d.hear(ctx, c)
+		})
+	}
+}
+
+// hear reads one question and answers it.
+func (d *door) hear(ctx context.Context, c *net.UnixConn) {
+	if uid, err := peer(c); err != nil || uid != 0 {
+		d.log.Warn("gate: not root", "uid", uid, "err", err)
+		return
+	}
+	c.SetDeadline(time.Now().Add(askTime))
+	line, err := bufio.NewReader(io.LimitReader(c, ocicall.MaxLine)).ReadBytes('\n')
+	if errors.Is(err, io.EOF) && len(line) == 0 {
+		return // somebody looked whether anyone is there
+	}
+	var q ocicall.Question
+	if err == nil {
+		q, err = parseQuestion(line)
+	}
+	if err != nil {
+		d.log.Warn("gate: a question that cannot be read", "err", err)
+		d.answer(c, ocicall.Answer{Verdict: ocicall.Refused, Reason: "the gate cannot read the question: " + err.Error()})
+		return
+	}
+	limit := min(time.Duration(q.TimeoutMS)*time.Millisecond, maxWait) * 9 / 10
+	began := time.Now()
+	a := d.verdict(ctx, q, limit)
+	d.log.Info("gate: start", "container", q.ID, "verb", q.Verb, "verdict", string(a.Verdict), "reason", a.Reason, "took", time.Since(began))
+	d.answer(c, a)
+}
+
+func (d *door) verdict(ctx context.Context, q ocicall.Question, limit time.Duration) ocicall.Answer {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	s := Start{ID: q.ID, Root: q.Root, Runtime: q.Runtime, Verb: q.Verb, Way: wayWrapper}
+	s, err := whereabouts(s, q.Bundle)
+	if err == nil {
+		err = d.bench.try(ctx, s, limit)
+	}
+	switch {
+	case err == nil:
+		return ocicall.Answer{Verdict: ocicall.May}
+	case unjudged(err):
+		return ocicall.Answer{Verdict: ocicall.Unjudged, Reason: err.Error()}
+	}
+	return ocicall.Answer{Verdict: ocicall.Refused, Reason: err.Error()}
+}
+
+func (d *door) answer(c *net.UnixConn, a ocicall.Answer) {
+	const most = ocicall.MaxLine / 8 // JSON writes up to six bytes for one
+	if len(a.Reason) > most {
+		a.Reason = a.Reason[:most] + "…"
+	}
+	b, err := json.Marshal(a)
+	if err == nil {
+		c.SetDeadline(time.Now().Add(askTime))
+		_, err = c.Write(append(b, '\n'))
+	}
+	if err != nil {
+		d.log.Warn("gate: the answer did not arrive", "err", err)
+	}
+}
+
+// peer is the user at the other end.
+func peer(c *net.UnixConn) (uid uint32, err error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var cred *unix.Ucred
+	ctlErr := raw.Control(func(fd uintptr) { cred, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) })
+	if err := errors.Join(ctlErr, err); err != nil {
+		return 0, err
+	}
+	return cred.Uid, nil
+}
+
+// listen makes the socket under another name, gives it its mode, and moves it to
+// its own: a stale one is replaced in one step.
+func listen(path string) (*net.UnixListener, error) {
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	if err := own(dir); err != nil {
+		return nil, err
+	}
+	if err := free(path); err != nil {
+		return nil, err
+	}
+	temp := filepath.Join(dir, "."+filepath.Base(path)+"."+strconv.Itoa(os.Getpid()))
+	os.Remove(temp)
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: temp, Net: "unix"})
+	if err != nil {
+		return nil, err
+	}
+	l.SetUnlinkOnClose(false)
+	if err := errors.Join(os.Chmod(temp, 0o600), os.Rename(temp, path)); err != nil {
+		os.Remove(temp)
+		l.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+// own wants a directory in which nobody else can put a socket.
+func own(dir string) error {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return err
+	}
+	if st := info.Sys().(*syscall.Stat_t); int(st.Uid) != os.Geteuid() || info.Mode().Perm()&0o022 != 0 {
+		return lang.Errorf(lang.Text{
+			En: "%s: owner %d, mode %v: others could put a socket of theirs into it",
+			Es: "%s: propietario %d, modo %v: otros podrían poner en él un socket suyo",
+		}, dir, st.Uid, info.Mode())
+	}
+	return nil
+}
+
+// free reports why path cannot be taken.
+func free(path string) error {
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if info.Mode().Type() != fs.ModeSocket {
+		return lang.Errorf(lang.Text{En: "%s: is there and no socket", Es: "%s: ya existe y no es un socket"}, path)
+	}
+	c, err := net.DialTimeout("unix", path, time.Second)
+	if err == nil {
+		c.Close()
+		return lang.Errorf(lang.Text{En: "%s: another guard listens there", Es: "%s: otro guardián escucha ahí"}, path)
+	}
+	return nil
+}

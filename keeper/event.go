@@ -1,0 +1,246 @@
+package keeper
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"casco/host/nft"
+	"casco/lang"
+)
+
+// A Kind of Event.
+type Kind string
+
+// Kinds of events.
+const (
+	Rules      Kind = "rules"      // rules were changed
+	Dropped    Kind = "dropped"    // packets, by the class that Text names
+	Name       Kind = "name"       // a question for a name was not answered
+	Late       Kind = "late"       // a container ran without rules and has them now
+	Open       Kind = "open"       // a container starts without rules
+	Refused    Kind = "refused"    // a container was not started
+	Ungoverned Kind = "ungoverned" // no rules can be made for a container
+	Tampered   Kind = "tampered"   // rules were not as they should be
+	Trouble    Kind = "trouble"    // something could not be done
+	Mode       Kind = "mode"       // rules are enforced from now on, or no longer
+)
+
+// An Event is something that somebody should know.
+type Event struct {
+	Time      time.Time `json:"time"`
+	Kind      Kind      `json:"kind"`
+	Container string    `json:"container,omitempty"` // its name; "" for the host
+	Text      lang.Text `json:"text"`
+	Count     uint64    `json:"count,omitempty"`
+}
+
+func (k *Keeper) happened(e Event) {
+	e.Time = time.Now().UTC()
+	if k.cfg.Happened != nil {
+		k.cfg.Happened(e)
+	}
+}
+
+func (k *Keeper) trouble(container string, err error) {
+	k.happened(Event{Kind: Trouble, Container: container, Text: lang.Text{En: "%v", Es: "%v"}.F(err)})
+}
+
+func (k *Keeper) tried(err error) {
+	if err != nil {
+		k.trouble("", err)
+	}
+}
+
+// nameOf is what the members of a namespace are called. It is for who holds mu.
+func (k *Keeper) nameOf(id uint64) string {
+	var names []string
+	for _, c := range k.containers {
+		if c.space == id {
+			names = append(names, c.Workload.Workload.Name)
+		}
+	}
+	return strings.Join(names, "+")
+}
+
+// classes say what a counter counts.
+var classes = map[string]lang.Text{
+	nft.DropOut:     {En: "sent what no flow allows", Es: "envió lo que ningún flujo permite"},
+	nft.DropIn:      {En: "was sent what no flow allows", Es: "recibió lo que ningún flujo permite"},
+	nft.DropForward: {En: "passed on what no flow allows", Es: "reenvió lo que ningún flujo permite"},
+	nft.DropFrame:   {En: "wrote frames past the IP stack", Es: "escribió tramas sin pasar por la pila IP"},
+	nft.DropHost:    {En: "containers wanted services of the host", Es: "los contenedores quisieron servicios del anfitrión"},
+	nft.DropAround:  {En: "containers wanted ways through the host", Es: "los contenedores quisieron pasar por el anfitrión"},
+	nft.DropOutside: {En: "somebody outside wanted containers", Es: "alguien de fuera quiso llegar a contenedores"},
+	nft.DropShut:    {En: "somebody outside wanted published ports", Es: "alguien de fuera quiso puertos publicados"},
+	nft.DropForged:  {En: "frames had addresses that are not their container's", Es: "hubo tramas con direcciones que no son de su contenedor"},
+	nft.DropReach:   {En: "frames went to containers that theirs may not talk to", Es: "hubo tramas hacia contenedores con los que el suyo no puede hablar"},
+}
+
+// Class says in words what a counter of drops counts.
+func Class(counter string) lang.Text { return classes[counter] }
+
+// Count reads the counters of all drops and tells of those that grew.
+func (k *Keeper) Count() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	var errs []error
+	seen := map[string]map[string]nft.Counter{}
+	note := func(who string, read func() (map[string]nft.Counter, error)) {
+		now, err := read()
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", who, err))
+			return
+		}
+		seen[who] = now
+		for class, c := range now {
+			before := k.drops[who][class].Packets
+			if before > c.Packets {
+				before = 0 // the rules were made anew
+			}
+			if n := c.Packets - before; n > 0 {
+				k.happened(Event{Kind: Dropped, Container: who, Text: Class(class), Count: n})
+			}
+		}
+	}
+	for id, s := range k.spaces {
+		if s.rules != nil {
+			note(k.nameOf(id), s.rules.Drops)
+		}
+	}
+	if k.enforce {
+		note("", k.host.Drops)
+	}
+	k.drops = seen
+	return errors.Join(errs...)
+}
+
+// Follow keeps up with the engine until ctx ends: what it says has ended or
+// changed, and at intervals all that runs. An engine that is away is waited
+// for; what runs without it keeps its rules.
+func (k *Keeper) Follow(ctx context.Context) error {
+	go k.rounds(ctx)
+	for {
+		err := k.cfg.Engine.Events(ctx, func() {
+			// What happened while nobody listened.
+			k.tried(k.Look(ctx))
+		}, func(e EngineEvent) { k.tried(k.event(ctx, e)) })
+		if ctx.Err() != nil {
+			return nil
+		}
+		k.cfg.Log.Warn("engine events ended", "err", err)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// rounds looks at everything at intervals.
+func (k *Keeper) rounds(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(lookEvery):
+		}
+		k.tried(k.Look(ctx))
+		k.tried(k.Count())
+	}
+}
+
+// event follows one event of the engine.
+func (k *Keeper) event(ctx context.Context, e EngineEvent) error {
+	switch {
+	case e.Type == "container" && (e.Action == "die" || e.Action == "destroy"):
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		// One that was restarted at once is there again with another process.
+		if c := k.containers[e.Actor.ID]; c != nil && !alive(c.pid) {
+			k.leave(c)
+		}
+	case e.Type == "container" && e.Action == "start":
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		c := k.containers[e.Actor.ID]
+		if c == nil || k.spaces[c.space] == nil {
+			return nil
+		}
+		c.started = true
+		k.ports(ctx, c)
+		return k.write(k.state.Put(k.namespace(c.space)))
+	case e.Type == "container" && e.Action == "rename":
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		if c := k.containers[e.Actor.ID]; c != nil && k.spaces[c.space] != nil {
+			c.Workload.Workload.Name = e.Actor.Attributes["name"]
+			return k.write(k.state.Put(k.namespace(c.space)))
+		}
+	case e.Type == "network":
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		if e.Action == "create" || e.Action == "destroy" {
+			if err := k.readHost(ctx); err != nil {
+				return err
+			}
+			return k.write(k.state.SetHost(k.segments, k.hostAddrs()))
+		}
+		c := k.containers[e.Actor.Attributes["container"]]
+		if c == nil || k.spaces[c.space] == nil {
+			return nil
+		}
+		k.reread(c)
+		return k.write(k.state.Put(k.namespace(c.space)))
+	}
+	return nil
+}
+
+// A Report is what a Keeper has in hand.
+type Report struct {
+	Namespaces int      `json:"namespaces"`
+	Containers int      `json:"containers"`
+	Ungoverned []string `json:"ungoverned,omitempty"` // containers on the host's network
+	Elements   int      `json:"elements"`             // in the host's sets
+	// Drops are the counters, by container ("" is the host) and class.
+	Drops map[string]map[string]nft.Counter `json:"drops,omitempty"`
+	// Owned says that a container with CAP_NET_ADMIN cannot take its rules away.
+	Owned bool `json:"owned"`
+}
+
+// Report says what k has in hand now.
+func (k *Keeper) Report() Report {
+	k.tried(k.Count())
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	r := Report{Containers: len(k.containers), Drops: map[string]map[string]nft.Counter{}, Owned: true}
+	for _, s := range k.spaces {
+		if s.rules != nil {
+			r.Namespaces++
+			r.Owned = r.Owned && s.rules.Owned()
+		}
+	}
+	for _, c := range k.containers {
+		if c.OnHost {
+			r.Ungoverned = append(r.Ungoverned, c.Workload.Workload.Name)
+		}
+	}
+	slices.Sort(r.Ungoverned)
+	for who, cs := range k.drops {
+		for class, n := range cs {
+			if n.Packets > 0 {
+				if r.Drops[who] == nil {
+					r.Drops[who] = map[string]nft.Counter{}
+				}
+				r.Drops[who][class] = n
+			}
+		}
+	}
+	if k.enforce {
+		r.Elements = len(k.state.Rules().Outside.Elements)
+	}
+	return r
+}

@@ -1,0 +1,746 @@
+// Package keeper keeps the network rules of a host equal to what runs on it.
+//
+// A Keeper is told of every start before the container's first instruction
+// (host/gate calls Start and waits), and of every end after it (the engine's
+// events). For each it works out what changes (guard/network), and writes that
+// into the kernel (host/nft): first what is taken away, then the new
+// namespace's own rules, then what others may now do. So an address that is
+// taken over carries nothing with it, and what is late is closed, not open.
+//
+// What the kernel has is looked at again at intervals, whoever changed it.
+// Nothing is kept in a file: a Keeper that starts makes the rules of all that
+// runs anew, and each namespace's old rules hold until the new ones do.
+package keeper
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"casco/guard/network"
+	"casco/host/flows"
+	"casco/host/gate"
+	"casco/host/nft"
+	"casco/host/resolver"
+	"casco/host/spaces"
+	"casco/lang"
+	"casco/policy"
+)
+
+// An Engine says what networks there are and what happens. Its answers must
+// not wait for a container that is starting.
+type Engine interface {
+	// Networks are all networks.
+	Networks(ctx context.Context) ([]spaces.NetworkJSON, error)
+	// Ports are the published ports of a running container.
+	Ports(ctx context.Context, id string) ([]network.Published, error)
+	// Events calls f for each event of a container or a network until ctx ends
+	// or the engine does.
+	Events(ctx context.Context, begun func(), f func(EngineEvent)) error
+}
+
+// An EngineEvent is one of the engine's (Engine API 1.41, GET /events).
+type EngineEvent struct {
+	Type, Action string
+	Actor        struct {
+		ID         string
+		Attributes map[string]string
+	}
+}
+
+// Config is what a Keeper works with.
+type Config struct {
+	Engine Engine
+	// Host is the network namespace of the engine.
+	Host *spaces.Space
+	// Files is where the engine keeps its containers.
+	Files spaces.Files
+	// Roots are the runtime's directories of the engine's containers.
+	Roots []string
+	// Policy is what is let pass.
+	Policy *policy.Policy
+	// Enforce drops what is not; without it that is only counted.
+	Enforce bool
+	// Happened is told what somebody should know. It must not wait.
+	Happened func(Event)
+	Log      *slog.Logger
+}
+
+// A Keeper is at work between New and Close. Its methods may be called from
+// any goroutine.
+type Keeper struct {
+	cfg      Config
+	resolver *resolver.Server
+	flows    *flows.Watcher
+
+	endedMu sync.Mutex     // guards what follows
+	ended   []network.Flow // of namespaces that are no more
+
+	mu         sync.Mutex // guards all below, and the kernel's state
+	policy     *policy.Policy
+	enforce    bool
+	judge      *network.Judge
+	state      *network.State
+	links      *spaces.Host
+	host       *nft.Host
+	segments   []network.Segment
+	spaces     map[uint64]*space
+	containers map[string]*container // by full ID
+	drops      map[string]map[string]nft.Counter
+}
+
+// A space is a network namespace that is kept.
+type space struct {
+	*spaces.Space
+	rules *nft.Space
+	names *resolver.Listener // nil if no name may be asked for
+	in    *network.Inside    // what was written last, without its peers
+	// watched says that its flows are seen.
+	watched bool
+}
+
+// A container that runs, or is about to.
+type container struct {
+	*spaces.Described
+	pid     int
+	space   uint64
+	started bool // the engine has said so
+}
+
+// New takes a host. Its rules are as they were until Load.
+func New(cfg Config) (*Keeper, error) {
+	k := &Keeper{
+		cfg: cfg, policy: cfg.Policy, enforce: cfg.Enforce,
+		spaces: map[uint64]*space{}, containers: map[string]*container{}, drops: map[string]map[string]nft.Counter{},
+	}
+	var err error
+	if k.judge, err = network.NewJudge(cfg.Policy); err != nil {
+		return nil, err
+	}
+	k.state = network.NewState(k.judge)
+	if k.links, err = spaces.OpenHost(cfg.Host.NS); err != nil {
+		return nil, err
+	}
+	if k.host, err = nft.OpenHost(cfg.Host.NS); err != nil {
+		return nil, err
+	}
+	if k.resolver, err = k.newResolver(cfg.Policy); err != nil {
+		return nil, err
+	}
+	k.flows = flows.New(flows.Options{Ended: k.remember})
+	return k, nil
+}
+
+func (k *Keeper) newResolver(p *policy.Policy) (*resolver.Server, error) {
+	ups, err := Upstreams(p)
+	if err != nil {
+		return nil, err
+	}
+	from := k.cfg.Host.NS
+	return resolver.New(resolver.Config{Upstreams: ups, From: &from, Event: k.asked, Log: k.cfg.Log}), nil
+}
+
+// Upstreams are the resolvers that a policy names, with their ports.
+func Upstreams(p *policy.Policy) ([]netip.AddrPort, error) {
+	var out []netip.AddrPort
+	for _, r := range p.Network.Resolvers {
+		if a, err := netip.ParseAddr(r); err == nil {
+			out = append(out, netip.AddrPortFrom(a, 53))
+			continue
+		}
+		at, err := netip.ParseAddrPort(r)
+		if err != nil {
+			return nil, fmt.Errorf("network.resolvers: %w", err)
+		}
+		out = append(out, at)
+	}
+	return out, nil
+}
+
+// Close lets go of everything. The rules stay.
+func (k *Keeper) Close() {
+	k.resolver.Close()
+	k.flows.Close()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, s := range k.spaces {
+		s.close()
+	}
+	k.host.Close()
+	k.links.Close()
+}
+
+func (s *space) close() {
+	if s.rules != nil {
+		s.rules.Close()
+	}
+	if s.names != nil {
+		s.names.Close()
+	}
+	s.Space.Close()
+}
+
+// Load makes the rules of all that runs now.
+func (k *Keeper) Load(ctx context.Context) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if err := k.readHost(ctx); err != nil {
+		return err
+	}
+	k.state.SetHost(k.segments, k.hostAddrs())
+	running, err := k.running()
+	if err != nil {
+		return err
+	}
+	for _, s := range running {
+		c, sp, err := k.meet(ctx, s)
+		if err != nil {
+			k.trouble(s.ID, err)
+			continue
+		}
+		if sp == nil {
+			continue
+		}
+		c.started = s.Verb == ""
+		k.ports(ctx, c)
+		k.state.Put(k.namespace(c.space))
+	}
+	return k.writeAll()
+}
+
+// running are the containers that the runtime knows, started or about to.
+func (k *Keeper) running() ([]gate.Start, error) {
+	var out []gate.Start
+	for _, root := range k.cfg.Roots {
+		for _, list := range []func(string) ([]gate.Start, error){gate.Running, gate.Pending} {
+			some, err := list(root)
+			if errors.Is(err, unix.ENOENT) {
+				continue // no container was ever started
+			}
+			if err != nil {
+				k.trouble("", err)
+			}
+			out = append(out, some...)
+		}
+	}
+	return out, nil
+}
+
+// readHost asks what networks and addresses the host has. An engine that is
+// only starting, and starts containers before it answers anybody, is known by
+// its bridges.
+func (k *Keeper) readHost(ctx context.Context) error {
+	asking, cancel := context.WithTimeout(ctx, engineTime)
+	defer cancel()
+	nets, err := k.cfg.Engine.Networks(asking)
+	if err != nil {
+		k.cfg.Log.Warn("engine does not answer", "err", err)
+		if k.segments == nil {
+			k.segments, err = k.links.Bridges()
+			return err
+		}
+		return nil
+	}
+	addrs, err := k.links.Addrs()
+	if err != nil {
+		return err
+	}
+	k.segments = nil
+	for _, n := range nets {
+		s := n.Segment()
+		// The engine does not say the gateway of its first network, and a gateway
+		// may have been given up for another.
+		for _, a := range addrs {
+			if !slices.Contains(s.Gateways, a) && slices.ContainsFunc(s.Subnets, func(p netip.Prefix) bool { return p.Contains(a) }) {
+				s.Gateways = append(s.Gateways, a)
+			}
+		}
+		k.segments = append(k.segments, s)
+	}
+	return nil
+}
+
+func (k *Keeper) hostAddrs() []netip.Addr {
+	addrs, err := k.links.Addrs()
+	if err != nil {
+		k.trouble("", err)
+	}
+	return addrs
+}
+
+// meet takes note of a container and its namespace. Of one on the host's there
+// is none: the host's own namespace is never written to as if it were a
+// container's.
+func (k *Keeper) meet(ctx context.Context, s gate.Start) (*container, *space, error) {
+	d, err := k.cfg.Files.Read(s.ID)
+	if err != nil {
+		return nil, nil, err
+	}
+	opened, err := spaces.Of(s.PID)
+	if err != nil {
+		return nil, nil, err
+	}
+	if opened.ID == k.cfg.Host.ID {
+		opened.Close()
+		d.OnHost = true
+		k.containers[s.ID] = &container{Described: d, pid: s.PID}
+		k.happened(Event{Kind: Ungoverned, Container: d.Workload.Workload.Name, Text: lang.Text{
+			En: "it uses the host's network: no rule can tell it from the host", Es: "usa la red del anfitrión: ninguna regla puede distinguirlo de él",
+		}})
+		return k.containers[s.ID], nil, nil
+	}
+	sp := k.spaces[opened.ID]
+	if sp == nil {
+		sp = &space{Space: opened}
+		k.spaces[opened.ID] = sp
+	} else {
+		opened.Close()
+	}
+	k.label(d)
+	c := k.containers[s.ID]
+	if c != nil && c.space != sp.ID {
+		k.leave(c)
+	}
+	if c != nil && len(c.Published) > 0 && c.started {
+		d.Published = c.Published
+	}
+	c = &container{Described: d, pid: s.PID, space: sp.ID, started: c != nil && c.started}
+	k.containers[s.ID] = c
+	return c, sp, nil
+}
+
+// ports asks for the ports that the engine chose.
+func (k *Keeper) ports(ctx context.Context, c *container) {
+	ps, err := k.cfg.Engine.Ports(ctx, c.ID)
+	if err != nil {
+		k.trouble(c.Workload.Workload.Name, err)
+		return
+	}
+	c.Published = ps
+}
+
+// namespace is the value of a namespace as it is now.
+func (k *Keeper) namespace(id uint64) network.Namespace {
+	n := network.Namespace{ID: id}
+	for _, cid := range slices.Sorted(maps.Keys(k.containers)) {
+		if c := k.containers[cid]; c.space == id {
+			n.Members = append(n.Members, c.Workload)
+		}
+	}
+	ends, err := k.links.Endpoints(k.spaces[id].Space, k.segments)
+	if err != nil {
+		k.trouble(n.Name(), err)
+	}
+	n.Endpoints = ends
+	return n
+}
+
+// Start puts the rules of a container in place that is about to start. It is a
+// gate.Judge.
+func (k *Keeper) Start(ctx context.Context, s gate.Start) error {
+	if !k.ours(s) {
+		return nil
+	}
+	if s.PID == 0 {
+		k.happened(Event{Kind: Ungoverned, Container: s.ID, Text: lang.Text{
+			En: "the runtime makes and starts it in one: its network cannot be held (a build)", Es: "el runtime lo crea y lo arranca a la vez: su red no se puede retener (una construcción)",
+		}})
+		return nil
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	c, sp, err := k.meet(ctx, s)
+	if err != nil {
+		return lang.Errorf(lang.Text{En: "%w: %w", Es: "%w: %w"}, gate.ErrUnjudged, err)
+	}
+	if sp == nil {
+		return nil
+	}
+	n := k.namespace(c.space)
+	if slices.ContainsFunc(n.Endpoints, func(e network.Endpoint) bool { return e.Network == "" }) {
+		// A network that is newer than what is known of them.
+		if err := k.readHost(ctx); err != nil {
+			return lang.Errorf(lang.Text{En: "%w: %w", Es: "%w: %w"}, gate.ErrUnjudged, err)
+		}
+		if err := k.write(k.state.SetHost(k.segments, k.hostAddrs())); err != nil {
+			return lang.Errorf(lang.Text{En: "%w: %w", Es: "%w: %w"}, gate.ErrUnjudged, err)
+		}
+		c, _, _ = k.meet(ctx, s)
+		n = k.namespace(c.space)
+	}
+	if err := k.write(k.state.Put(n)); err != nil {
+		return lang.Errorf(lang.Text{En: "%w: %w", Es: "%w: %w"}, gate.ErrUnjudged, err)
+	}
+	return nil
+}
+
+// ours reports whether a start is of the engine that is kept: others may use
+// the same runtime.
+func (k *Keeper) ours(s gate.Start) bool {
+	return slices.ContainsFunc(k.cfg.Roots, func(root string) bool { return filepath.Clean(s.Root) == root })
+}
+
+// MayStart says whether a container starts whose rules could not be put in
+// place: only if its tier says so. It is the fail mode of a gate.
+func (k *Keeper) MayStart(s gate.Start) bool {
+	if !k.ours(s) {
+		return true
+	}
+	open := false
+	name := s.ID
+	if d, err := k.cfg.Files.Read(s.ID); err == nil {
+		name = d.Workload.Workload.Name
+		k.mu.Lock()
+		j := k.judge
+		k.mu.Unlock()
+		if t := j.Policy().Tier(j.Place(d.Workload.Workload).Tier); t != nil {
+			open = t.WithoutGuard == "open"
+		}
+	}
+	if open {
+		k.happened(Event{Kind: Open, Container: name, Text: lang.Text{
+			En: "it starts without its network rules, as its tier says", Es: "arranca sin sus reglas de red, como dice su nivel",
+		}})
+	} else {
+		k.happened(Event{Kind: Refused, Container: name, Text: lang.Text{
+			En: "it was not started: its network rules could not be put in place", Es: "no se arrancó: no se pudieron poner sus reglas de red",
+		}})
+	}
+	return open
+}
+
+// reread reads again what a container is, and keeps its published ports.
+func (k *Keeper) reread(c *container) {
+	d, err := k.cfg.Files.Read(c.ID)
+	if err != nil {
+		k.trouble(c.Workload.Workload.Name, err)
+		return
+	}
+	d.Published = c.Published
+	k.label(d)
+	c.Described = d
+}
+
+// label gives a container the labels of its networks.
+func (k *Keeper) label(d *spaces.Described) {
+	for _, n := range d.Workload.Workload.Networks {
+		i := slices.IndexFunc(k.segments, func(s network.Segment) bool { return s.Name == n })
+		if i >= 0 {
+			d.Workload.Workload.NetworkLabels = append(d.Workload.Workload.NetworkLabels, k.segments[i].Labels)
+		}
+	}
+}
+
+// alive reports whether a process is there and not a zombie.
+func alive(pid int) bool {
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return false
+	}
+	// proc(5): the state comes behind the name, which may have anything in it.
+	i := bytes.LastIndexByte(b, ')')
+	return i >= 0 && i+2 < len(b) && b[i+2] != 'Z' && b[i+2] != 'X'
+}
+
+// leave takes a container out of its namespace, and the namespace with the
+// last one.
+func (k *Keeper) leave(c *container) {
+	id := c.space
+	delete(k.containers, c.ID)
+	if k.spaces[id] == nil {
+		return
+	}
+	for _, other := range k.containers {
+		if other.space == id {
+			k.tried(k.write(k.state.Put(k.namespace(id))))
+			return
+		}
+	}
+	k.tried(k.write(k.state.Drop(id)))
+}
+
+// write does what a delta says. What was taken away is written first, what the
+// new may do next, what others may do with it last: if one fails, what follows
+// is closed. The error is that of the first part; others make their namespaces
+// be looked at again.
+func (k *Keeper) write(d network.Delta) error {
+	if d.Empty() {
+		return nil
+	}
+	var errs []error
+	for id, c := range d.Inside {
+		if len(c.Del) > 0 {
+			errs = append(errs, k.change(id, network.Change{Del: c.Del}))
+		}
+	}
+	for _, id := range d.Gone {
+		errs = append(errs, k.forget(id))
+	}
+	if d.Outside {
+		errs = append(errs, k.writeHost())
+		for id, s := range k.spaces {
+			if in := k.state.Inside(id); in != nil && s.rules != nil && s.in != nil {
+				errs = append(errs, named(k.state, id, s.rules.Managed(in.Managed)))
+			}
+		}
+	} else if k.enforce {
+		errs = append(errs, k.host.Change(network.Change{Del: d.Host.Del}))
+	}
+	for _, id := range d.Fresh {
+		errs = append(errs, k.fresh(id, !d.Outside))
+	}
+	if !d.Outside && k.enforce {
+		errs = append(errs, k.host.Change(network.Change{Add: d.Host.Add}))
+	}
+	for id, c := range d.Inside {
+		if len(c.Add) > 0 {
+			errs = append(errs, k.change(id, network.Change{Add: c.Add}))
+		}
+	}
+	k.say(d)
+	return errors.Join(append(errs, k.cut(d))...)
+}
+
+// say tells of each namespace whose rules were made or changed.
+func (k *Keeper) say(d network.Delta) {
+	for _, id := range d.Fresh {
+		k.happened(Event{Kind: Rules, Container: k.nameOf(id), Text: lang.Text{
+			En: "rules made, %d peers", Es: "reglas hechas, %d pares",
+		}.F(len(k.state.Inside(id).Peers))})
+	}
+	for _, id := range slices.Sorted(maps.Keys(d.Inside)) {
+		c := d.Inside[id]
+		k.happened(Event{Kind: Rules, Container: k.nameOf(id), Text: lang.Text{
+			En: "peers changed: %d more, %d fewer", Es: "cambiaron los pares: %d más, %d menos",
+		}.F(len(c.Add), len(c.Del))})
+	}
+}
+
+func (k *Keeper) change(id uint64, c network.Change) error {
+	s := k.spaces[id]
+	if s == nil || s.rules == nil {
+		return nil
+	}
+	return named(k.state, id, s.rules.Change(c))
+}
+
+func named(s *network.State, id uint64, err error) error {
+	if err == nil {
+		return nil
+	}
+	for _, n := range s.Namespaces() {
+		if n.ID == id {
+			return fmt.Errorf("%s: %w", n.Name(), err)
+		}
+	}
+	return err
+}
+
+// fresh makes the rules of a namespace, and its pins on the host unless those
+// are made with the host's.
+func (k *Keeper) fresh(id uint64, pin bool) error {
+	s, in := k.spaces[id], k.state.Inside(id)
+	if s == nil || in == nil {
+		return nil
+	}
+	err := k.writeSpace(s, in)
+	if err == nil && pin && k.enforce {
+		err = k.host.Pin(in)
+	}
+	return named(k.state, id, err)
+}
+
+func (k *Keeper) writeSpace(s *space, in *network.Inside) error {
+	if s.rules == nil {
+		rules, err := nft.Enter(s.NS)
+		if err != nil {
+			return err
+		}
+		s.rules = rules
+	}
+	if err := k.answerNames(s, in); err != nil {
+		return err
+	}
+	opts := nft.Options{Enforce: k.enforce}
+	if s.names != nil {
+		opts.Resolver = s.names.Port()
+	}
+	if err := s.rules.Replace(in, opts); err != nil {
+		return err
+	}
+	still := *in
+	still.Peers = nil
+	s.in = &still
+	return k.watch(s)
+}
+
+// forget lets a namespace go that has no container in it any more.
+func (k *Keeper) forget(id uint64) error {
+	s := k.spaces[id]
+	if s == nil {
+		return nil
+	}
+	delete(k.spaces, id)
+	var err error
+	if s.in != nil && k.enforce {
+		err = k.host.Unpin(s.in)
+	}
+	k.unwatch(s)
+	s.close()
+	return err
+}
+
+// writeHost makes the rules of the host, if they are enforced: to count what
+// would be dropped, those of the containers are enough.
+func (k *Keeper) writeHost() error {
+	if !k.enforce {
+		return k.host.Remove()
+	}
+	r := k.state.Rules()
+	var ins []*network.Inside
+	for _, id := range slices.Sorted(maps.Keys(r.Inside)) {
+		ins = append(ins, r.Inside[id])
+	}
+	return k.host.Replace(r.Outside, ins)
+}
+
+// writeAll makes all rules anew.
+func (k *Keeper) writeAll() error {
+	var errs []error
+	for _, n := range k.state.Namespaces() {
+		errs = append(errs, k.fresh(n.ID, false))
+	}
+	return errors.Join(append(errs, k.writeHost())...)
+}
+
+// SetPolicy makes all rules anew by another policy.
+func (k *Keeper) SetPolicy(p *policy.Policy, enforce bool) error {
+	j, err := network.NewJudge(p)
+	if err != nil {
+		return err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !reflect.DeepEqual(p.Network.Resolvers, k.policy.Network.Resolvers) {
+		r, err := k.newResolver(p)
+		if err != nil {
+			return err
+		}
+		old := k.resolver
+		k.resolver = r
+		for _, s := range k.spaces {
+			s.names = nil // closed with its server
+		}
+		defer old.Close()
+	}
+	state := network.NewState(j)
+	state.SetHost(k.segments, k.hostAddrs())
+	for _, n := range k.state.Namespaces() {
+		state.Put(n)
+	}
+	k.policy, k.enforce, k.judge, k.state = p, enforce, j, state
+	return errors.Join(k.writeAll(), k.cutAll())
+}
+
+// Look holds the kernel against what should be there, and what is there against
+// what runs, and makes good what is not so.
+func (k *Keeper) Look(ctx context.Context) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if err := k.readHost(ctx); err != nil {
+		return err
+	}
+	errs := []error{k.write(k.state.SetHost(k.segments, k.hostAddrs()))}
+	running, err := k.running()
+	if err != nil {
+		return err
+	}
+	there := map[string]gate.Start{}
+	for _, s := range running {
+		there[s.ID] = s
+	}
+	for _, id := range slices.Sorted(maps.Keys(k.containers)) {
+		if c := k.containers[id]; there[id].ID == "" || there[id].PID != c.pid {
+			k.leave(c)
+		}
+	}
+	for _, s := range running {
+		if k.containers[s.ID] == nil {
+			c, sp, err := k.meet(ctx, s)
+			if err != nil {
+				k.trouble(s.ID, err)
+				continue
+			}
+			if sp != nil {
+				k.ports(ctx, c)
+				k.happened(Event{Kind: Late, Container: c.Workload.Workload.Name, Text: lang.Text{
+					En: "it ran without its network rules until now", Es: "corría sin sus reglas de red hasta ahora",
+				}})
+			}
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(k.spaces)) {
+		errs = append(errs, k.write(k.state.Put(k.namespace(id))))
+		s, in := k.spaces[id], k.state.Inside(id)
+		if s == nil || in == nil || s.rules == nil {
+			continue
+		}
+		if err := s.rules.Check(in); err != nil {
+			k.happened(Event{Kind: Tampered, Container: k.namespace(id).Name(), Text: lang.Text{En: "its rules are made anew: %v", Es: "sus reglas se hacen de nuevo: %v"}.F(err)})
+			errs = append(errs, k.fresh(id, true))
+		}
+	}
+	if k.enforce {
+		if err := k.host.Check(k.state.Rules().Outside); err != nil {
+			k.happened(Event{Kind: Tampered, Text: lang.Text{En: "the host's rules are made anew: %v", Es: "las reglas del anfitrión se hacen de nuevo: %v"}.F(err)})
+			errs = append(errs, k.writeHost())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Remove takes all rules out of the kernel, of every namespace that is known.
+func (k *Keeper) Remove() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	errs := []error{k.host.Remove()}
+	for _, s := range k.spaces {
+		if s.rules != nil {
+			errs = append(errs, s.rules.Remove())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// World is what runs, as the rules see it.
+func (k *Keeper) World() (network.World, *policy.Policy) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	w := network.World{Namespaces: k.state.Namespaces(), Segments: slices.Clone(k.segments), Host: k.hostAddrs()}
+	for _, id := range slices.Sorted(maps.Keys(k.containers)) {
+		if c := k.containers[id]; c.OnHost {
+			w.Namespaces = append(w.Namespaces, network.Namespace{ID: k.cfg.Host.ID, Members: []network.Workload{c.Workload}})
+		}
+	}
+	return w, k.policy
+}
+
+// engineTime is how long an engine may take to say its networks, while the
+// start of a container waits.
+const engineTime = 2 * time.Second
+
+// interval between two looks at everything.
+const lookEvery = 30 * time.Second

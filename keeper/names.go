@@ -1,0 +1,133 @@
+package keeper
+
+import (
+	"context"
+	"net/netip"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"casco/guard/network"
+	"casco/host/nft"
+	"casco/host/resolver"
+	"casco/lang"
+)
+
+// answerNames opens, changes or ends what answers the names of a namespace.
+func (k *Keeper) answerNames(s *space, in *network.Inside) error {
+	if len(in.Names) == 0 || !k.enforce {
+		if s.names != nil {
+			s.names.Close()
+			s.names = nil
+		}
+		return nil
+	}
+	var rules []resolver.Rule
+	for _, n := range in.Names {
+		rules = append(rules, resolver.Rule{Name: n.Name, Private: n.Private})
+	}
+	zone, err := resolver.NewZone(rules, in.Managed)
+	if err != nil {
+		return err
+	}
+	if s.names != nil {
+		return k.disallow(s, in, s.names.Set(zone))
+	}
+	id := s.ID
+	// The resolver's sockets keep the namespace: it is told of the end by that of
+	// a process.
+	life, err := k.pidfd(id)
+	if err != nil {
+		return err
+	}
+	defer life.Close()
+	s.names, err = k.resolver.Open(resolver.Target{
+		NS: s.NS, ID: k.nameOf(id), Life: life,
+		Commit: func(ctx context.Context, name string, addrs []netip.Addr, ttl time.Duration) error {
+			return k.commit(ctx, id, name, addrs, ttl)
+		},
+	}, zone)
+	return err
+}
+
+// commit lets packets pass to what a name was found to have, before anybody
+// hears of it.
+func (k *Keeper) commit(ctx context.Context, id uint64, name string, addrs []netip.Addr, ttl time.Duration) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	s, in := k.spaces[id], k.state.Inside(id)
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if s == nil || in == nil || s.rules == nil {
+		return lang.Errorf(lang.Text{En: "the container is gone", Es: "el contenedor ya no está"})
+	}
+	var as []nft.Named
+	for _, n := range in.Names {
+		if !covers(n.Name, name) {
+			continue
+		}
+		for _, a := range addrs {
+			as = append(as, nft.Named{Own: own(in), Addr: a, Port: n.Port, TTL: ttl})
+		}
+	}
+	if err := k.host.Allow(as); err != nil {
+		return err
+	}
+	return s.rules.Allow(as)
+}
+
+// disallow takes addresses out again that no name stands for any more.
+func (k *Keeper) disallow(s *space, in *network.Inside, addrs []netip.Addr) error {
+	if len(addrs) == 0 {
+		return nil
+	}
+	if err := k.host.Disallow(own(in), addrs); err != nil {
+		return err
+	}
+	if s.rules != nil {
+		return s.rules.Disallow(addrs)
+	}
+	return nil
+}
+
+// own are all addresses of a namespace.
+func own(in *network.Inside) (out []netip.Addr) {
+	for _, e := range in.Endpoints {
+		out = append(out, e.Addrs...)
+	}
+	return out
+}
+
+// pidfd is of a process in a namespace: the first of one of its containers.
+func (k *Keeper) pidfd(id uint64) (*os.File, error) {
+	for _, c := range k.containers {
+		if c.space == id {
+			fd, err := unix.PidfdOpen(c.pid, 0)
+			if err == nil {
+				return os.NewFile(uintptr(fd), "pidfd"), nil
+			}
+		}
+	}
+	return nil, lang.Errorf(lang.Text{En: "the container is gone", Es: "el contenedor ya no está"})
+}
+
+// covers reports whether a name of a policy stands for name: "*.example" for
+// one label under example.
+func covers(pattern, name string) bool {
+	name = strings.ToLower(strings.TrimSuffix(name, "."))
+	if rest, ok := strings.CutPrefix(pattern, "*."); ok {
+		_, parent, _ := strings.Cut(name, ".")
+		return parent == rest
+	}
+	return pattern == name
+}
+
+// asked is told what the resolver did not answer.
+func (k *Keeper) asked(e resolver.Event) {
+	k.happened(Event{Kind: Name, Container: e.ID, Text: lang.Text{
+		En: "asked for %s (%s): %s", Es: "preguntó por %s (%s): %s",
+	}.F(e.Name, e.Type, e.Why.Text()), Count: e.Missed + 1})
+}

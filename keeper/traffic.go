@@ -1,0 +1,125 @@
+package keeper
+
+import (
+	"errors"
+	"net/netip"
+	"slices"
+
+	"casco/guard/network"
+	"casco/host/flows"
+)
+
+// keptFlows is how many flows of containers that have ended are remembered.
+const keptFlows = 20000
+
+// watch begins to see the flows of a namespace.
+func (k *Keeper) watch(s *space) error {
+	if s.watched {
+		return nil
+	}
+	s.watched = true
+	return k.flows.Add(s.NS, k.nameOf(s.ID))
+}
+
+// unwatch ends it, and remembers what was seen.
+func (k *Keeper) unwatch(s *space) {
+	if !s.watched {
+		return
+	}
+	s.watched = false
+	if seen, err := k.flows.Drop(s.ID); err == nil {
+		k.remember(seen)
+	}
+}
+
+func (k *Keeper) remember(seen flows.Seen) {
+	k.endedMu.Lock()
+	defer k.endedMu.Unlock()
+	k.ended = append(k.ended, seen.Flows...)
+	if n := len(k.ended) - keptFlows; n > 0 {
+		k.ended = slices.Delete(k.ended, 0, n)
+	}
+}
+
+// Flows is who talked to whom since the guard began, as each namespace saw it:
+// what passes between two that are kept is seen twice.
+func (k *Keeper) Flows() ([]network.Flow, error) {
+	k.endedMu.Lock()
+	out := slices.Clone(k.ended)
+	k.endedMu.Unlock()
+	var errs []error
+	for _, id := range k.flows.Namespaces() {
+		seen, err := k.flows.Read(id)
+		errs = append(errs, err)
+		out = append(out, seen.Flows...)
+	}
+	slices.SortFunc(out, network.Flow.Compare)
+	return out, errors.Join(errs...)
+}
+
+// cut ends connections that were let pass by what was taken away: what is
+// established is not judged again.
+func (k *Keeper) cut(d network.Delta) error {
+	if !k.enforce {
+		return nil
+	}
+	var errs []error
+	for id, c := range d.Inside {
+		s := k.spaces[id]
+		if s == nil {
+			continue
+		}
+		var ms []flows.Match
+		for _, e := range c.Del {
+			if m, ok := flows.Of(e); ok {
+				ms = append(ms, m)
+			}
+		}
+		_, err := flows.Cut(s.NS, ms...)
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// cutAll ends all connections that the rules as they are would not let begin.
+func (k *Keeper) cutAll() error {
+	if !k.enforce {
+		return nil
+	}
+	var errs []error
+	for id, s := range k.spaces {
+		in := k.state.Inside(id)
+		if in == nil {
+			continue
+		}
+		fs, err := flows.Read(s.NS, "")
+		errs = append(errs, err)
+		var ms []flows.Match
+		for _, f := range fs {
+			if f.Open > 0 && !passes(in, f) {
+				way := flows.In
+				if f.Out {
+					way = flows.Out
+				}
+				ms = append(ms, flows.Match{Peer: netip.PrefixFrom(f.Peer, f.Peer.BitLen()), Port: f.Port, Way: way})
+			}
+		}
+		_, err = flows.Cut(s.NS, ms...)
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// passes reports whether the rules of a namespace would let a flow begin.
+// Which addresses names have is not known here: what may be one of theirs
+// passes.
+func passes(in *network.Inside, f network.Flow) bool {
+	managed := slices.ContainsFunc(in.Managed, func(p netip.Prefix) bool { return p.Contains(f.Peer) })
+	if !f.Out {
+		return in.Takes(f.Peer, f.Port) || slices.Contains(in.Open, f.Port) && (!managed || slices.Contains(in.Gateways, f.Peer))
+	}
+	if !managed && slices.ContainsFunc(in.Names, func(n network.NamePort) bool { return n.Port == f.Port }) {
+		return true
+	}
+	return in.Sends(f.Peer, f.Port) || f.Asked.IsValid() && in.Sends(f.Asked.Addr(), network.Port{Number: f.Asked.Port(), Proto: f.Port.Proto})
+}
