@@ -11,12 +11,12 @@ import (
 func (es Elements) has(e Element) bool { _, ok := es[e]; return ok }
 
 // Sends reports whether the namespace's own rules let it send to a port of an
-// address. Names are not in it: their addresses are known once asked for. That
-// an address in a network which may be sent to is a container's after all is
-// for the layers behind to see.
+// address. Names are not in it: their addresses are known once asked for. An
+// address of the engine's networks is no outside, however wide a flow to outside
+// is.
 func (in *Inside) Sends(to netip.Addr, port Port) bool {
 	return in.Peers.has(Element{Set: OutAll, A: to}) || in.Peers.has(Element{Set: Out, A: to, Port: port}) ||
-		slices.ContainsFunc(in.Nets, func(n NetPort) bool { return n.Port == port && n.Net.Contains(to) })
+		!contains(in.Managed, to) && slices.ContainsFunc(in.Nets, func(n NetPort) bool { return n.Port == port && n.Net.Contains(to) })
 }
 
 // Takes reports whether the namespace's own rules let an address, of a
@@ -36,15 +36,7 @@ func (in *Inside) TakesHost(port Port) bool {
 // Forwards reports whether the host lets an address of a container send to a
 // port of another's.
 func (o *Outside) Forwards(from, to netip.Addr, port Port) bool {
-	if o.Elements.has(Element{Set: BetweenAll, A: from, B: to}) || o.Elements.has(Element{Set: Between, A: from, B: to, Port: port}) {
-		return true
-	}
-	for e := range o.Elements {
-		if e.Set == Egress && e.A == from && e.Port == port && e.Net.Contains(to) {
-			return true
-		}
-	}
-	return false
+	return o.Elements.has(Element{Set: BetweenAll, A: from, B: to}) || o.Elements.has(Element{Set: Between, A: from, B: to, Port: port})
 }
 
 // Serves reports whether the host lets a container's address use a port of its

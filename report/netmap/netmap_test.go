@@ -2,6 +2,7 @@ package netmap
 
 import (
 	"bytes"
+	"encoding/json"
 	"encoding/xml"
 	"flag"
 	"fmt"
@@ -369,4 +370,24 @@ func FuzzHostile(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestJSON: what is written is the map, and can be read back as one.
+func TestJSON(t *testing.T) {
+	var b bytes.Buffer
+	m := shop(t)
+	if err := WriteJSON(&b, m); err != nil {
+		t.Fatal(err)
+	}
+	var back network.Map
+	if err := json.Unmarshal(b.Bytes(), &back); err != nil {
+		t.Fatal(err)
+	}
+	var again bytes.Buffer
+	if err := WriteJSON(&again, back); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(b.String(), again.String()); diff != "" {
+		t.Error(diff)
+	}
 }
