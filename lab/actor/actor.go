@@ -32,9 +32,16 @@ const Usage = `usage: [-term exit|ignore] [-keep FILE]... VERB
   ssh ADDR          greet each TCP connection as an SSH server does
   get ADDR          print what a TCP server says
   get http://ADDR   print what an HTTP server answers; fails unless it is 200
+  count -at SOCKET ADDR...
+                    count what comes in by TCP, UDP and ping, answer it, and take
+                    orders at a unix socket: see Orders
+  try KIND ADDR [TAG [FROM [MAC]]]
+                    try once to get something there: see Try; fails if it did not
+  storm [-ms N] [-kinds udp,tcp,icmp,frame] [-tag T] [-spoof FROM] [-stay] ADDR...
+                    send to each address every millisecond, from the start on
   wait              do nothing
   exit CODE         end at once with CODE
--term says what SIGTERM does to serve, http, ssh and wait (default: end with 0).
+-term says what SIGTERM does to serve, http, ssh, count and wait (default: end with 0).
 -keep creates FILE with a line in it, unless it is there: data of a volume.
 `
 
@@ -140,6 +147,12 @@ func play(ctx context.Context, args []string, stdout io.Writer) error {
 		return serve(ctx, args[1], Banner)
 	case verb("get", 1):
 		return get(ctx, args[1], stdout)
+	case len(args) > 0 && args[0] == "count":
+		return count(ctx, args[1:])
+	case len(args) > 0 && args[0] == "try":
+		return try(args[1:], stdout)
+	case len(args) > 0 && args[0] == "storm":
+		return storm(ctx, args[1:], stdout)
 	case verb("wait", 0):
 		wait(ctx)
 		return nil
