@@ -1,6 +1,7 @@
 package acceptance
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -8,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -231,4 +233,35 @@ func (r *race) latency(t *testing.T) {
 func tail(s string, n int) string {
 	all := strings.Split(strings.TrimSpace(s), "\n")
 	return strings.Join(all[max(0, len(all)-n):], "\n")
+}
+
+// TestNetStartsMeanwhile: a container that starts while the guard does is
+// started, and not late. A guard that asks the engine about it then waits for a
+// start that waits for the guard.
+func TestNetStartsMeanwhile(t *testing.T) {
+	w := newWorld(t)
+	g := w.newGuard(racePolicy)
+	ctx, cancel := context.WithCancel(t.Context())
+	var all sync.WaitGroup
+	defer all.Wait()
+	defer cancel()
+	for i := range 4 {
+		all.Go(func() {
+			for ctx.Err() == nil {
+				if _, err := w.e.TryDocker("run", "--rm", "--name", "web-"+strconv.Itoa(i), w.image, "exit", "0"); err != nil && ctx.Err() == nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	for range 8 {
+		g.start()
+		time.Sleep(500 * time.Millisecond)
+		g.stop()
+	}
+	if took := g.took(); percentile(took, 100) > 2*time.Second {
+		t.Errorf("%d starts were held, the longest for %s\n%s", len(took), percentile(took, 100), tail(g.log.String(), 20))
+	} else {
+		t.Logf("%d starts were held, the longest for %s", len(took), percentile(took, 100))
+	}
 }

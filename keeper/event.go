@@ -176,15 +176,7 @@ func (k *Keeper) event(ctx context.Context, e EngineEvent) error {
 			k.leave(c)
 		}
 	case e.Type == "container" && e.Action == "start":
-		k.mu.Lock()
-		defer k.mu.Unlock()
-		c := k.containers[e.Actor.ID]
-		if c == nil || k.spaces[c.space] == nil {
-			return nil
-		}
-		c.started = true
-		k.ports(ctx, c)
-		return k.write(k.state.Put(k.namespace(c.space)))
+		return k.started(ctx, e.Actor.ID)
 	case e.Type == "container" && e.Action == "rename":
 		k.mu.Lock()
 		defer k.mu.Unlock()

@@ -86,6 +86,7 @@ type Keeper struct {
 	resolver *resolver.Server
 	flows    *flows.Watcher
 	wake     chan struct{} // see Wake
+	loaded   chan struct{} // closed once the rules of all that runs were made
 
 	endedMu sync.Mutex     // guards what follows
 	ended   []network.Flow // of namespaces that are no more
@@ -124,7 +125,7 @@ type container struct {
 // New takes a host. Its rules are as they were until Load.
 func New(cfg Config) (*Keeper, error) {
 	k := &Keeper{
-		cfg: cfg, wake: make(chan struct{}, 1), policy: cfg.Policy, enforce: cfg.Enforce,
+		cfg: cfg, wake: make(chan struct{}, 1), loaded: make(chan struct{}), policy: cfg.Policy, enforce: cfg.Enforce,
 		spaces: map[uint64]*space{}, containers: map[string]*container{}, drops: map[string]map[string]nft.Counter{},
 	}
 	var err error
@@ -194,13 +195,27 @@ func (s *space) close() {
 	s.Space.Close()
 }
 
-// Load makes the rules of all that runs now.
+// Load makes the rules of all that runs now. It is called once; starts wait for
+// it, or the rules of the host would be made for the one that starts alone.
 func (k *Keeper) Load(ctx context.Context) error {
+	known, err := k.running()
+	if err != nil {
+		return err
+	}
+	ports := map[string][]network.Published{}
+	for _, s := range known {
+		if s.Verb == "" {
+			if ps, ok := k.ports(ctx, s.ID); ok {
+				ports[s.ID] = ps
+			}
+		}
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if err := k.readHost(ctx); err != nil {
 		return err
 	}
+	defer close(k.loaded)
 	k.state.SetHost(k.segments, k.hostAddrs())
 	running, err := k.running()
 	if err != nil {
@@ -216,18 +231,24 @@ func (k *Keeper) Load(ctx context.Context) error {
 			continue
 		}
 		c.started = s.Verb == ""
-		k.ports(ctx, c)
+		if ps, ok := ports[s.ID]; ok {
+			c.Published = ps
+		}
 		k.state.Put(k.namespace(c.space))
 	}
 	return k.writeAll()
 }
 
-// running are the containers that the runtime knows, started or about to.
+// running are the containers that the runtime knows: those that have started,
+// and with a Verb those that are about to.
 func (k *Keeper) running() ([]gate.Start, error) {
 	var out []gate.Start
 	for _, root := range k.cfg.Roots {
-		for _, list := range []func(string) ([]gate.Start, error){gate.Running, gate.Pending} {
+		for verb, list := range map[string]func(string) ([]gate.Start, error){"": gate.Running, "start": gate.Pending} {
 			some, err := list(root)
+			for i := range some {
+				some[i].Verb = verb
+			}
 			if errors.Is(err, unix.ENOENT) {
 				continue // no container was ever started
 			}
@@ -323,14 +344,37 @@ func (k *Keeper) meet(ctx context.Context, s gate.Start) (*container, *space, er
 	return c, sp, nil
 }
 
-// ports asks for the ports that the engine chose.
-func (k *Keeper) ports(ctx context.Context, c *container) {
-	ps, err := k.cfg.Engine.Ports(ctx, c.ID)
+// ports asks for the ports that the engine chose, of a container that has
+// started. It is for who does not hold mu: the engine answers about a container
+// once no start of it is under way, and each start waits for mu.
+func (k *Keeper) ports(ctx context.Context, id string) ([]network.Published, bool) {
+	ctx, cancel := context.WithTimeout(ctx, askWithin)
+	defer cancel()
+	ps, err := k.cfg.Engine.Ports(ctx, id)
 	if err != nil {
-		k.trouble(c.Workload.Workload.Name, err)
-		return
+		k.trouble(id, err)
 	}
-	c.Published = ps
+	return ps, err == nil
+}
+
+// askWithin is how long the engine may take to answer what it is asked.
+const askWithin = 5 * time.Second
+
+// started takes note that a container has started, with the ports that the
+// engine chose for it.
+func (k *Keeper) started(ctx context.Context, id string) error {
+	ps, ok := k.ports(ctx, id)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	c := k.containers[id]
+	if c == nil || k.spaces[c.space] == nil {
+		return nil
+	}
+	c.started = true
+	if ok {
+		c.Published = ps
+	}
+	return k.write(k.state.Put(k.namespace(c.space)))
 }
 
 // namespace is the value of a namespace as it is now.
@@ -360,6 +404,11 @@ func (k *Keeper) Start(ctx context.Context, s gate.Start) error {
 			En: "the runtime makes and starts it in one: its network cannot be held (a build)", Es: "el runtime lo crea y lo arranca a la vez: su red no se puede retener (una construcción)",
 		}})
 		return nil
+	}
+	select {
+	case <-k.loaded:
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -659,15 +708,26 @@ func (k *Keeper) SetPolicy(p *policy.Policy, enforce bool) error {
 // Look holds the kernel against what should be there, and what is there against
 // what runs, and makes good what is not so.
 func (k *Keeper) Look(ctx context.Context) error {
+	late, err := k.look(ctx)
+	errs := []error{err}
+	for _, id := range late {
+		errs = append(errs, k.started(ctx, id))
+	}
+	return errors.Join(errs...)
+}
+
+// look is Look without the ports that the engine chose for those that were not
+// known: it returns their IDs.
+func (k *Keeper) look(ctx context.Context) (late []string, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if err := k.readHost(ctx); err != nil {
-		return err
+		return nil, err
 	}
 	errs := []error{k.write(k.state.SetHost(k.segments, k.hostAddrs()))}
 	running, err := k.running()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	there := map[string]gate.Start{}
 	for _, s := range running {
@@ -685,8 +745,8 @@ func (k *Keeper) Look(ctx context.Context) error {
 				k.trouble(s.ID, err)
 				continue
 			}
-			if sp != nil {
-				k.ports(ctx, c)
+			if sp != nil && s.Verb == "" {
+				late = append(late, s.ID)
 				k.happened(Event{Kind: Late, Container: c.Workload.Workload.Name, Text: lang.Text{
 					En: "it ran without its network rules until now", Es: "corría sin sus reglas de red hasta ahora",
 				}})
@@ -710,7 +770,7 @@ func (k *Keeper) Look(ctx context.Context) error {
 			errs = append(errs, k.writeHost())
 		}
 	}
-	return errors.Join(errs...)
+	return late, errors.Join(errs...)
 }
 
 // Remove takes all rules out of the kernel, of every namespace that is known.
