@@ -247,7 +247,8 @@ func (g *guard) lapsed(d time.Duration) {
 }
 
 // write takes events into the ledger, those of a second at once. A ledger that
-// cannot be written to holds nothing up: what waits is kept, up to a bound.
+// cannot be written to holds nothing up: what waits is kept, up to a bound. What
+// is left when the guard is told to end is written too.
 func (g *guard) write(ctx context.Context) error {
 	for {
 		over := false
@@ -261,7 +262,10 @@ func (g *guard) write(ctx context.Context) error {
 		g.waiting = nil
 		g.mu.Unlock()
 		if len(es) > 0 {
-			if err := g.a.note(ctx, es...); err != nil {
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
+			err := g.a.note(last, es...)
+			cancel()
+			if err != nil {
 				g.log.Error("not written into the ledger", "events", len(es), "err", err)
 				g.mu.Lock()
 				g.waiting = append(es, g.waiting...)
@@ -277,6 +281,9 @@ func (g *guard) write(ctx context.Context) error {
 		}
 	}
 }
+
+// lastWords is how long a guard that ends may write.
+const lastWords = 5 * time.Second
 
 // maxWaiting is how many events wait for a ledger that cannot be written to.
 const maxWaiting = 10000
