@@ -31,8 +31,9 @@ var tagged = regexp.MustCompile(`tag[0-9a-z]+x`)
 
 // A counter listens and counts.
 type counter struct {
-	mu     sync.Mutex // guards counts
+	mu     sync.Mutex // guards what follows
 	counts Counts
+	held   map[string]net.Conn
 }
 
 // count listens on each address, TCP and UDP, answers what it is told with the
@@ -45,7 +46,7 @@ func count(ctx context.Context, args []string) error {
 	if flags.Parse(args) != nil || *at == "" {
 		return errUsage
 	}
-	c := &counter{counts: Counts{map[string]int{}, map[string]int{}}}
+	c := &counter{counts: Counts{map[string]int{}, map[string]int{}}, held: map[string]net.Conn{}}
 	var ends []io.Closer
 	defer func() {
 		for _, e := range ends {
@@ -105,18 +106,24 @@ func (c *counter) accept(l net.Listener) {
 			continue
 		}
 		c.note("tcp", portOf(l.Addr()), conn.RemoteAddr(), nil)
-		go func() {
-			defer conn.Close()
-			conn.SetDeadline(time.Now().Add(patience))
-			buf := make([]byte, 512)
-			n, _ := conn.Read(buf)
-			if tag := tagged.Find(buf[:n]); tag != nil {
-				c.mu.Lock()
-				c.counts.Tags["tcp "+string(tag)]++
-				c.mu.Unlock()
-			}
-			conn.Write(buf[:n])
-		}()
+		go c.converse(conn)
+	}
+}
+
+// converse counts the tags that come over a connection, and says them again.
+func (c *counter) converse(conn net.Conn) {
+	defer conn.Close()
+	for buf := make([]byte, 512); ; {
+		n, err := conn.Read(buf)
+		if tag := tagged.Find(buf[:n]); tag != nil {
+			c.mu.Lock()
+			c.counts.Tags["tcp "+string(tag)]++
+			c.mu.Unlock()
+		}
+		if err != nil {
+			return
+		}
+		conn.Write(buf[:n])
 	}
 }
 
@@ -181,7 +188,13 @@ func (c *counter) do(o Orders) Reply {
 	r := Reply{Tried: make([]Tried, len(o.Tries))}
 	var all sync.WaitGroup
 	for i, t := range o.Tries {
-		all.Go(func() { r.Tried[i] = t.Do() })
+		all.Go(func() {
+			if t.Kind == "hold" || t.Kind == "again" {
+				r.Tried[i] = c.keep(t)
+				return
+			}
+			r.Tried[i] = t.Do()
+		})
 	}
 	all.Wait()
 	c.mu.Lock()
@@ -192,6 +205,34 @@ func (c *counter) do(o Orders) Reply {
 	}
 	r.Counts = Counts{maps.Clone(c.counts.From), maps.Clone(c.counts.Tags)}
 	return r
+}
+
+// keep makes a connection that stays, or sends over it.
+func (c *counter) keep(t Try) Tried {
+	c.mu.Lock()
+	conn := c.held[t.Tag]
+	c.mu.Unlock()
+	if t.Kind == "hold" {
+		var err error
+		if conn, err = net.DialTimeout("tcp", t.Addr, patience); err != nil {
+			return Tried{Err: err.Error()}
+		}
+		c.mu.Lock()
+		c.held[t.Tag] = conn
+		c.mu.Unlock()
+	}
+	if conn == nil {
+		return Tried{Err: "there is none"}
+	}
+	conn.SetDeadline(time.Now().Add(2 * time.Second))
+	_, err := io.WriteString(conn, t.Tag)
+	if err == nil {
+		_, err = conn.Read(make([]byte, 512))
+	}
+	if err != nil {
+		return Tried{Err: err.Error()}
+	}
+	return Tried{Reached: true}
 }
 
 // Order tells a counter what to do, at its socket.

@@ -21,7 +21,9 @@ type Try struct {
 	// Kind is how: "tcp", "udp" (broadcast and multicast addresses too), "icmp",
 	// "frame" (a UDP datagram in a frame of its own making, AF_PACKET), "arp" (a
 	// frame that claims From for our interface), "dns" (Tag is asked for at Addr)
-	// or "flush" (the nftables table Tag is deleted, all of them if it is empty).
+	// or "flush" (the nftables table Tag is deleted, or all of them: "*"). Of a
+	// counter also "hold" (a TCP connection is made and kept, under the name Tag)
+	// and "again" (the tag is sent over the one that was kept).
 	Kind string
 	Addr string // with a port, but for icmp and arp; of a link only with its interface: "[fe80::1%eth0]:7000"
 	Tag  string
@@ -295,7 +297,7 @@ func (t Try) claim() error {
 // "flush ruleset": a batch of nfnetlink (include/uapi/linux/netfilter/
 // nfnetlink.h) with one message for each family.
 func (t Try) flush() error {
-	if t.Tag == "" {
+	if t.Tag == "*" {
 		return deleteTable(unix.NFPROTO_UNSPEC, "")
 	}
 	return errors.Join(deleteTable(unix.NFPROTO_INET, t.Tag), deleteTable(unix.NFPROTO_NETDEV, t.Tag))
