@@ -20,6 +20,7 @@ type Kind string
 const (
 	Rules      Kind = "rules"      // rules were changed
 	Dropped    Kind = "dropped"    // packets, by the class that Text names
+	Cut        Kind = "cut"        // connections that are older than the rules
 	Name       Kind = "name"       // a question for a name was not answered
 	Late       Kind = "late"       // a container ran without rules and has them now
 	Open       Kind = "open"       // a container starts without rules

@@ -236,7 +236,35 @@ func (k *Keeper) Load(ctx context.Context) error {
 		}
 		k.state.Put(k.namespace(c.space))
 	}
-	return k.writeAll()
+	err = k.writeAll()
+	k.cutAll()
+	return err
+}
+
+// cutAll ends the connections that the rules do not let be: they are older than
+// the rules, and what belongs to one passes. The others live on.
+func (k *Keeper) cutAll() {
+	if !k.enforce {
+		return
+	}
+	r := k.state.Rules()
+	forget := func(who string, s *spaces.Space, allows func(network.Connection) bool) {
+		n, err := s.Forget(allows)
+		if err != nil {
+			k.trouble(who, err)
+		}
+		if n > 0 {
+			k.happened(Event{Kind: Cut, Container: who, Count: uint64(n), Text: lang.Text{
+				En: "connections that no flow allows were cut", Es: "se cortaron conexiones que ningún flujo permite",
+			}})
+		}
+	}
+	for id, s := range k.spaces {
+		if in := r.Inside[id]; in != nil {
+			forget(k.nameOf(id), s.Space, in.Allows)
+		}
+	}
+	forget("", k.cfg.Host, r.Allows)
 }
 
 // running are the containers that the runtime knows: those that have started,
@@ -702,7 +730,9 @@ func (k *Keeper) SetPolicy(p *policy.Policy, enforce bool) error {
 		state.Put(n)
 	}
 	k.policy, k.enforce, k.judge, k.state = p, enforce, j, state
-	return errors.Join(k.writeAll(), k.cutAll())
+	err = k.writeAll()
+	k.cutAll()
+	return err
 }
 
 // Look holds the kernel against what should be there, and what is there against

@@ -2,7 +2,6 @@ package keeper
 
 import (
 	"errors"
-	"net/netip"
 	"slices"
 
 	"casco/guard/network"
@@ -79,47 +78,4 @@ func (k *Keeper) cut(d network.Delta) error {
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
-}
-
-// cutAll ends all connections that the rules as they are would not let begin.
-func (k *Keeper) cutAll() error {
-	if !k.enforce {
-		return nil
-	}
-	var errs []error
-	for id, s := range k.spaces {
-		in := k.state.Inside(id)
-		if in == nil {
-			continue
-		}
-		fs, err := flows.Read(s.NS, "")
-		errs = append(errs, err)
-		var ms []flows.Match
-		for _, f := range fs {
-			if f.Open > 0 && !passes(in, f) {
-				way := flows.In
-				if f.Out {
-					way = flows.Out
-				}
-				ms = append(ms, flows.Match{Peer: netip.PrefixFrom(f.Peer, f.Peer.BitLen()), Port: f.Port, Way: way})
-			}
-		}
-		_, err = flows.Cut(s.NS, ms...)
-		errs = append(errs, err)
-	}
-	return errors.Join(errs...)
-}
-
-// passes reports whether the rules of a namespace would let a flow begin.
-// Which addresses names have is not known here: what may be one of theirs
-// passes.
-func passes(in *network.Inside, f network.Flow) bool {
-	managed := slices.ContainsFunc(in.Managed, func(p netip.Prefix) bool { return p.Contains(f.Peer) })
-	if !f.Out {
-		return in.Takes(f.Peer, f.Port) || slices.Contains(in.Open, f.Port) && (!managed || slices.Contains(in.Gateways, f.Peer))
-	}
-	if !managed && slices.ContainsFunc(in.Names, func(n network.NamePort) bool { return n.Port == f.Port }) {
-		return true
-	}
-	return in.Sends(f.Peer, f.Port) || f.Asked.IsValid() && in.Sends(f.Asked.Addr(), network.Port{Number: f.Asked.Port(), Proto: f.Port.Proto})
 }

@@ -64,6 +64,43 @@ func (s *Space) Again() (*Space, error) {
 // Close lets go of the namespace.
 func (s *Space) Close() error { return s.NS.Close() }
 
+// Forget makes the kernel forget the connections of the namespace that allows
+// does not let be: what belongs to one is then judged anew. It returns how many
+// they were.
+func (s *Space) Forget(allows func(network.Connection) bool) (int, error) {
+	nl, err := netlink.NewHandleAt(s.NS, unix.NETLINK_NETFILTER)
+	if err != nil {
+		return 0, fmt.Errorf("connections: %w", err)
+	}
+	defer nl.Close()
+	n, errs := 0, []error{}
+	for _, family := range []netlink.InetFamily{unix.AF_INET, unix.AF_INET6} {
+		gone, err := nl.ConntrackDeleteFilters(netlink.ConntrackTable, family, forbidden(allows))
+		n += int(gone)
+		// The table changes while it is read; what is new was judged.
+		if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
+			errs = append(errs, fmt.Errorf("connections: %w", err))
+		}
+	}
+	return n, errors.Join(errs...)
+}
+
+// forbidden finds what a function does not let be.
+type forbidden func(network.Connection) bool
+
+// MatchConntrackFlow is a method of netlink.CustomConntrackFilter.
+func (f forbidden) MatchConntrackFlow(flow *netlink.ConntrackFlow) bool {
+	from, ok := netip.AddrFromSlice(flow.Forward.SrcIP)
+	to, answers := netip.AddrFromSlice(flow.Reverse.SrcIP)
+	if !ok || !answers {
+		return false
+	}
+	return !f(network.Connection{
+		From: from.Unmap(), To: to.Unmap(), FromPort: flow.Forward.SrcPort,
+		Port: network.Port{Number: flow.Reverse.SrcPort, Proto: network.Proto(flow.Forward.Protocol)},
+	})
+}
+
 // A Host reads what is on the other end of a container's interfaces. It is for
 // one goroutine.
 type Host struct{ nl *netlink.Handle }
