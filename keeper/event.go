@@ -245,7 +245,7 @@ func (k *Keeper) Report() Report {
 		}
 	}
 	if k.enforce {
-		r.Elements = len(k.state.Rules().Outside.Elements)
+		r.Elements = len(k.state.Host().Elements)
 	}
 	return r
 }

@@ -795,7 +795,7 @@ func (k *Keeper) look(ctx context.Context) (late []string, err error) {
 		}
 	}
 	if k.enforce {
-		if err := k.host.Check(k.state.Rules().Outside); err != nil {
+		if err := k.host.Check(k.state.Host()); err != nil {
 			k.happened(Event{Kind: Tampered, Text: lang.Text{En: "the host's rules are made anew: %v", Es: "las reglas del anfitrión se hacen de nuevo: %v"}.F(err)})
 			errs = append(errs, k.writeHost())
 		}

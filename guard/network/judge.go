@@ -1,6 +1,7 @@
 package network
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -53,6 +54,13 @@ type Reason struct {
 type Judge struct {
 	policy *policy.Policy
 	flows  []flow
+	within map[string]within // by tier
+}
+
+// within says who of a tier may talk within it, and where a policy says so.
+type within struct {
+	mode, path string
+	reason     []Reason // that path alone
 }
 
 // An end of a flow: a place, or one of the kinds beside it.
@@ -82,7 +90,11 @@ type flow struct {
 // NewJudge takes a policy that was parsed and linted. A flow that it does not
 // understand is an error: a rule that is left out is not what was agreed.
 func NewJudge(p *policy.Policy) (*Judge, error) {
-	j := &Judge{policy: p}
+	j := &Judge{policy: p, within: map[string]within{}}
+	for i, t := range p.Tiers {
+		path := "tiers." + strconv.Itoa(i) + ".inside"
+		j.within[t.ID] = within{cmp.Or(t.Inside, "app"), path, []Reason{{Path: path}}}
+	}
 	for i, f := range p.Flows {
 		port, err := ParsePort(f.Port)
 		if err != nil {
@@ -143,15 +155,8 @@ func (j *Judge) Place(w policy.Workload) Place {
 
 // inside says who of a tier may talk within it.
 func (j *Judge) inside(tier string) (mode, path string) {
-	for i, t := range j.policy.Tiers {
-		if t.ID == tier {
-			mode, path = t.Inside, "tiers."+strconv.Itoa(i)+".inside"
-		}
-	}
-	if mode == "" {
-		mode = "app"
-	}
-	return mode, path
+	w := j.within[tier]
+	return cmp.Or(w.mode, "app"), w.path
 }
 
 // placed is a member of a namespace with what the policy says of it. Which
@@ -177,9 +182,9 @@ func (j *Judge) placed(w policy.Workload) placed {
 // between is what may pass from one workload to another.
 func (j *Judge) between(from, to placed) []Reason {
 	if from.Tier == to.Tier && from.Tier != "" {
-		switch mode, path := j.inside(from.Tier); {
-		case mode == "open", mode == "app" && from.App == to.App:
-			return []Reason{{Path: path}}
+		switch w := j.within[from.Tier]; {
+		case w.mode == "open", w.mode == "app" && from.App == to.App:
+			return w.reason
 		}
 	}
 	var out []Reason
@@ -215,5 +220,5 @@ func both(a, b []Reason) []Reason {
 // Between is what may pass from a workload to another, by the policy alone:
 // whether a packet finds a way is for Paths.
 func (j *Judge) Between(from, to policy.Workload) []Reason {
-	return j.between(j.placed(from), j.placed(to))
+	return slices.Clone(j.between(j.placed(from), j.placed(to)))
 }

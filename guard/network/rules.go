@@ -39,9 +39,22 @@ type Element struct {
 	Port Port         `json:"port,omitzero"`
 }
 
+// compare goes no further than the first difference: thousands are put in order
+// when one container starts.
 func (e Element) compare(o Element) int {
-	return cmp.Or(cmp.Compare(e.Set, o.Set), e.A.Compare(o.A), e.B.Compare(o.B), e.Net.Addr().Compare(o.Net.Addr()),
-		cmp.Compare(e.Net.Bits(), o.Net.Bits()), e.Port.compare(o.Port))
+	if e.Set != o.Set {
+		return cmp.Compare(e.Set, o.Set)
+	}
+	if e.A != o.A {
+		return e.A.Compare(o.A)
+	}
+	if e.B != o.B {
+		return e.B.Compare(o.B)
+	}
+	if e.Net != o.Net {
+		return cmp.Or(e.Net.Addr().Compare(o.Net.Addr()), cmp.Compare(e.Net.Bits(), o.Net.Bits()))
+	}
+	return e.Port.compare(o.Port)
 }
 
 // Elements is a set of them.
@@ -118,15 +131,19 @@ func Rules(w World, p *policy.Policy) (*Ruleset, error) {
 type placedNS struct {
 	Namespace
 	members []placed
+	group   *group
 	addrs   []netip.Addr
+	still   *Inside // its rules without Peers
 }
 
 // pass is what may pass from one namespace to another: what each member of the
 // one may send to each of the other.
-func (j *Judge) pass(from, to *placedNS) []Reason {
+func (j *Judge) pass(from, to *placedNS) []Reason { return j.all(from.members, to.members) }
+
+func (j *Judge) all(from, to []placed) []Reason {
 	var out []Reason
-	for i, f := range from.members {
-		for k, t := range to.members {
+	for i, f := range from {
+		for k, t := range to {
 			r := j.between(f, t)
 			if i > 0 || k > 0 {
 				r = both(out, r)
@@ -156,7 +173,7 @@ func common[T comparable](n *placedNS, f func(placed) []T) []T {
 // still is the part of a namespace's rules that does not depend on who else is
 // there.
 func (j *Judge) still(n *placedNS, managed []netip.Prefix) *Inside {
-	in := &Inside{Namespace: n.ID, Endpoints: n.Endpoints, Gateways: n.gateways(), Managed: managed, Peers: Elements{}}
+	in := &Inside{Namespace: n.ID, Endpoints: n.Endpoints, Gateways: n.gateways(), Managed: managed}
 	in.Nets = common(n, func(p placed) (out []NetPort) {
 		for _, i := range p.from {
 			if f := j.flows[i]; f.to.kind == aNetwork {

@@ -2,6 +2,7 @@ package network
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"net/netip"
 	"reflect"
@@ -14,18 +15,30 @@ import (
 // what changes is worked out from what the one namespace has to do with each
 // other, and not from all pairs. It gives at every moment what Rules gives for
 // the same World. It is for one goroutine.
+//
+// What two namespaces let pass between them is not kept but worked out again
+// when it is asked for: a thousand that may all talk have four million
+// elements, which took 2.5 GiB. Kept is what several of them give together:
+// ways by the host.
 type State struct {
 	judge    *Judge
 	segments []Segment
+	managed  []netip.Prefix // subnets of the segments
 	host     []netip.Addr
 	spaces   map[uint64]*placedNS
+	groups   map[string]*group     // by what the policy says of their members
 	owner    map[netip.Addr]uint64 // who has an address
-	insides  map[uint64]*Inside
-	// gave are the elements that are there because of one namespace (with
-	// itself), or of an ordered pair of them.
-	gave map[[2]uint64][]given
-	// count says how many gave an element.
-	count map[given]int
+	// shared counts how many gave an element of a namespace, or of the host (0),
+	// by itself or by a way that goes round by the host.
+	shared map[uint64]map[Element]int
+}
+
+// A group are namespaces of which a policy says the same: what may pass between
+// two of them is asked once for each pair of groups.
+type group struct {
+	key     string
+	members []placed
+	spaces  map[*placedNS]struct{}
 }
 
 // given is an element in a set of a namespace, or of the host (0).
@@ -59,9 +72,8 @@ func (d Delta) Empty() bool {
 // NewState is one in which nothing runs.
 func NewState(j *Judge) *State {
 	return &State{
-		judge:  j,
-		spaces: map[uint64]*placedNS{}, owner: map[netip.Addr]uint64{}, insides: map[uint64]*Inside{},
-		gave: map[[2]uint64][]given{}, count: map[given]int{},
+		judge: j, spaces: map[uint64]*placedNS{}, groups: map[string]*group{}, owner: map[netip.Addr]uint64{},
+		shared: map[uint64]map[Element]int{},
 	}
 }
 
@@ -85,39 +97,31 @@ func (s *State) SetHost(segments []Segment, host []netip.Addr) Delta {
 		return Delta{}
 	}
 	w := s.begin()
-	s.segments, s.host = segments, host
 	// Only what is open to the host's addresses depends on them: each namespace's
 	// own flows to the host, and ways by published ports.
-	for id, n := range s.spaces {
-		in := *s.insides[id]
-		in.Managed = s.managed()
-		s.insides[id] = &in
-		w.again([2]uint64{id, id}, func() []given { return s.alone(n) })
-		if !n.publishes() {
-			continue
-		}
-		for other, from := range s.spaces {
-			if other != id {
-				w.again([2]uint64{other, id}, func() []given { return s.pair(from, n) })
-			}
-		}
+	w.byHost(-1)
+	s.segments, s.host, s.managed = segments, host, nil
+	for _, seg := range segments {
+		s.managed = append(s.managed, seg.Subnets...)
 	}
+	for _, n := range s.spaces {
+		still := *n.still
+		still.Managed = s.managed
+		n.still = &still
+	}
+	w.byHost(+1)
 	w.outside = true
 	return w.end()
 }
 
-// managed are the subnets of the engine.
-func (s *State) managed() (out []netip.Prefix) {
-	for _, seg := range s.segments {
-		out = append(out, seg.Subnets...)
+// byHost gives (+1) or takes (-1) all that goes by the host.
+func (w *work) byHost(by int) {
+	for _, n := range w.s.spaces {
+		w.share(by, w.s.alone(n))
+		if n.publishes() {
+			w.s.peers(n, func(other *placedNS, _, in []Reason) { w.share(by, w.s.round(other, n, in)) })
+		}
 	}
-	return out
-}
-
-// again replaces what one pair gave.
-func (w *work) again(pair [2]uint64, give func() []given) {
-	w.take(pair)
-	w.give(pair, give())
 }
 
 func (n *placedNS) publishes() bool {
@@ -128,20 +132,28 @@ func (n *placedNS) publishes() bool {
 // dropped instead. One with a member on the host's own network is the host's:
 // it gets no rules, or they would shut the host itself.
 func (s *State) Put(n Namespace) Delta {
+	if was := s.spaces[n.ID]; was != nil && reflect.DeepEqual(was.Namespace, n) {
+		return Delta{}
+	}
 	w := s.begin()
 	if n.OnHost() {
 		w.drop(n.ID)
 		return w.end()
 	}
-	// Whoever had one of these addresses has it no more.
-	for _, a := range n.Addrs() {
-		if id, taken := s.owner[a]; taken && id != n.ID {
-			other := s.spaces[id].Namespace
+	// Whoever had one of these addresses has it no more. All are taken out before
+	// any comes back, so that what is given is given once.
+	var lose []Namespace
+	addrs := n.Addrs()
+	w.drop(n.ID)
+	for _, a := range addrs {
+		if id, taken := s.owner[a]; taken {
+			lose = append(lose, s.spaces[id].Namespace)
 			w.drop(id)
-			w.put(without(other, n.Addrs()))
 		}
 	}
-	w.drop(n.ID)
+	for _, other := range lose {
+		w.put(without(other, addrs))
+	}
 	w.put(n)
 	return w.end()
 }
@@ -162,24 +174,57 @@ func (s *State) Drop(id uint64) Delta {
 	return w.end()
 }
 
-// Rules is all that is to be enforced. What it points to is shared with s until
-// the next change.
+// Rules is all that is to be enforced. It is worked out for the caller, whose it
+// is.
 func (s *State) Rules() *Ruleset {
-	r := &Ruleset{Inside: s.insides, Outside: s.outside()}
-	for g := range s.count {
-		if g.in == 0 {
+	r := &Ruleset{Inside: make(map[uint64]*Inside, len(s.spaces)), Outside: s.Outside()}
+	for id, n := range s.spaces {
+		in := *n.still
+		in.Peers = Elements{}
+		r.Inside[id] = &in
+	}
+	s.each(func(g given) {
+		if in := r.Inside[g.in]; in != nil {
+			in.Peers.add(g.Element)
+		} else {
 			r.Outside.Elements.add(g.Element)
 		}
-	}
+	})
 	return r
 }
 
-// Inside is what is enforced in one namespace, nil if it is not there.
-func (s *State) Inside(id uint64) *Inside { return s.insides[id] }
+// Inside is what is enforced in one namespace, nil if it is not there. It is
+// worked out for the caller, whose it is.
+func (s *State) Inside(id uint64) *Inside {
+	n := s.spaces[id]
+	if n == nil {
+		return nil
+	}
+	in := *n.still
+	in.Peers = make(Elements, len(s.shared[id]))
+	for e := range s.shared[id] {
+		in.Peers.add(e)
+	}
+	add := func(g given) {
+		if g.in == id {
+			in.Peers.add(g.Element)
+		}
+	}
+	s.peers(n, func(other *placedNS, out, into []Reason) { between(n, other, out, into, add) })
+	return &in
+}
 
-// outside is the host's part without its elements.
-func (s *State) outside() Outside {
-	o := Outside{Local: s.host, Managed: s.managed(), Elements: Elements{}}
+// Still is Inside without its Peers, which are many.
+func (s *State) Still(id uint64) *Inside {
+	if n := s.spaces[id]; n != nil {
+		return n.still
+	}
+	return nil
+}
+
+// Outside is what the host lets pass, without the elements of its sets.
+func (s *State) Outside() Outside {
+	o := Outside{Local: s.host, Managed: s.managed, Elements: Elements{}}
 	for _, seg := range s.segments {
 		if seg.Bridge != "" {
 			o.Bridges = append(o.Bridges, seg.Bridge)
@@ -188,66 +233,109 @@ func (s *State) outside() Outside {
 	return o
 }
 
-// Outside is what the host lets pass, without the elements of its sets.
-func (s *State) Outside() Outside { return s.outside() }
+// Host is what the host lets pass. It is worked out for the caller, whose it
+// is.
+func (s *State) Host() Outside {
+	o := s.Outside()
+	s.each(func(g given) {
+		if g.in == 0 {
+			o.Elements.add(g.Element)
+		}
+	})
+	return o
+}
 
-// A work is one change of a State: it remembers what was there before.
+// each calls f with all that is given, once or more often.
+func (s *State) each(f func(given)) {
+	for in, es := range s.shared {
+		for e := range es {
+			f(given{in, e})
+		}
+	}
+	for _, g := range s.groups {
+		for _, h := range s.groups {
+			reasons := s.judge.all(g.members, h.members)
+			if len(reasons) == 0 {
+				continue
+			}
+			for from := range g.spaces {
+				for to := range h.spaces {
+					if from != to {
+						between(from, to, reasons, nil, f)
+					}
+				}
+			}
+		}
+	}
+}
+
+// A work is one change of a State: it remembers what was there before, and adds
+// up what came and what went. An element goes before it comes, if it does both.
 type work struct {
 	s       *State
-	before  map[given]bool
-	insides map[uint64]*Inside // nil: it was not there
+	was     map[uint64]*Inside // of namespaces that are changed; nil: it was not there
+	changes map[uint64]*Change
 	outside bool
 }
 
 func (s *State) begin() *work {
-	return &work{s: s, before: map[given]bool{}, insides: map[uint64]*Inside{}}
+	return &work{s: s, was: map[uint64]*Inside{}, changes: map[uint64]*Change{}}
 }
 
 func (w *work) end() Delta {
-	d := Delta{Inside: map[uint64]Change{}}
-	for id, was := range w.insides {
-		is := w.s.insides[id]
+	d := Delta{Inside: make(map[uint64]Change, len(w.changes))}
+	fresh := map[uint64]bool{}
+	for id, was := range w.was {
+		is := w.s.spaces[id]
 		switch {
 		case is == nil && was != nil:
 			d.Gone = append(d.Gone, id)
-		case is != nil && (was == nil || !sameStill(was, is)):
+		case is != nil && (was == nil || !sameStill(was, is.still)):
 			d.Fresh = append(d.Fresh, id)
+			fresh[id] = true
 		}
 	}
 	slices.Sort(d.Gone)
 	slices.Sort(d.Fresh)
-	for g, was := range w.before {
-		is := w.s.count[g] > 0
-		if is == was || g.in != 0 && (w.s.insides[g.in] == nil || slices.Contains(d.Fresh, g.in)) {
+	for id, c := range w.changes {
+		if id != 0 && (w.s.spaces[id] == nil || fresh[id]) {
 			continue
 		}
-		c := d.Host
-		if g.in != 0 {
-			c = d.Inside[g.in]
-		}
-		if is {
-			c.Add = append(c.Add, g.Element)
-		} else {
-			c.Del = append(c.Del, g.Element)
-		}
-		if g.in == 0 {
-			d.Host = c
-		} else {
-			d.Inside[g.in] = c
+		c.settle()
+		switch {
+		case id == 0:
+			d.Host = *c
+		case !c.empty():
+			d.Inside[id] = *c
 		}
 	}
-	for id, c := range d.Inside {
-		c.sort()
-		d.Inside[id] = c
-	}
-	d.Host.sort()
 	d.Outside = w.outside
 	return d
 }
 
-func (c *Change) sort() {
-	slices.SortFunc(c.Add, Element.compare)
-	slices.SortFunc(c.Del, Element.compare)
+// settle puts both parts in order, and leaves out what went and came again.
+func (c *Change) settle() {
+	tidy := func(es []Element) []Element {
+		slices.SortFunc(es, Element.compare)
+		return slices.Compact(es)
+	}
+	c.Add, c.Del = tidy(c.Add), tidy(c.Del)
+	if len(c.Add) == 0 || len(c.Del) == 0 {
+		return
+	}
+	add, del := c.Add, c.Del
+	c.Add, c.Del = nil, nil
+	for len(add) > 0 && len(del) > 0 {
+		switch order := add[0].compare(del[0]); {
+		case order < 0:
+			c.Add, add = append(c.Add, add[0]), add[1:]
+		case order > 0:
+			c.Del, del = append(c.Del, del[0]), del[1:]
+		default:
+			add, del = add[1:], del[1:]
+		}
+	}
+	c.Add, c.Del = append(c.Add, add...), append(c.Del, del...)
 }
 
 // sameStill reports whether two differ in nothing but sets.
@@ -259,30 +347,29 @@ func sameStill(a, b *Inside) bool {
 }
 
 func (w *work) remember(id uint64) {
-	if _, known := w.insides[id]; known {
+	if _, known := w.was[id]; known {
 		return
 	}
-	w.insides[id] = w.s.insides[id]
+	w.was[id] = w.s.Still(id)
 }
 
 func (w *work) drop(id uint64) {
 	s := w.s
-	if s.spaces[id] == nil {
+	n := s.spaces[id]
+	if n == nil {
 		return
 	}
 	w.remember(id)
-	w.take([2]uint64{id, id})
-	for other := range s.spaces {
-		if other != id {
-			w.take([2]uint64{id, other})
-			w.take([2]uint64{other, id})
-		}
+	w.meet(-1, n)
+	delete(s.spaces, id)
+	if delete(n.group.spaces, n); len(n.group.spaces) == 0 {
+		delete(s.groups, n.group.key)
 	}
-	for _, a := range s.spaces[id].addrs {
+	for _, a := range n.addrs {
 		delete(s.owner, a)
 	}
-	delete(s.spaces, id)
-	delete(s.insides, id)
+	w.ways(-1, n)
+	delete(s.shared, id)
 }
 
 func (w *work) put(n Namespace) {
@@ -292,51 +379,160 @@ func (w *work) put(n Namespace) {
 	for _, m := range n.Members {
 		p.members = append(p.members, s.judge.placed(m.Workload))
 	}
+	s.join(p)
 	for _, a := range p.addrs {
 		s.owner[a] = n.ID
 	}
 	s.spaces[n.ID] = p
-	s.insides[n.ID] = s.judge.still(p, s.managed())
-	w.give([2]uint64{n.ID, n.ID}, s.alone(p))
-	for id, other := range s.spaces {
-		if id != n.ID {
-			w.give([2]uint64{n.ID, id}, s.pair(p, other))
-			w.give([2]uint64{id, n.ID}, s.pair(other, p))
-		}
-	}
+	p.still = s.judge.still(p, s.managed)
+	w.meet(+1, p)
+	w.ways(+1, p)
 }
 
-func (w *work) give(pair [2]uint64, gs []given) {
-	if len(gs) == 0 {
-		return
+// join puts a namespace into the group of those like it.
+func (s *State) join(n *placedNS) {
+	var key []byte
+	for _, m := range n.members {
+		key = fmt.Appendf(key, "%q %q %v %v\n", m.Tier, m.App, m.from, m.to)
 	}
-	w.s.gave[pair] = gs
-	for _, g := range gs {
-		w.note(g)
-		w.s.count[g]++
-		if in := w.s.insides[g.in]; in != nil {
-			in.Peers.add(g.Element)
-		}
+	g := s.groups[string(key)]
+	if g == nil {
+		g = &group{key: string(key), members: n.members, spaces: map[*placedNS]struct{}{}}
+		s.groups[g.key] = g
 	}
+	// One slice of members for all of them.
+	n.group, n.members = g, g.members
+	g.spaces[n] = struct{}{}
 }
 
-func (w *work) take(pair [2]uint64) {
-	for _, g := range w.s.gave[pair] {
-		w.note(g)
-		if w.s.count[g]--; w.s.count[g] > 0 {
+// peers calls f with each namespace beside n that something may pass to or
+// from, and with what.
+func (s *State) peers(n *placedNS, f func(other *placedNS, out, in []Reason)) {
+	for _, g := range s.groups {
+		out, in := s.judge.all(n.members, g.members), s.judge.all(g.members, n.members)
+		if len(out) == 0 && len(in) == 0 {
 			continue
 		}
-		delete(w.s.count, g)
-		if in := w.s.insides[g.in]; in != nil {
-			delete(in.Peers, g.Element)
+		for other := range g.spaces {
+			if other.ID != n.ID {
+				f(other, out, in)
+			}
 		}
 	}
-	delete(w.s.gave, pair)
 }
 
-func (w *work) note(g given) {
-	if _, known := w.before[g]; !known {
-		w.before[g] = w.s.count[g] > 0
+// meet gives or takes what n and each other let pass between them. It comes
+// before ways, both when n comes and when it goes.
+func (w *work) meet(by int, n *placedNS) {
+	w.s.peers(n, func(other *placedNS, out, in []Reason) {
+		between(n, other, out, in, func(g given) {
+			// A way by the host may have given the same: the host may have had an
+			// address that is now a container's.
+			if w.s.shared[g.in][g.Element] == 0 {
+				w.change(by, g)
+			}
+		})
+	})
+}
+
+// ways gives or takes what n has by itself and by the host.
+func (w *work) ways(by int, n *placedNS) {
+	s := w.s
+	w.share(by, s.alone(n))
+	s.peers(n, func(other *placedNS, out, in []Reason) {
+		w.share(by, s.round(n, other, out))
+		w.share(by, s.round(other, n, in))
+	})
+}
+
+// share counts what was given or taken together with others.
+func (w *work) share(by int, gs []given) {
+	for _, g := range gs {
+		of := w.s.shared[g.in]
+		if of == nil {
+			of = map[Element]int{}
+			w.s.shared[g.in] = of
+		}
+		was := of[g.Element]
+		if of[g.Element] += by; of[g.Element] == 0 {
+			delete(of, g.Element)
+		}
+		if (was == 0) != (was+by == 0) && !w.s.pairHas(g) {
+			w.change(by, g)
+		}
+	}
+}
+
+func (w *work) change(by int, g given) {
+	c := w.changes[g.in]
+	if c == nil {
+		c = &Change{}
+		w.changes[g.in] = c
+	}
+	if by > 0 {
+		c.Add = append(c.Add, g.Element)
+	} else {
+		c.Del = append(c.Del, g.Element)
+	}
+}
+
+// pairHas reports whether two namespaces let an element pass between them,
+// whatever else gives it.
+func (s *State) pairHas(g given) bool {
+	passes := func(from, to *placedNS) bool {
+		return from != nil && to != nil && from != to && slices.ContainsFunc(s.judge.pass(from, to), func(r Reason) bool {
+			return g.Set == Reach || r.Port == g.Port
+		})
+	}
+	a, b := s.spaces[s.owner[g.A]], s.spaces[s.owner[g.B]]
+	switch g.Set {
+	case OutAll, Out:
+		return passes(s.spaces[g.in], a)
+	case InAll, In:
+		return passes(a, s.spaces[g.in])
+	case Between, BetweenAll:
+		return g.A.Is4() == g.B.Is4() && passes(a, b)
+	case Reach:
+		return g.A.Is4() == g.B.Is4() && (passes(a, b) || passes(b, a))
+	}
+	return false
+}
+
+// between calls add with each element that two namespaces give because of what
+// may pass from the one to the other (out) and back (in). It may do so more
+// than once.
+func between(n, other *placedNS, out, in []Reason, add func(given)) {
+	one := func(from, to *placedNS, reasons []Reason) {
+		for _, r := range reasons {
+			outSet, inSet, both := Out, In, Between
+			if r.Port == (Port{}) {
+				outSet, inSet, both = OutAll, InAll, BetweenAll
+			}
+			for _, a := range to.addrs {
+				add(given{from.ID, Element{Set: outSet, A: a, Port: r.Port}})
+			}
+			for _, a := range from.addrs {
+				add(given{to.ID, Element{Set: inSet, A: a, Port: r.Port}})
+				for _, b := range to.addrs {
+					if a.Is4() == b.Is4() {
+						add(given{0, Element{Set: both, A: a, B: b, Port: r.Port}})
+					}
+				}
+			}
+		}
+	}
+	one(n, other, out)
+	one(other, n, in)
+	if len(out)+len(in) == 0 {
+		return
+	}
+	for _, a := range n.addrs {
+		for _, b := range other.addrs {
+			if a.Is4() == b.Is4() {
+				add(given{0, Element{Set: Reach, A: a, B: b}})
+				add(given{0, Element{Set: Reach, A: b, B: a}})
+			}
+		}
 	}
 }
 
@@ -351,7 +547,7 @@ func (s *State) alone(n *placedNS) []given {
 			out = append(out, given{0, Element{Set: ToHost, A: a, Port: port}})
 		}
 	}
-	in := s.insides[n.ID]
+	in := n.still
 	for _, a := range n.addrs {
 		for _, port := range in.Open {
 			out = append(out, given{0, Element{Set: Open, A: a, Port: port}})
@@ -383,39 +579,15 @@ func (s *State) reachableHost(n *placedNS) []netip.Addr {
 	return out
 }
 
-// pair is what is let pass from one namespace to another.
-func (s *State) pair(from, to *placedNS) []given {
-	reasons := s.judge.pass(from, to)
-	if len(reasons) == 0 {
+// round is what a way from one namespace to another takes that goes by a port
+// which the host publishes.
+func (s *State) round(from, to *placedNS, reasons []Reason) []given {
+	if len(reasons) == 0 || !to.publishes() || !s.hairpin(from, to) {
 		return nil
 	}
 	var out []given
-	add := func(in uint64, e Element) {
-		if g := (given{in, e}); !slices.Contains(out, g) {
-			out = append(out, g)
-		}
-	}
 	for _, r := range reasons {
-		outSet, inSet, between := Out, In, Between
-		if r.Port == (Port{}) {
-			outSet, inSet, between = OutAll, InAll, BetweenAll
-		}
-		for _, a := range to.addrs {
-			add(from.ID, Element{Set: outSet, A: a, Port: r.Port})
-		}
-		for _, a := range from.addrs {
-			add(to.ID, Element{Set: inSet, A: a, Port: r.Port})
-			for _, b := range to.addrs {
-				if a.Is4() == b.Is4() {
-					add(0, Element{Set: between, A: a, B: b, Port: r.Port})
-					add(0, Element{Set: Reach, A: a, B: b})
-					add(0, Element{Set: Reach, A: b, B: a})
-				}
-			}
-		}
-		if s.hairpin(from, to) {
-			s.published(from, to, r.Port, add)
-		}
+		s.published(from, to, r.Port, func(in uint64, e Element) { out = append(out, given{in, e}) })
 	}
 	return out
 }
