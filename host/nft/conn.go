@@ -20,6 +20,10 @@ import (
 type conn struct {
 	fd  int
 	seq uint32
+	// agreed is the generation of the rules of the namespace that Check found to
+	// be as wanted, and at when; 0 if none was, or something was tried since.
+	agreed uint32
+	at     time.Time
 }
 
 // Sizes of the socket's buffers, bytes. A transaction is one message to the
@@ -100,6 +104,7 @@ func (c *conn) commit(ms []message) error {
 	if len(ms) == 0 {
 		return nil
 	}
+	c.agreed = 0
 	b, at := c.header(nil, unix.NFNL_MSG_BATCH_BEGIN, 0, unix.AF_UNSPEC, unix.NFNL_SUBSYS_NFTABLES)
 	finish(b, at)
 	begin := c.seq
@@ -138,7 +143,12 @@ func (c *conn) commit(ms []message) error {
 
 // dump asks for all of a kind and calls do with the attributes of each.
 func (c *conn) dump(m message, do func(kind uint16, a []byte) error) error {
-	b, at := c.header(nil, subsystem|m.kind, unix.NLM_F_DUMP, m.family, 0)
+	return c.ask(m, unix.NLM_F_DUMP, do)
+}
+
+// ask sends a question and calls do with the attributes of each answer.
+func (c *conn) ask(m message, flags uint16, do func(kind uint16, a []byte) error) error {
+	b, at := c.header(nil, subsystem|m.kind, flags, m.family, 0)
 	b = append(b, m.attrs...)
 	finish(b, at)
 	if err := c.send(b); err != nil {
@@ -160,6 +170,47 @@ func (c *conn) dump(m message, do func(kind uint16, a []byte) error) error {
 			return errors.Join(first, err)
 		}
 	}
+}
+
+// generation is a number that is another after each transaction of nftables in
+// the namespace, whoever's it is (NFT_MSG_GETGEN).
+func (c *conn) generation() (n uint32, err error) {
+	err = c.ask(message{kind: unix.NFT_MSG_GETGEN, what: "generation"}, unix.NLM_F_ACK, func(_ uint16, a []byte) error {
+		if id := one(a, unix.NFTA_GEN_ID); len(id) == 4 {
+			n = binary.BigEndian.Uint32(id)
+		}
+		return nil
+	})
+	return n, err
+}
+
+// agreesFor is how long it is believed that what no transaction changed is as it
+// was: the kernel takes a chain away with its interface, without one.
+const agreesFor = 10 * time.Minute
+
+// agrees reports whether no transaction of anybody changed the rules since they
+// were found to be as wanted.
+func (c *conn) agrees() bool {
+	if c.agreed == 0 || time.Since(c.at) > agreesFor {
+		return false
+	}
+	n, err := c.generation()
+	return err == nil && n == c.agreed
+}
+
+// checked has check look at the rules, and remembers if it found them well.
+func (c *conn) checked(check func() error) error {
+	before, err := c.generation()
+	if err != nil {
+		return err
+	}
+	if err := check(); err != nil {
+		return err
+	}
+	if after, err := c.generation(); err == nil && after == before {
+		c.agreed, c.at = after, time.Now()
+	}
+	return nil
 }
 
 func (c *conn) send(b []byte) error {

@@ -151,31 +151,51 @@ func (h *Host) unpin(peer string) error {
 }
 
 // Remove takes our tables out of the host.
-func (h *Host) Remove() error { return remove(h.c, unix.NFPROTO_INET, unix.NFPROTO_NETDEV) }
+func (h *Host) Remove() error { return remove(h.c, h.flags, unix.NFPROTO_INET, unix.NFPROTO_NETDEV) }
+
+// Around says anew which networks the engine has, and which addresses the host.
+// The rules must be there.
+func (h *Host) Around(o network.Outside) error {
+	var ms []message
+	aroundHost, aroundPins := around(o)
+	for _, s := range aroundHost {
+		ms = append(ms, hostTable.refill(s, s.elements)...)
+	}
+	for _, s := range aroundPins {
+		ms = append(ms, pinTable.refill(s, s.elements)...)
+	}
+	return h.c.commit(ms)
+}
+
+// around are the sets of both tables of the host that depend on nothing but the
+// networks of the engine and the addresses of the host.
+func around(o network.Outside) (host, pins []set) {
+	var bridges []elem
+	for _, b := range o.Bridges {
+		bridges = append(bridges, elem{key: b + string(make([]byte, 16-len(b)))})
+	}
+	host = []set{{name: "bridges", fields: []field{fieldIface}, elements: bridges}}
+	for _, w := range ways {
+		managed := set{name: setManaged + w.suffix, fields: []field{w.addr}, ranges: true, elements: ranges(o.Managed, w)}
+		host = append(host, managed)
+		pins = append(pins, managed, set{name: "local" + w.suffix, fields: []field{w.addr}, elements: addrs(o.Local, w)})
+	}
+	return host, pins
+}
 
 // outside are the tables of the host.
 func outside(o network.Outside, spaces []*network.Inside) []*table {
 	t := &table{family: unix.NFPROTO_INET, name: Table, counters: []string{DropHost, DropAround, DropOutside, DropShut}}
 	p := &table{family: unix.NFPROTO_NETDEV, name: Table, counters: []string{DropForged, DropReach}}
-	var bridges []elem
-	for _, b := range o.Bridges {
-		bridges = append(bridges, elem{key: b + string(make([]byte, 16-len(b)))})
-	}
-	t.sets = []set{
-		{name: "bridges", fields: []field{fieldIface}, elements: bridges},
-		{name: "shutany", fields: []field{fieldProto, fieldPort}},
-	}
+	aroundHost, aroundPins := around(o)
+	t.sets = append(aroundHost, set{name: "shutany", fields: []field{fieldProto, fieldPort}})
+	p.sets = aroundPins
 	for _, w := range ways {
 		for _, name := range []network.Set{network.Between, network.BetweenAll, network.ToHost, network.Open, network.Shut, network.Egress} {
 			t.sets = append(t.sets, sampleSet(name, w))
 		}
 		t.sets = append(t.sets, namesSet(w, true, nil))
-		managed := set{name: setManaged + w.suffix, fields: []field{w.addr}, ranges: true, elements: ranges(o.Managed, w)}
-		t.sets = append(t.sets, managed)
-		p.sets = append(
-			p.sets, sampleSet(network.Reach, w), managed,
-			set{name: "local" + w.suffix, fields: []field{w.addr}, elements: addrs(o.Local, w)},
-		)
+		p.sets = append(p.sets, sampleSet(network.Reach, w))
 	}
 	sets := map[string]*set{}
 	for _, t := range []*table{t, p} {

@@ -191,6 +191,17 @@ func TestSpace(t *testing.T) {
 		t.Error(err)
 	}
 
+	if !s.Agrees() {
+		t.Error("nobody changed anything, and it does not agree")
+	}
+	ip(t, "netns", "exec", a.name, "nft", "add", "table", "inet", "others")
+	if s.Agrees() {
+		t.Error("somebody made a table, and it still agrees")
+	}
+	if err := s.Check(in); err != nil || !s.Agrees() {
+		t.Errorf("the table of others is not ours to care for: %v", err)
+	}
+
 	more := network.Element{Set: network.OutAll, A: b6}
 	if err := s.Change(network.Change{Add: []network.Element{more}, Del: []network.Element{{Set: network.Out, A: b4, Port: web}}}); err != nil {
 		t.Fatal(err)
@@ -289,6 +300,17 @@ func TestListed(t *testing.T) {
 	}
 	if err := h.Pin(in); err != nil {
 		t.Error(err)
+	}
+	o.Bridges, o.Local = append(o.Bridges, "br1"), nil
+	o.Managed = append(o.Managed[:1:1], netip.MustParsePrefix("10.8.0.0/16"))
+	if err := h.Around(o); err != nil {
+		t.Error(err)
+	}
+	if err := h.Check(o); err != nil || !h.Agrees() {
+		t.Error(err)
+	}
+	if out, err := exec.Command("ip", "netns", "exec", host.name, "nft", "list", "set", "inet", Table, "managed4").CombinedOutput(); !strings.Contains(string(out), "10.8.0.0/16, 10.9.0.0/16") {
+		t.Errorf("%v: %s", err, out)
 	}
 	for _, ns := range []string{host.name, cs[0].name} {
 		out, err := exec.Command("ip", "netns", "exec", ns, "nft", "list", "ruleset").CombinedOutput()

@@ -76,6 +76,14 @@ func fingerprint(c *conn) ([]byte, error) {
 // Check holds the kernel against what was written: nil if it has our rules and
 // in the sets what in says, no more and no less.
 func (s *Space) Check(in *network.Inside) error {
+	return s.c.checked(func() error { return s.check(in) })
+}
+
+// Agrees reports whether Check found the rules well and nobody has changed any
+// in the namespace since, or tried to through s. It costs one question.
+func (s *Space) Agrees() bool { return s.c.agrees() }
+
+func (s *Space) check(in *network.Inside) error {
 	is, err := fingerprint(s.c)
 	if err != nil {
 		return err
@@ -103,7 +111,12 @@ func (s *Space) Check(in *network.Inside) error {
 }
 
 // Check holds the sets of the host against what o says.
-func (h *Host) Check(o network.Outside) error {
+func (h *Host) Check(o network.Outside) error { return h.c.checked(func() error { return h.check(o) }) }
+
+// Agrees is as of a Space.
+func (h *Host) Agrees() bool { return h.c.agrees() }
+
+func (h *Host) check(o network.Outside) error {
 	want := map[string][]string{}
 	for e := range o.Elements {
 		name := hostSet(e).name

@@ -90,18 +90,7 @@ type rule []expr.Any
 // same moment. The first message is there because a table that does not exist
 // cannot be deleted.
 func (t *table) replace() ([]message, error) {
-	named := attrs{}
-	named.text(unix.NFTA_TABLE_NAME, t.name)
-	made := append(attrs{}, named...)
-	if t.flags != 0 {
-		made.uint32(unix.NFTA_TABLE_FLAGS, t.flags)
-	}
-	what := "table " + t.name
-	ms := []message{
-		{unix.NFT_MSG_NEWTABLE, unix.NLM_F_CREATE, t.family, made, what},
-		{unix.NFT_MSG_DELTABLE, 0, t.family, named, what},
-		{unix.NFT_MSG_NEWTABLE, unix.NLM_F_CREATE, t.family, made, what},
-	}
+	ms := t.anew()
 	for _, name := range t.counters {
 		ms = append(ms, t.counter(name))
 	}
@@ -124,11 +113,30 @@ func (t *table) replace() ([]message, error) {
 	return ms, nil
 }
 
-// remove deletes the table, which must be there.
-func (t *table) remove() message {
-	a := attrs{}
-	a.text(unix.NFTA_TABLE_NAME, t.name)
-	return message{unix.NFT_MSG_DELTABLE, 0, t.family, a, "table " + t.name}
+// anew makes the table, whatever was there before, without anything in it.
+func (t *table) anew() []message {
+	named := attrs{}
+	named.text(unix.NFTA_TABLE_NAME, t.name)
+	made := append(attrs{}, named...)
+	if t.flags != 0 {
+		made.uint32(unix.NFTA_TABLE_FLAGS, t.flags)
+	}
+	what := "table " + t.name
+	return []message{
+		{unix.NFT_MSG_NEWTABLE, unix.NLM_F_CREATE, t.family, made, what},
+		{unix.NFT_MSG_DELTABLE, 0, t.family, named, what},
+		{unix.NFT_MSG_NEWTABLE, unix.NLM_F_CREATE, t.family, made, what},
+	}
+}
+
+// refill puts es into s, in place of all that it has.
+func (t *table) refill(s set, es []elem) []message {
+	all := attrs{}
+	all.text(unix.NFTA_SET_ELEM_LIST_TABLE, t.name)
+	all.text(unix.NFTA_SET_ELEM_LIST_SET, s.name)
+	// Without elements it is all of them.
+	ms := []message{{unix.NFT_MSG_DELSETELEM, 0, t.family, all, "set " + s.name}}
+	return append(ms, t.elements(unix.NFT_MSG_NEWSETELEM, s, es)...)
 }
 
 func (t *table) counter(name string) message {
