@@ -88,6 +88,8 @@ type Keeper struct {
 	wake     chan struct{} // see Wake
 	loaded   chan struct{} // closed once the rules of all that runs were made
 
+	ending sync.WaitGroup // who lets go of namespaces
+
 	endedMu sync.Mutex     // guards what follows
 	ended   []network.Flow // of namespaces that are no more
 
@@ -100,7 +102,8 @@ type Keeper struct {
 	host       *nft.Host
 	segments   []network.Segment
 	spaces     map[uint64]*space
-	containers map[string]*container // by full ID
+	containers map[string]*container    // by full ID
+	endings    map[uint64]chan struct{} // namespaces that are being let go of; closed when that is done
 	drops      map[string]map[string]nft.Counter
 }
 
@@ -126,7 +129,7 @@ type container struct {
 func New(cfg Config) (*Keeper, error) {
 	k := &Keeper{
 		cfg: cfg, wake: make(chan struct{}, 1), loaded: make(chan struct{}), policy: cfg.Policy, enforce: cfg.Enforce,
-		spaces: map[uint64]*space{}, containers: map[string]*container{}, drops: map[string]map[string]nft.Counter{},
+		spaces: map[uint64]*space{}, containers: map[string]*container{}, endings: map[uint64]chan struct{}{}, drops: map[string]map[string]nft.Counter{},
 	}
 	var err error
 	if k.judge, err = network.NewJudge(cfg.Policy); err != nil {
@@ -175,6 +178,7 @@ func Upstreams(p *policy.Policy) ([]netip.AddrPort, error) {
 // Close lets go of everything. The rules stay.
 func (k *Keeper) Close() {
 	k.resolver.Close()
+	k.ending.Wait()
 	k.flows.Close()
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -354,6 +358,10 @@ func (k *Keeper) meet(ctx context.Context, s gate.Start) (*container, *space, er
 	}
 	sp := k.spaces[opened.ID]
 	if sp == nil {
+		if over := k.endings[opened.ID]; over != nil {
+			<-over // its rules still are another's, and can be nobody's else
+			delete(k.endings, opened.ID)
+		}
 		sp = &space{Space: opened}
 		k.spaces[opened.ID] = sp
 	} else {
@@ -568,19 +576,15 @@ func (k *Keeper) write(d network.Delta) error {
 		errs = append(errs, k.forget(id))
 	}
 	if d.Outside {
-		errs = append(errs, k.writeHost())
-		for id, s := range k.spaces {
-			if in := k.state.Inside(id); in != nil && s.rules != nil && s.in != nil {
-				errs = append(errs, named(k.state, id, s.rules.Managed(in.Managed)))
-			}
-		}
-	} else if k.enforce {
+		errs = append(errs, k.around())
+	}
+	if k.enforce {
 		errs = append(errs, k.host.Change(network.Change{Del: d.Host.Del}))
 	}
 	for _, id := range d.Fresh {
-		errs = append(errs, k.fresh(id, !d.Outside))
+		errs = append(errs, k.fresh(id, true))
 	}
-	if !d.Outside && k.enforce {
+	if k.enforce {
 		errs = append(errs, k.host.Change(network.Change{Add: d.Host.Add}))
 	}
 	for id, c := range d.Inside {
@@ -590,6 +594,20 @@ func (k *Keeper) write(d network.Delta) error {
 	}
 	k.say(d)
 	return errors.Join(append(errs, k.cut(d))...)
+}
+
+// around writes which networks and addresses the engine and the host have now.
+func (k *Keeper) around() error {
+	var errs []error
+	if k.enforce {
+		errs = append(errs, k.host.Around(k.state.Outside()))
+	}
+	for id, s := range k.spaces {
+		if in := k.state.Still(id); in != nil && s.rules != nil && s.in != nil {
+			errs = append(errs, named(k.state, id, errors.Join(s.rules.Managed(in.Managed), k.answerNames(s, in))))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // say tells of each namespace whose rules were made or changed.
@@ -676,8 +694,23 @@ func (k *Keeper) forget(id uint64) error {
 	if s.in != nil && k.enforce {
 		err = k.host.Unpin(s.in)
 	}
-	k.unwatch(s)
-	s.close()
+	// The kernel waits for all CPUs when a socket is closed that owns a table: 10
+	// to 50 ms, in which no other container could start.
+	over := make(chan struct{})
+	maps.DeleteFunc(k.endings, func(_ uint64, c chan struct{}) bool {
+		select {
+		case <-c:
+			return true
+		default:
+			return false
+		}
+	})
+	k.endings[id] = over
+	k.ending.Go(func() {
+		defer close(over)
+		k.unwatch(s)
+		s.close()
+	})
 	return err
 }
 
@@ -785,8 +818,12 @@ func (k *Keeper) look(ctx context.Context) (late []string, err error) {
 	}
 	for _, id := range slices.Sorted(maps.Keys(k.spaces)) {
 		errs = append(errs, k.write(k.state.Put(k.namespace(id))))
-		s, in := k.spaces[id], k.state.Inside(id)
-		if s == nil || in == nil || s.rules == nil {
+		s := k.spaces[id]
+		if s == nil || s.rules == nil || s.rules.Agrees() {
+			continue
+		}
+		in := k.state.Inside(id)
+		if in == nil {
 			continue
 		}
 		if err := s.rules.Check(in); err != nil {
@@ -794,7 +831,7 @@ func (k *Keeper) look(ctx context.Context) (late []string, err error) {
 			errs = append(errs, k.fresh(id, true))
 		}
 	}
-	if k.enforce {
+	if k.enforce && !k.host.Agrees() {
 		if err := k.host.Check(k.state.Host()); err != nil {
 			k.happened(Event{Kind: Tampered, Text: lang.Text{En: "the host's rules are made anew: %v", Es: "las reglas del anfitrión se hacen de nuevo: %v"}.F(err)})
 			errs = append(errs, k.writeHost())

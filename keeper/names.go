@@ -57,7 +57,7 @@ func (k *Keeper) answerNames(s *space, in *network.Inside) error {
 func (k *Keeper) commit(ctx context.Context, id uint64, name string, addrs []netip.Addr, ttl time.Duration) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	s, in := k.spaces[id], k.state.Inside(id)
+	s, in := k.spaces[id], k.state.Still(id)
 	if err := ctx.Err(); err != nil {
 		return err
 	}
