@@ -2,6 +2,7 @@ package nft
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -35,6 +36,7 @@ type Host struct {
 	c      *conn
 	flags  uint32
 	pinned map[string]bool // interfaces that have a chain
+	egress map[string]bool // sets of who may send to a network outside
 }
 
 // OpenHost takes the network namespace of the host: that of the engine.
@@ -43,7 +45,7 @@ func OpenHost(ns netns.NsHandle) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Host{c: c, flags: flagOwner | flagPersist, pinned: map[string]bool{}}, nil
+	return &Host{c: c, flags: flagOwner | flagPersist, pinned: map[string]bool{}, egress: map[string]bool{}}, nil
 }
 
 // Close lets go of the rules, which stay.
@@ -60,6 +62,12 @@ func (h *Host) Replace(o network.Outside, spaces []*network.Inside) error {
 		return err
 	}
 	h.flags = flags
+	clear(h.egress)
+	for e := range o.Elements {
+		if e.Set == network.Egress {
+			h.egress[hostSet(e).name] = true
+		}
+	}
 	clear(h.pinned)
 	for _, s := range spaces {
 		for _, e := range s.Endpoints {
@@ -75,13 +83,55 @@ func (h *Host) Replace(o network.Outside, spaces []*network.Inside) error {
 func (h *Host) Change(c network.Change) error {
 	var ms []message
 	for _, e := range c.Del {
-		ms = append(ms, tableOf(e).elements(unix.NFT_MSG_DELSETELEM, hostSet(e), []elem{rangeOf(e, hostKey(e))})...)
+		ms = append(ms, tableOf(e).elements(unix.NFT_MSG_DELSETELEM, hostSet(e), []elem{{key: hostKey(e)}})...)
 	}
+	more, names, err := h.newEgress(c.Add)
+	if err != nil {
+		return err
+	}
+	ms = append(ms, more...)
 	for _, t := range []*table{hostTable, pinTable} {
 		mine := slices.DeleteFunc(slices.Clone(c.Add), func(e network.Element) bool { return tableOf(e) != t })
 		ms = append(ms, together(t, mine, hostSet, hostKey)...)
 	}
-	return h.c.commit(ms)
+	if err := h.c.commit(ms); err != nil {
+		return err
+	}
+	for _, name := range names {
+		h.egress[name] = true
+	}
+	return nil
+}
+
+// newEgress are messages that make sets and rules for networks outside which
+// nobody was sending to. They stay, though they may be empty again, until the
+// rules are made anew.
+func (h *Host) newEgress(es []network.Element) (ms []message, names []string, err error) {
+	for _, e := range es {
+		if e.Set != network.Egress {
+			continue
+		}
+		s := hostSet(e)
+		if h.egress[s.name] || slices.Contains(names, s.name) {
+			continue
+		}
+		names = append(names, s.name)
+		rules, err := hostTable.rules(chain{name: string(network.Egress) + wayOf(e.A).suffix, todo: []rule{egressRule(e)}})
+		if err != nil {
+			return nil, nil, err
+		}
+		ms = append(append(ms, hostTable.newSet(s, uint32(len(names)))), rules...)
+	}
+	return ms, names, nil
+}
+
+// egressRule lets those pass to a network outside that are in its set. There is
+// one for each network and port of a policy, with a set of its own: a set of
+// tuples with ranges is made anew with each change, which took 5 ms with 1,000
+// elements and 17 with 3,000, and refuses two networks that overlap.
+func egressRule(e network.Element) rule {
+	w := wayOf(e.A)
+	return ruler(toNet(e.Net, e.Port), w.load(w.src, 1), in(hostSet(e).name), accept)
 }
 
 // Allow lets packets of a namespace pass to what a name was found to have.
@@ -191,21 +241,28 @@ func outside(o network.Outside, spaces []*network.Inside) []*table {
 	t.sets = append(aroundHost, set{name: "shutany", fields: []field{fieldProto, fieldPort}})
 	p.sets = aroundPins
 	for _, w := range ways {
-		for _, name := range []network.Set{network.Between, network.BetweenAll, network.ToHost, network.Open, network.Shut, network.Egress} {
+		for _, name := range []network.Set{network.Between, network.BetweenAll, network.ToHost, network.Open, network.Shut} {
 			t.sets = append(t.sets, sampleSet(name, w))
 		}
 		t.sets = append(t.sets, namesSet(w, true, nil))
 		p.sets = append(p.sets, sampleSet(network.Reach, w))
 	}
-	sets := map[string]*set{}
-	for _, t := range []*table{t, p} {
-		for i := range t.sets {
-			sets[t.sets[i].name] = &t.sets[i]
-		}
-	}
+	egress := map[string][]rule{}
+	first := map[string][]elem{}
 	for _, e := range o.Elements.Sorted() {
-		s := sets[hostSet(e).name]
-		s.elements = append(s.elements, rangeOf(e, hostKey(e)))
+		s := hostSet(e)
+		if e.Set == network.Egress && first[s.name] == nil {
+			t.sets = append(t.sets, s)
+			egress[wayOf(e.A).suffix] = append(egress[wayOf(e.A).suffix], egressRule(e))
+		}
+		first[s.name] = append(first[s.name], elem{key: hostKey(e)})
+	}
+	for _, t := range []*table{t, p} {
+		for i, s := range t.sets {
+			if es := first[s.name]; es != nil {
+				t.sets[i].elements = es
+			}
+		}
 	}
 
 	var toHost, around, from []rule
@@ -214,7 +271,7 @@ func outside(o network.Outside, spaces []*network.Inside) []*table {
 		around = append(around,
 			ruler(w.flowIn(string(network.Between)), accept),
 			ruler(w.pairIn(string(network.BetweenAll)), accept),
-			ruler(w.of(), outsideOnly(w), w.flowIn(string(network.Egress)), accept),
+			ruler(w.of(), outsideOnly(w), jump(string(network.Egress)+w.suffix)),
 			ruler(w.of(), outsideOnly(w), w.flowIn(setNames), accept))
 		from = append(from, ruler(w.portIn(w.dst, string(network.Open)), accept))
 	}
@@ -233,6 +290,8 @@ func outside(o network.Outside, spaces []*network.Inside) []*table {
 		shut = append(shut, ruler(w.portIn(w.dst, string(network.Shut)), count(DropShut), drop))
 	}
 	t.chains = []chain{
+		{name: string(network.Egress) + "4", todo: egress["4"]},
+		{name: string(network.Egress) + "6", todo: egress["6"]},
 		{name: "to_host", todo: toHost},
 		{name: "around", todo: around},
 		{name: "from_outside", todo: from},
@@ -329,9 +388,6 @@ func sampleSet(name network.Set, w way) set {
 		s.fields = append(s.fields, w.addr)
 	case network.Between:
 		s.fields = append(s.fields, w.addr, fieldProto, fieldPort)
-	case network.Egress:
-		s.fields = append(s.fields, w.addr, fieldProto, fieldPort)
-		s.ranges = true
 	default:
 		s.fields = append(s.fields, fieldProto, fieldPort)
 	}
@@ -342,6 +398,13 @@ func sampleSet(name network.Set, w way) set {
 func hostSet(e network.Element) set {
 	if e.Set == network.Shut && (!e.A.IsValid() || e.A.IsUnspecified()) {
 		return set{name: "shutany", fields: []field{fieldProto, fieldPort}}
+	}
+	if e.Set == network.Egress {
+		net := e.Net.Masked()
+		return set{
+			name:   fmt.Sprintf("%s_%x_%d_%s_%d", e.Set, net.Addr().AsSlice(), net.Bits(), e.Port.Proto, e.Port.Number),
+			fields: []field{wayOf(e.A).addr},
+		}
 	}
 	return sampleSet(e.Set, wayOf(e.A))
 }
@@ -360,20 +423,11 @@ func hostKey(e network.Element) string {
 	case network.Between:
 		return addrKey(e.A) + addrKey(e.B) + portKey(e.Port)
 	case network.Egress:
-		return addrKey(e.A) + addrKey(e.Net.Addr()) + portKey(e.Port)
+		return addrKey(e.A)
 	case network.Shut:
 		if hostSet(e).name == "shutany" {
 			return portKey(e.Port)
 		}
 	}
 	return addrKey(e.A) + portKey(e.Port)
-}
-
-// rangeOf is e as an element: of the set of ranges it has an end.
-func rangeOf(e network.Element, key string) elem {
-	el := elem{key: key}
-	if e.Set == network.Egress {
-		el.end = addrKey(e.A) + addrKey(lastOf(e.Net)) + portKey(e.Port)
-	}
-	return el
 }

@@ -301,6 +301,35 @@ func TestListed(t *testing.T) {
 	if err := h.Pin(in); err != nil {
 		t.Error(err)
 	}
+	// A network outside that is new, one that overlaps, and one that nobody wants.
+	wide := network.Element{Set: network.Egress, A: cs[0].end.Addrs[0], Net: netip.MustParsePrefix("203.0.0.0/16"), Port: web}
+	six := network.Element{Set: network.Egress, A: cs[0].end.Addrs[1], Net: netip.MustParsePrefix("2001:db8::/32"), Port: web}
+	o.Elements[wide], o.Elements[six] = struct{}{}, struct{}{}
+	if h.Check(o) == nil {
+		t.Error("two sets are missing, and Check says nothing")
+	}
+	if err := h.Change(network.Change{Add: []network.Element{wide, six}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Check(o); err != nil {
+		t.Error(err)
+	}
+	if err := h.Change(network.Change{Del: []network.Element{wide}}); err != nil {
+		t.Fatal(err)
+	}
+	if h.Check(o) == nil {
+		t.Error("a set is empty, and Check says nothing")
+	}
+	if err := h.Change(network.Change{Add: []network.Element{wide}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Replace(o, []*network.Inside{in}); err != nil {
+		t.Error(err)
+	}
+	if err := h.Check(o); err != nil {
+		t.Error(err)
+	}
+
 	o.Bridges, o.Local = append(o.Bridges, "br1"), nil
 	o.Managed = append(o.Managed[:1:1], netip.MustParsePrefix("10.8.0.0/16"))
 	if err := h.Around(o); err != nil {

@@ -146,7 +146,7 @@ func together(t *table, add []network.Element, setOf func(network.Element) set, 
 		if by[s.name] == nil {
 			order = append(order, s)
 		}
-		by[s.name] = append(by[s.name], rangeOf(e, keyOf(e)))
+		by[s.name] = append(by[s.name], elem{key: keyOf(e)})
 	}
 	var ms []message
 	for _, s := range order {

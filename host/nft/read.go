@@ -124,11 +124,19 @@ func (h *Host) check(o network.Outside) error {
 	}
 	names := map[*table][]string{hostTable: {"shutany"}}
 	for _, w := range ways {
-		for _, name := range []network.Set{network.Between, network.BetweenAll, network.ToHost, network.Open, network.Shut, network.Egress} {
+		for _, name := range []network.Set{network.Between, network.BetweenAll, network.ToHost, network.Open, network.Shut} {
 			names[hostTable] = append(names[hostTable], string(name)+w.suffix)
 		}
 		names[pinTable] = append(names[pinTable], string(network.Reach)+w.suffix)
 	}
+	// Sets of networks outside: those that are there, and those that should be.
+	egress := maps.Clone(h.egress)
+	for e := range o.Elements {
+		if e.Set == network.Egress {
+			egress[hostSet(e).name] = true
+		}
+	}
+	names[hostTable] = slices.AppendSeq(names[hostTable], maps.Keys(egress))
 	for t, ns := range names {
 		for _, n := range ns {
 			if err := holds(h.c, t, n, want[n]); err != nil {

@@ -61,9 +61,8 @@ func (s set) keyLen() (n int) {
 	return n
 }
 
-// An elem is an element of a set. end closes a range: of a set with one field
-// it is the first key behind it, "" for none; of one with several it is the
-// last key in it.
+// An elem is an element of a set. end is the first key behind a range, "" for
+// none.
 type elem struct {
 	key, end string
 	ttl      uint64 // milliseconds; 0: for ever
@@ -189,7 +188,6 @@ const (
 	setConcat     = 0x80 // NFT_SET_CONCAT
 	setDescConcat = 2    // NFTA_SET_DESC_CONCAT
 	setFieldLen   = 1    // NFTA_SET_FIELD_LEN
-	elemKeyEnd    = 10   // NFTA_SET_ELEM_KEY_END
 	verdictDrop   = 0    // NF_DROP, include/uapi/linux/netfilter.h
 	verdictAccept = 1    // NF_ACCEPT
 )
@@ -229,14 +227,11 @@ func (e elem) append(list attrs, s set) attrs {
 	}
 	a := attrs{}
 	a.nest(unix.NFTA_SET_ELEM_KEY, value(e.key))
-	if len(s.fields) > 1 && s.ranges {
-		a.nest(elemKeyEnd, value(e.end))
-	}
 	if e.ttl > 0 {
 		a.uint64(unix.NFTA_SET_ELEM_TIMEOUT, e.ttl)
 	}
 	list.nest(unix.NFTA_LIST_ELEM, a)
-	if len(s.fields) == 1 && s.ranges && e.end != "" {
+	if e.end != "" {
 		a = attrs{}
 		a.nest(unix.NFTA_SET_ELEM_KEY, value(e.end))
 		a.uint32(unix.NFTA_SET_ELEM_FLAGS, unix.NFT_SET_ELEM_INTERVAL_END)
