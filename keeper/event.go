@@ -65,6 +65,7 @@ func (k *Keeper) nameOf(id uint64) string {
 			names = append(names, c.Workload.Workload.Name)
 		}
 	}
+	slices.Sort(names)
 	return strings.Join(names, "+")
 }
 

@@ -25,6 +25,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -416,11 +417,12 @@ func (k *Keeper) started(ctx context.Context, id string) error {
 // namespace is the value of a namespace as it is now.
 func (k *Keeper) namespace(id uint64) network.Namespace {
 	n := network.Namespace{ID: id}
-	for _, cid := range slices.Sorted(maps.Keys(k.containers)) {
-		if c := k.containers[cid]; c.space == id {
+	for _, c := range k.containers {
+		if c.space == id {
 			n.Members = append(n.Members, c.Workload)
 		}
 	}
+	slices.SortFunc(n.Members, func(a, b network.Workload) int { return strings.Compare(a.ID, b.ID) })
 	ends, err := k.links.Endpoints(k.spaces[id].Space, k.segments)
 	if err != nil {
 		k.trouble(n.Name(), err)
