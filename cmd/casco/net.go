@@ -33,7 +33,7 @@ func netCmd(a *app) *cobra.Command {
 		Es: "Ver y regir quién puede hablar con quién. Lo dice la política (tiers, assign, flows); casco guard lo cumple. Sin guardia los " +
 			"verbos miran el anfitrión como está ahora, y lo que su política dejaría pasar.",
 	})
-	cmd.AddCommand(netStatusCmd(a), netMapCmd(a), netFlowsCmd(a), netPathCmd(a), netLearnCmd(a), netExplainCmd(a), netEnforceCmd(a))
+	cmd.AddCommand(netStatusCmd(a), netMapCmd(a), netFlowsCmd(a), netPathCmd(a), netLearnCmd(a), netExplainCmd(a), netEnforceCmd(a), netExportCmd(a))
 	return cmd
 }
 

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -85,3 +87,55 @@ func (a *app) mapWriter(out string) (func(io.Writer, network.Map) error, error) 
 	}
 	return nil, usage(lang.Errorf(lang.Text{En: "%s: a map is .svg, .png, .txt or .json", Es: "%s: un mapa es .svg, .png, .txt o .json"}, out))
 }
+
+func netExportCmd(a *app) *cobra.Command {
+	var as string
+	cmd := a.manual.verb(&cobra.Command{
+		Use: "export",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			write := exporters[as]
+			if write == nil {
+				return usage(lang.Errorf(lang.Text{En: "--as is %s, not %q", Es: "--as es %s, no %q"}, strings.Join(exporterNames(), ", "), as))
+			}
+			sc, err := a.scene(cmd.Context(), false)
+			if err != nil {
+				return err
+			}
+			j, err := network.NewJudge(sc.policy)
+			if err != nil {
+				return err
+			}
+			x, err := network.ExportOf(sc.world, j)
+			if err != nil {
+				return err
+			}
+			return write(x, a.out)
+		},
+	}, lang.Text{
+		En: "Print the rules for other devices, by the addresses of now",
+		Es: "Imprime las reglas para otros dispositivos, con las direcciones de ahora",
+	}, lang.Text{
+		En: "Print the rules for devices that know no containers, by the addresses that these have now: for nft -f, iptables-restore, " +
+			"ip6tables-restore, a Cisco access list, or as CSV with flow, owner and review. They do not follow what runs: print them again when it changes.\n\n" +
+			"Exit codes: 0 printed, 1 trouble, 2 no such form.",
+		Es: "Imprime las reglas para dispositivos que no conocen contenedores, con las direcciones que estos tienen ahora: para nft -f, " +
+			"iptables-restore, ip6tables-restore, una lista de acceso de Cisco, o como CSV con flujo, dueño y revisión. No siguen a lo que corre: " +
+			"imprímalas de nuevo cuando cambie.\n\n" +
+			"Códigos de salida: 0 impresas, 1 problema, 2 no existe esa forma.",
+	})
+	cmd.Flags().StringVar(&as, "as", "nftables", "")
+	a.manual.flag(cmd.Flags(), "as", lang.Text{En: "`FORM`: nftables, iptables, ip6tables, cisco, csv", Es: "`FORMA`: nftables, iptables, ip6tables, cisco, csv"})
+	complete(cmd, "as", exporterNames())
+	return cmd
+}
+
+// exporters write the rules, by the names of their forms.
+var exporters = map[string]func(network.Export, io.Writer) error{
+	"nftables":  network.Export.WriteNft,
+	"iptables":  func(x network.Export, w io.Writer) error { return x.WriteIPTables(w, false) },
+	"ip6tables": func(x network.Export, w io.Writer) error { return x.WriteIPTables(w, true) },
+	"cisco":     network.Export.WriteCisco,
+	"csv":       network.Export.WriteCSV,
+}
+
+func exporterNames() []string { return slices.Sorted(maps.Keys(exporters)) }
