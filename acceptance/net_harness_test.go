@@ -220,7 +220,7 @@ type guarding struct {
 	program  string // as it is built, or another build of it
 	state    string
 	run      string
-	policy   string
+	policy   string   // its file; "" for the one in force
 	launcher []string // of the program: a shell with limits, for instance
 	cmd      *exec.Cmd
 	log      *lines
@@ -283,7 +283,10 @@ func (g *guarding) start() {
 
 func (g *guarding) tryStart() error {
 	args := append(slices.Clone(g.launcher), g.program, "guard", "--host", "unix://"+g.w.e.Socket, "--state", g.state,
-		"--policy", g.policy, "--run", g.run, "--lang", "en")
+		"--run", g.run, "--lang", "en")
+	if g.policy != "" {
+		args = append(args, "--policy", g.policy)
+	}
 	g.cmd = exec.Command(args[0], args[1:]...)
 	g.cmd.Env = append(os.Environ(), "DOCKER_CONFIG="+filepath.Join(g.w.e.Root, "cli"), "DOCKER_HOST=", "DOCKER_CONTEXT=")
 	g.cmd.Stdout, g.cmd.Stderr = g.log, g.log

@@ -172,7 +172,11 @@ func (a *app) startAwait(rec *apply.Record) error {
 	if err != nil {
 		return err
 	}
-	args := []string{"--state", path, "--lang", string(a.lang)}
+	run, err := filepath.Abs(a.runPath)
+	if err != nil {
+		return err
+	}
+	args := []string{"--state", path, "--run", run, "--lang", string(a.lang)}
 	if a.host != "" {
 		args = append(args, "--host", a.host)
 	}

@@ -289,7 +289,7 @@ const lastWords = 5 * time.Second
 const maxWaiting = 10000
 
 // follow goes by another policy when it comes into force, which may be at a
-// time that it says itself.
+// time that it says itself, and by another mode that nobody told it of.
 func (g *guard) follow(ctx context.Context) error {
 	for {
 		select {
@@ -298,8 +298,10 @@ func (g *guard) follow(ctx context.Context) error {
 		case <-time.After(policyEvery):
 		}
 		j, err := g.a.judgeNow()
+		mode, modeErr := api.ReadMode(api.ModeFile(g.a.statePath))
+		err = errors.Join(err, modeErr)
 		g.mu.Lock()
-		same := err == nil && j.inForce.Policy.Digest == g.policy
+		same := err == nil && j.inForce.Policy.Digest == g.policy && mode.Enforce == g.enforce
 		g.mu.Unlock()
 		if err == nil && !same {
 			err = g.Reload(ctx)
