@@ -210,9 +210,12 @@ func (k *Keeper) Load(ctx context.Context) error {
 	ports := map[string][]network.Published{}
 	for _, s := range known {
 		if s.Verb == "" {
-			if ps, ok := k.ports(ctx, s.ID); ok {
-				ports[s.ID] = ps
+			ps, err := k.ports(ctx, s.ID)
+			if err != nil {
+				k.trouble(s.ID, err)
+				continue
 			}
+			ports[s.ID] = ps
 		}
 	}
 	k.mu.Lock()
@@ -384,14 +387,10 @@ func (k *Keeper) meet(ctx context.Context, s gate.Start) (*container, *space, er
 // ports asks for the ports that the engine chose, of a container that has
 // started. It is for who does not hold mu: the engine answers about a container
 // once no start of it is under way, and each start waits for mu.
-func (k *Keeper) ports(ctx context.Context, id string) ([]network.Published, bool) {
+func (k *Keeper) ports(ctx context.Context, id string) ([]network.Published, error) {
 	ctx, cancel := context.WithTimeout(ctx, askWithin)
 	defer cancel()
-	ps, err := k.cfg.Engine.Ports(ctx, id)
-	if err != nil {
-		k.trouble(id, err)
-	}
-	return ps, err == nil
+	return k.cfg.Engine.Ports(ctx, id)
 }
 
 // askWithin is how long the engine may take to answer what it is asked.
@@ -400,15 +399,17 @@ const askWithin = 5 * time.Second
 // started takes note that a container has started, with the ports that the
 // engine chose for it.
 func (k *Keeper) started(ctx context.Context, id string) error {
-	ps, ok := k.ports(ctx, id)
+	ps, err := k.ports(ctx, id)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	c := k.containers[id]
-	if c == nil || k.spaces[c.space] == nil {
-		return nil
+	if c == nil || k.spaces[c.space] == nil || !alive(c.pid) {
+		return nil // it has ended already
 	}
 	c.started = true
-	if ok {
+	if err != nil {
+		k.trouble(c.Workload.Workload.Name, err)
+	} else {
 		c.Published = ps
 	}
 	return k.write(k.state.Put(k.namespace(c.space)))
@@ -654,11 +655,27 @@ func (k *Keeper) fresh(id uint64, pin bool) error {
 	if s == nil || in == nil {
 		return nil
 	}
+	was := s.in
 	err := k.writeSpace(s, in)
 	if err == nil && pin && k.enforce {
-		err = k.host.Pin(in)
+		err = errors.Join(k.host.Pin(in), k.host.Unpin(lost(was, in)))
 	}
 	return named(k.state, id, err)
+}
+
+// lost is what a namespace had and has no more: interfaces go before the
+// namespace does, and with a network that is disconnected.
+func lost(was, is *network.Inside) *network.Inside {
+	gone := &network.Inside{}
+	if was == nil {
+		return gone
+	}
+	for _, e := range was.Endpoints {
+		if !slices.ContainsFunc(is.Endpoints, func(now network.Endpoint) bool { return now.Peer == e.Peer }) {
+			gone.Endpoints = append(gone.Endpoints, e)
+		}
+	}
+	return gone
 }
 
 func (k *Keeper) writeSpace(s *space, in *network.Inside) error {
