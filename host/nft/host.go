@@ -327,6 +327,16 @@ func pinName(peer string) string { return "pin_" + safe(peer) }
 func pin(e network.Endpoint) chain {
 	mac := part(&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseLLHeader, Offset: 6, Len: 6}, isNot(e.MAC[:]))
 	rules := []rule{ruler(mac, count(DropForged), drop)}
+	own := func(a netip.Addr) rule {
+		w := wayOf(a)
+		return ruler(w.frame(), w.load(w.src, 1), part(is(a.AsSlice())), part(&expr.Verdict{Kind: expr.VerdictGoto, Chain: "reachable"}))
+	}
+	// Nearly all frames first.
+	for _, a := range e.Addrs {
+		if a.Is4() {
+			rules = append(rules, own(a))
+		}
+	}
 	rules = append(rules, arp(e.MAC, e.Addrs)...)
 	v6 := ways[1]
 	icmp := func(kind byte) []expr.Any {
@@ -345,8 +355,9 @@ func pin(e network.Endpoint) chain {
 	}
 	rules = append(rules, forged(ruler(v6.frame(), icmp(136))))
 	for _, a := range e.Addrs {
-		w := wayOf(a)
-		rules = append(rules, ruler(w.frame(), w.load(w.src, 1), part(is(a.AsSlice())), part(&expr.Verdict{Kind: expr.VerdictGoto, Chain: "reachable"})))
+		if !a.Is4() {
+			rules = append(rules, own(a))
+		}
 	}
 	// An address is looked for before it is had (RFC 4862, 5.4.2), and so are the
 	// listeners of its group.
@@ -367,13 +378,15 @@ func reachable() []rule {
 	to := func(w way, cidr string) []expr.Any {
 		return ruler(w.frame(), w.load(w.dst, 1), masked(netip.MustParsePrefix(cidr)))
 	}
+	for _, w := range ways {
+		out = append(out, ruler(w.frame(), w.load(w.src, 1), w.load(w.dst, w.second), in(string(network.Reach)+w.suffix), accept))
+	}
 	for _, r := range neighbour(133, 135, 136, 143) {
 		out = append(out, ruler(v6.frame(), r))
 	}
 	out = append(out, unreachable(to(v4, "224.0.0.0/3")), unreachable(to(v6, "ff00::/8")), unreachable(to(v6, "fe80::/10")))
 	for _, w := range ways {
 		out = append(out,
-			ruler(w.frame(), w.load(w.src, 1), w.load(w.dst, w.second), in(string(network.Reach)+w.suffix), accept),
 			ruler(w.frame(), w.load(w.dst, 1), in("local"+w.suffix), accept),
 			unreachable(ruler(w.frame(), w.load(w.dst, 1), in(setManaged+w.suffix))))
 	}

@@ -63,16 +63,16 @@ func inside(in *network.Inside, opts Options) []*table {
 		ruler(toNet(netip.MustParsePrefix("127.0.0.0/8"), network.Port{}), accept),
 		ruler(toNet(netip.MustParsePrefix("::1/128"), network.Port{}), accept),
 	}
-	// By address too: a query that goes to the resolver has been turned round,
-	// and the interface is still that which it had.
-	out := append([]rule{ruler(iface(expr.MetaKeyOIFNAME, "lo"), accept)}, loopback...)
-	out = append(out, ruler(known, accept))
+	// What is known comes first: it is nearly all. Loopback by address too: a query
+	// that goes to the resolver has been turned round, and the interface is still
+	// that which it had.
+	out := append([]rule{ruler(known, accept), ruler(iface(expr.MetaKeyOIFNAME, "lo"), accept)}, loopback...)
 	out = append(out, neighbour(133, 135, 136, 143)...)
 	out = append(out, ruler(jump("may_out")))
 	out = append(out, ending(DropOut, opts.Enforce, true)...)
 	hooked("leave", "filter", unix.NF_INET_LOCAL_OUT, 0, out...)
 
-	into := []rule{ruler(iface(expr.MetaKeyIIFNAME, "lo"), accept), ruler(known, accept)}
+	into := []rule{ruler(known, accept), ruler(iface(expr.MetaKeyIIFNAME, "lo"), accept)}
 	into = append(into, neighbour(134, 135, 136, 130)...)
 	into = append(into, ruler(jump("may_in")))
 	into = append(into, ending(DropIn, opts.Enforce, false)...)
@@ -180,7 +180,7 @@ func toResolver(port int) []rule {
 func frames(in *network.Inside, opts Options) *table {
 	t := &table{family: unix.NFPROTO_NETDEV, name: Table, counters: []string{DropFrame}}
 	for _, e := range in.Endpoints {
-		rules := append(arp(e.MAC, e.Addrs), ruler(part(&expr.Meta{Key: expr.MetaKeyRTCLASSID, Register: 1}), accept))
+		rules := append([]rule{ruler(part(&expr.Meta{Key: expr.MetaKeyRTCLASSID, Register: 1}), accept)}, arp(e.MAC, e.Addrs)...)
 		rules = append(rules, ending(DropFrame, opts.Enforce, false)...)
 		t.chains = append(t.chains, chain{
 			name: "frames_" + safe(e.Iface), drop: opts.Enforce, todo: rules,
