@@ -86,6 +86,19 @@ func (a *app) scene(ctx context.Context, flows bool) (*scene, error) {
 	return &scene{world: w, policy: l.judge.inForce.Policy}, nil
 }
 
+// strange says on the terminal what of the policy means nothing here.
+func (a *app) strange(sc *scene) error {
+	found, err := network.Look(sc.world, sc.policy)
+	for _, s := range found {
+		at := ""
+		if pos := sc.policy.Where(s.Path); s.Path != "" && pos.Line > 0 {
+			at = fmt.Sprintf("%s:%d: ", pos.File, pos.Line)
+		}
+		a.tell(lang.Text{En: "%s%s", Es: "%s%s"}, clean(at), lang.Text{En: clean(s.Text.En), Es: clean(s.Text.Es)})
+	}
+	return err
+}
+
 // driftedNow are the containers that a look at the host found drifted from
 // their images: what they do is no example.
 func (a *app) driftedNow(ctx context.Context) ([]string, error) {
@@ -391,6 +404,13 @@ func netEnforceCmd(a *app) *cobra.Command {
 				return refused(lang.Errorf(lang.Text{
 					En: "the policy in force has one tier: there is nothing to keep apart", Es: "la política en vigor tiene un nivel: no hay nada que separar",
 				}), command("policy", "init"))
+			}
+			sc, err := a.scene(cmd.Context(), false)
+			if err == nil {
+				err = a.strange(sc)
+			}
+			if err != nil {
+				return err
 			}
 			p := plan.Make(l.snapshot, l.findings, means(), plan.Options{Refs: []inventory.Ref{guardRef}})
 			p.Engine = l.engine

@@ -31,6 +31,9 @@ func netMapCmd(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if err := a.strange(sc); err != nil {
+				return err
+			}
 			m, err := network.MapOf(sc.world, sc.policy, time.Now(), sc.flows)
 			if err != nil {
 				return err
