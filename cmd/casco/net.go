@@ -94,7 +94,7 @@ func (a *app) strange(sc *scene) error {
 		if pos := sc.policy.Where(s.Path); s.Path != "" && pos.Line > 0 {
 			at = fmt.Sprintf("%s:%d: ", pos.File, pos.Line)
 		}
-		a.tell(lang.Text{En: "%s%s", Es: "%s%s"}, clean(at), lang.Text{En: clean(s.Text.En), Es: clean(s.Text.Es)})
+		a.tell(lang.Text{En: "%s%s", Es: "%s%s"}, clean(at), clean(s.Text.In(a.lang)))
 	}
 	return err
 }
