@@ -178,6 +178,9 @@ func (k *Keeper) event(ctx context.Context, e EngineEvent) error {
 			k.leave(c)
 		}
 	case e.Type == "container" && e.Action == "start":
+		if !k.knows(e.Actor.ID) {
+			return k.Look(ctx) // it started past us
+		}
 		return k.started(ctx, e.Actor.ID)
 	case e.Type == "container" && e.Action == "rename":
 		k.mu.Lock()
@@ -203,6 +206,12 @@ func (k *Keeper) event(ctx context.Context, e EngineEvent) error {
 		return k.write(k.state.Put(k.namespace(c.space)))
 	}
 	return nil
+}
+
+func (k *Keeper) knows(id string) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.containers[id] != nil
 }
 
 // A Report is what a Keeper has in hand.
