@@ -12,7 +12,7 @@ BENCH_FLAGS   ?=
 # Where "bench" runs: ENGINE='sid containerd' is another Debian's engine, and its store of images (scripts/engines).
 ENGINE        ?=
 
-.PHONY: build setup test engines lsm demo lint vuln bench bench-ledger clean
+.PHONY: build setup test engines lsm demo lint vuln bench bench-ledger bench-net clean
 
 build:
 	$(GO) build -trimpath -ldflags '-s -w' -o bin/casco ./cmd/casco
@@ -60,6 +60,10 @@ bench: setup
 # The ledger on this disk: one append alone, many together, and verifying CASCO_BENCH_ENTRIES (a million) entries.
 bench-ledger:
 	$(GO) test -run '^$$' -bench . -timeout 30m ./ledger
+
+# What the network guard costs packets, starts and an idle host; fails where that is more than it may. Needs root.
+bench-net: setup
+	$(if $(ENGINE),scripts/engines run $(ENGINE) --) $(GO) run ./bench -net -rounds 15
 
 clean:
 	rm -rf bin build

@@ -5,14 +5,16 @@
 // each container, by eight concurrent clients that throw the replies away. The
 // figures that count are the ratios; the milliseconds are of this machine.
 //
-//	bench [-n 1000] [-running 50] [-rounds 5] [-outage | -peer DIR]
+//	bench [-n 1000] [-running 50] [-rounds 5] [-outage | -net | -peer DIR]
 //
 // Bench ends with 1 if casco is slower than -max-ratio times the floor, than
 // -max-wall, needs more memory than -max-mib, or grows faster than the number
 // of containers.
 //
 // -outage measures instead for how long a re-created container does not serve,
-// beside docker restart, and ends with 1 if that is longer. -peer names a
+// beside docker restart, and ends with 1 if that is longer. -net measures what
+// the network guard costs packets, starts and an idle host, and ends with 1 if
+// that is more than it may (net.go). -peer names a
 // checkout of docker-bench-security, which is then run once each against 10 and
 // 40 containers beside casco.
 package main
@@ -41,19 +43,20 @@ func main() {
 	running := flag.Int("running", 50, "how many of them run")
 	rounds := flag.Int("rounds", 5, "rounds; the median counts")
 	outage := flag.Bool("outage", false, "measure the outage of a re-creation beside docker restart, in place of the audit")
+	net := flag.Bool("net", false, "measure the network guard, in place of the audit")
 	peer := flag.String("peer", "", "checkout of docker-bench-security to compare with")
 	var max limits
 	flag.Float64Var(&max.ratio, "max-ratio", 1.5, "most that casco may take, as a multiple of the floor")
 	flag.Float64Var(&max.mib, "max-mib", 150, "most memory that casco may need, MiB")
 	flag.DurationVar(&max.wall, "max-wall", time.Second, "most time that casco may take")
 	flag.Parse()
-	if err := run(*n, *running, *rounds, *peer, *outage, max); err != nil {
+	if err := run(*n, *running, *rounds, *peer, *outage, *net, max); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(n, running, rounds int, peer string, outage bool, max limits) (err error) {
+func run(n, running, rounds int, peer string, outage, net bool, max limits) (err error) {
 	dir, err := os.MkdirTemp("", "casco-bench.")
 	if err != nil {
 		return err
@@ -76,6 +79,9 @@ func run(n, running, rounds int, peer string, outage bool, max limits) (err erro
 	fmt.Printf("casco against Docker %s, %d CPUs, kernel %s; median of %d rounds\n\n", version, runtime.NumCPU(), kernel(), rounds)
 	if outage {
 		return e.outages(casco, home, rounds)
+	}
+	if net {
+		return e.network(casco, home, rounds)
 	}
 	if peer != "" {
 		return e.againstPeer(casco, peer, rounds)
@@ -188,6 +194,12 @@ func audit(casco, socket string) (wall time.Duration, mib float64, err error) {
 func median(ds []time.Duration) time.Duration {
 	slices.Sort(ds)
 	return ds[len(ds)/2]
+}
+
+// quantile is that of the durations: 0.5 is the median.
+func quantile(ds []time.Duration, q float64) time.Duration {
+	slices.Sort(ds)
+	return ds[min(len(ds)-1, int(q*float64(len(ds))))]
 }
 
 func ms(d time.Duration) float64 { return d.Seconds() * 1000 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	dbsql "database/sql"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
@@ -142,6 +143,11 @@ func TestScripts(t *testing.T) {
 		env.Setenv("CASCO_STATE", env.WorkDir+"/state")
 		env.Setenv("LANG", "en_US.UTF-8")
 		return nil
+	}, Condition: func(what string) (bool, error) {
+		if what != "root" {
+			return false, fmt.Errorf("%s is no condition", what)
+		}
+		return os.Geteuid() == 0, nil
 	}})
 }
 
