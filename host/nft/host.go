@@ -307,7 +307,9 @@ func outside(o network.Outside, spaces []*network.Inside) []*table {
 			ruler(behind(expr.MetaKeyOIFNAME), jump("from_outside")),
 		}},
 	}
-	p.chains = []chain{{name: "reachable", todo: reachable()}}
+	for _, w := range ways {
+		p.chains = append(p.chains, chain{name: "reachable" + w.suffix, todo: reachable(w)})
+	}
 	for _, s := range spaces {
 		for _, e := range s.Endpoints {
 			if e.Peer != "" {
@@ -329,7 +331,7 @@ func pin(e network.Endpoint) chain {
 	rules := []rule{ruler(mac, count(DropForged), drop)}
 	own := func(a netip.Addr) rule {
 		w := wayOf(a)
-		return ruler(w.frame(), w.load(w.src, 1), part(is(a.AsSlice())), part(&expr.Verdict{Kind: expr.VerdictGoto, Chain: "reachable"}))
+		return ruler(w.frame(), w.load(w.src, 1), part(is(a.AsSlice())), part(&expr.Verdict{Kind: expr.VerdictGoto, Chain: "reachable" + w.suffix}))
 	}
 	// Nearly all frames first.
 	for _, a := range e.Addrs {
@@ -338,6 +340,16 @@ func pin(e network.Endpoint) chain {
 		}
 	}
 	rules = append(rules, arp(e.MAC, e.Addrs)...)
+	if slices.ContainsFunc(e.Addrs, netip.Addr.Is6) {
+		rules = append(rules, pin6(e, own)...)
+	}
+	rules = append(rules, ruler(count(DropForged), drop))
+	return chain{name: pinName(e.Peer), drop: true, hook: &hook{kind: "filter", num: ingressHook, priority: -200, device: e.Peer}, todo: rules}
+}
+
+// pin6 is the part for IPv6 of an interface that has it. Each rule counts: the
+// kernel walks through those of all interfaces when one is pinned.
+func pin6(e network.Endpoint, own func(netip.Addr) rule) []rule {
 	v6 := ways[1]
 	icmp := func(kind byte) []expr.Any {
 		return part(
@@ -346,7 +358,7 @@ func pin(e network.Endpoint) chain {
 		)
 	}
 	forged := func(match []expr.Any) rule { return ruler(match, count(DropForged), drop) }
-	rules = append(rules, forged(ruler(v6.frame(), icmp(134))), forged(ruler(v6.frame(), icmp(137))))
+	rules := []rule{forged(ruler(v6.frame(), icmp(134))), forged(ruler(v6.frame(), icmp(137)))}
 	for _, a := range e.Addrs {
 		if !a.Is4() {
 			target := part(&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 8, Len: 16}, is(a.AsSlice())) // RFC 4861, 4.4
@@ -364,33 +376,28 @@ func pin(e network.Endpoint) chain {
 	for _, kind := range []byte{135, 143} {
 		rules = append(rules, ruler(v6.frame(), v6.load(v6.src, 1), part(is(make([]byte, 16))), icmp(kind), accept))
 	}
-	rules = append(rules, ruler(count(DropForged), drop))
-	return chain{name: pinName(e.Peer), drop: true, hook: &hook{kind: "filter", num: ingressHook, priority: -200, device: e.Peer}, todo: rules}
+	return rules
 }
 
 // reachable lets an interface reach those with whom its container may talk in
-// either direction, and whatever is no container. It has no memory of
-// connections: that frames go both ways is in the set.
-func reachable() []rule {
-	var out []rule
+// either direction, and whatever is no container, by one version of the
+// protocol. It has no memory of connections: that frames go both ways is in the
+// set.
+func reachable(w way) []rule {
 	unreachable := func(match []expr.Any) rule { return ruler(match, count(DropReach), drop) }
-	v4, v6 := ways[0], ways[1]
-	to := func(w way, cidr string) []expr.Any {
-		return ruler(w.frame(), w.load(w.dst, 1), masked(netip.MustParsePrefix(cidr)))
+	to := func(cidr string) []expr.Any { return ruler(w.load(w.dst, 1), masked(netip.MustParsePrefix(cidr))) }
+	out := []rule{ruler(w.load(w.src, 1), w.load(w.dst, w.second), in(string(network.Reach)+w.suffix), accept)}
+	if w.proto == unix.NFPROTO_IPV6 {
+		out = append(out, neighbour(133, 135, 136, 143)...)
+		out = append(out, unreachable(to("ff00::/8")), unreachable(to("fe80::/10")))
+	} else {
+		out = append(out, unreachable(to("224.0.0.0/3")))
 	}
-	for _, w := range ways {
-		out = append(out, ruler(w.frame(), w.load(w.src, 1), w.load(w.dst, w.second), in(string(network.Reach)+w.suffix), accept))
-	}
-	for _, r := range neighbour(133, 135, 136, 143) {
-		out = append(out, ruler(v6.frame(), r))
-	}
-	out = append(out, unreachable(to(v4, "224.0.0.0/3")), unreachable(to(v6, "ff00::/8")), unreachable(to(v6, "fe80::/10")))
-	for _, w := range ways {
-		out = append(out,
-			ruler(w.frame(), w.load(w.dst, 1), in("local"+w.suffix), accept),
-			unreachable(ruler(w.frame(), w.load(w.dst, 1), in(setManaged+w.suffix))))
-	}
-	return append(out, ruler(accept))
+	return append(
+		out,
+		ruler(w.load(w.dst, 1), in("local"+w.suffix), accept),
+		unreachable(ruler(w.load(w.dst, 1), in(setManaged+w.suffix))),
+		ruler(accept))
 }
 
 // sampleSet is the set of that name and version.

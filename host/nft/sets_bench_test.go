@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"net/netip"
 	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
 
 	"casco/guard/network"
 )
@@ -51,5 +54,47 @@ func BenchmarkSets(b *testing.B) {
 				}
 			})
 		}
+	}
+}
+
+// BenchmarkPins is what it costs to pin an interface of a host that has so many
+// pinned, and to let go of it.
+func BenchmarkPins(b *testing.B) {
+	for _, n := range []int{1, 100, 1000} {
+		host, _ := pens(b, 0)
+		nl, err := netlink.NewHandleAt(host.ns)
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer nl.Close()
+		var ins []*network.Inside
+		for i := range n + 1 {
+			name := fmt.Sprintf("d%d", i)
+			if err := nl.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: name}, PeerName: "p" + name}); err != nil {
+				b.Fatal(err)
+			}
+			e := network.Endpoint{Peer: name, Addrs: []netip.Addr{netip.AddrFrom4([4]byte{10, 9, byte(i / 256), byte(i % 256)})}}
+			ins = append(ins, &network.Inside{Endpoints: []network.Endpoint{e}})
+		}
+		h, err := OpenHost(host.ns)
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer h.Close()
+		begun := time.Now()
+		if err := h.Replace(network.Outside{}, ins[1:]); err != nil {
+			b.Fatal(err)
+		}
+		b.Logf("%d pinned in %s", n, time.Since(begun))
+		b.Run(fmt.Sprint("pin/", n), func(b *testing.B) {
+			for b.Loop() {
+				if err := h.Pin(ins[0]); err != nil {
+					b.Fatal(err)
+				}
+				if err := h.Unpin(ins[0]); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
