@@ -28,7 +28,8 @@ type Options struct {
 	At             netip.AddrPort // where the server listens
 	Rounds         int
 	Stream         time.Duration // how long each stream of a round is
-	// Switch puts the rules in place, or takes them away.
+	// Switch puts the rules in place, or takes them away. It may be told twice to
+	// take them away, at the end.
 	Switch func(on bool) error
 }
 
@@ -74,6 +75,7 @@ func Measure(ctx context.Context, o Options) (_ *Result, err error) {
 		}
 	}()
 	var off, on []half
+	var is *bool // unknown at first
 	// The first round warms up and is not counted.
 	for i := range o.Rounds + 1 {
 		var of [2]half
@@ -82,8 +84,11 @@ func Measure(ctx context.Context, o Options) (_ *Result, err error) {
 			if err := ctx.Err(); err != nil {
 				return nil, err
 			}
-			if err := o.Switch(with); err != nil {
-				return nil, err
+			if is == nil || *is != with {
+				if err := o.Switch(with); err != nil {
+					return nil, err
+				}
+				is = &with
 			}
 			h, err := o.half()
 			if err != nil {
