@@ -22,11 +22,11 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"reflect"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -89,7 +89,8 @@ type Keeper struct {
 	wake     chan struct{} // see Wake
 	loaded   chan struct{} // closed once the rules of all that runs were made
 
-	ending sync.WaitGroup // who lets go of namespaces
+	ending  sync.WaitGroup // who lets go of namespaces, and cuts connections
+	cutting chan struct{}  // places for those that cut
 
 	endedMu sync.Mutex     // guards what follows
 	ended   []network.Flow // of namespaces that are no more
@@ -113,7 +114,8 @@ type space struct {
 	*spaces.Space
 	rules *nft.Space
 	names *resolver.Listener // nil if no name may be asked for
-	in    *network.Inside    // what was written last, without its peers
+	may   atomic.Pointer[may]
+	in    *network.Inside // what was written last, without its peers
 	// watched says that its flows are seen.
 	watched bool
 }
@@ -129,7 +131,7 @@ type container struct {
 // New takes a host. Its rules are as they were until Load.
 func New(cfg Config) (*Keeper, error) {
 	k := &Keeper{
-		cfg: cfg, wake: make(chan struct{}, 1), loaded: make(chan struct{}), policy: cfg.Policy, enforce: cfg.Enforce,
+		cfg: cfg, wake: make(chan struct{}, 1), cutting: make(chan struct{}, 4), loaded: make(chan struct{}), policy: cfg.Policy, enforce: cfg.Enforce,
 		spaces: map[uint64]*space{}, containers: map[string]*container{}, endings: map[uint64]chan struct{}{}, drops: map[string]map[string]nft.Counter{},
 	}
 	var err error
@@ -218,6 +220,15 @@ func (k *Keeper) Load(ctx context.Context) error {
 			ports[s.ID] = ps
 		}
 	}
+	if err := k.load(ctx, ports); err != nil {
+		return err
+	}
+	k.cutAll()
+	return nil
+}
+
+// load is Load with the ports that the engine said.
+func (k *Keeper) load(ctx context.Context, ports map[string][]network.Published) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if err := k.readHost(ctx); err != nil {
@@ -244,18 +255,25 @@ func (k *Keeper) Load(ctx context.Context) error {
 		}
 		k.state.Put(k.namespace(c.space))
 	}
-	err = k.writeAll()
-	k.cutAll()
-	return err
+	return k.writeAll()
 }
 
 // cutAll ends the connections that the rules do not let be: they are older than
 // the rules, and what belongs to one passes. The others live on.
 func (k *Keeper) cutAll() {
-	if !k.enforce {
+	k.mu.Lock()
+	enforce, r, held := k.enforce, k.state.Rules(), map[uint64]*spaces.Space{}
+	names := map[uint64]string{}
+	for id, s := range k.spaces {
+		if again, err := s.Again(); err == nil {
+			held[id], names[id] = again, k.nameOf(id)
+			defer again.Close()
+		}
+	}
+	k.mu.Unlock()
+	if !enforce {
 		return
 	}
-	r := k.state.Rules()
 	forget := func(who string, s *spaces.Space, allows func(network.Connection) bool) {
 		n, err := s.Forget(allows)
 		if err != nil {
@@ -267,9 +285,9 @@ func (k *Keeper) cutAll() {
 			}})
 		}
 	}
-	for id, s := range k.spaces {
+	for id, s := range held {
 		if in := r.Inside[id]; in != nil {
-			forget(k.nameOf(id), s.Space, in.Allows)
+			forget(names[id], s, in.Allows)
 		}
 	}
 	forget("", k.cfg.Host, r.Allows)
@@ -427,6 +445,9 @@ func (k *Keeper) namespace(id uint64) network.Namespace {
 	ends, err := k.links.Endpoints(k.spaces[id].Space, k.segments)
 	if err != nil {
 		k.trouble(n.Name(), err)
+		if in := k.state.Still(id); in != nil {
+			ends = in.Endpoints // as they were: without any it would be cut off
+		}
 	}
 	n.Endpoints = ends
 	return n
@@ -563,20 +584,27 @@ func (k *Keeper) leave(c *container) {
 
 // write does what a delta says. What was taken away is written first, what the
 // new may do next, what others may do with it last: if one fails, what follows
-// is closed. The error is that of the first part; others make their namespaces
-// be looked at again.
+// is closed. The error is that of the host's rules or of those that are made
+// anew. What could not be changed in others is closed too, or is looked at again
+// at once: no start waits for it.
 func (k *Keeper) write(d network.Delta) error {
 	if d.Empty() {
 		return nil
 	}
 	var errs []error
+	beside := func(id uint64, c network.Change) {
+		if err := k.change(id, c); err != nil {
+			k.trouble(k.nameOf(id), err)
+			k.Wake()
+		}
+	}
 	for id, c := range d.Inside {
 		if len(c.Del) > 0 {
-			errs = append(errs, k.change(id, network.Change{Del: c.Del}))
+			beside(id, network.Change{Del: c.Del})
 		}
 	}
 	for _, id := range d.Gone {
-		errs = append(errs, k.forget(id))
+		k.tried(k.forget(id))
 	}
 	if d.Outside {
 		errs = append(errs, k.around())
@@ -592,11 +620,12 @@ func (k *Keeper) write(d network.Delta) error {
 	}
 	for id, c := range d.Inside {
 		if len(c.Add) > 0 {
-			errs = append(errs, k.change(id, network.Change{Add: c.Add}))
+			beside(id, network.Change{Add: c.Add})
 		}
 	}
 	k.say(d)
-	return errors.Join(append(errs, k.cut(d))...)
+	k.cut(d)
+	return errors.Join(errs...)
 }
 
 // around writes which networks and addresses the engine and the host have now.
@@ -756,60 +785,87 @@ func (k *Keeper) writeAll() error {
 	return errors.Join(append(errs, k.writeHost())...)
 }
 
-// SetPolicy makes all rules anew by another policy.
+// SetPolicy makes all rules anew by another policy. Starts go on meanwhile, by
+// the new one.
 func (k *Keeper) SetPolicy(p *policy.Policy, enforce bool) error {
 	j, err := network.NewJudge(p)
 	if err != nil {
 		return err
 	}
+	ids, old, err := k.turn(p, j, enforce)
+	if err != nil {
+		return err
+	}
+	if old != nil {
+		old.Close()
+	}
+	var errs []error
+	step := func(f func() error) {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		errs = append(errs, f())
+	}
+	for _, id := range ids {
+		step(func() error { return k.fresh(id, false) })
+	}
+	step(k.writeHost)
+	k.cutAll()
+	return errors.Join(errs...)
+}
+
+// turn puts a policy in the place of the one before. It returns the namespaces
+// whose rules must be made anew, and the resolver to end, if another is asked.
+func (k *Keeper) turn(p *policy.Policy, j *network.Judge, enforce bool) (ids []uint64, old *resolver.Server, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if !reflect.DeepEqual(p.Network.Resolvers, k.policy.Network.Resolvers) {
+	if !slices.Equal(p.Network.Resolvers, k.policy.Network.Resolvers) {
 		r, err := k.newResolver(p)
 		if err != nil {
-			return err
+			return nil, nil, err
 		}
-		old := k.resolver
-		k.resolver = r
+		old, k.resolver = k.resolver, r
 		for _, s := range k.spaces {
 			s.names = nil // closed with its server
 		}
-		defer old.Close()
 	}
 	state := network.NewState(j)
 	state.SetHost(k.segments, k.hostAddrs())
 	for _, n := range k.state.Namespaces() {
 		state.Put(n)
+		ids = append(ids, n.ID)
 	}
 	k.policy, k.enforce, k.judge, k.state = p, enforce, j, state
-	err = k.writeAll()
-	k.cutAll()
-	return err
+	return ids, old, nil
 }
 
 // Look holds the kernel against what should be there, and what is there against
-// what runs, and makes good what is not so.
+// what runs, and makes good what is not so. Starts go on between one namespace
+// and the next.
 func (k *Keeper) Look(ctx context.Context) error {
-	late, err := k.look(ctx)
+	late, ids, err := k.look(ctx)
 	errs := []error{err}
+	for _, id := range ids {
+		errs = append(errs, k.lookAt(id))
+	}
+	errs = append(errs, k.lookAtHost())
 	for _, id := range late {
 		errs = append(errs, k.started(ctx, id))
 	}
 	return errors.Join(errs...)
 }
 
-// look is Look without the ports that the engine chose for those that were not
-// known: it returns their IDs.
-func (k *Keeper) look(ctx context.Context) (late []string, err error) {
+// look is the part of Look that asks what runs. It returns the containers that
+// were not known, whose ports the engine chose, and all namespaces.
+func (k *Keeper) look(ctx context.Context) (late []string, ids []uint64, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if err := k.readHost(ctx); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	errs := []error{k.write(k.state.SetHost(k.segments, k.hostAddrs()))}
 	running, err := k.running()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	there := map[string]gate.Start{}
 	for _, s := range running {
@@ -835,28 +891,44 @@ func (k *Keeper) look(ctx context.Context) (late []string, err error) {
 			}
 		}
 	}
-	for _, id := range slices.Sorted(maps.Keys(k.spaces)) {
-		errs = append(errs, k.write(k.state.Put(k.namespace(id))))
-		s := k.spaces[id]
-		if s == nil || s.rules == nil || s.rules.Agrees() {
-			continue
-		}
-		in := k.state.Inside(id)
-		if in == nil {
-			continue
-		}
-		if err := s.rules.Check(in); err != nil {
-			k.happened(Event{Kind: Tampered, Container: k.namespace(id).Name(), Text: lang.Text{En: "its rules are made anew: %v", Es: "sus reglas se hacen de nuevo: %v"}.F(err)})
-			errs = append(errs, k.fresh(id, true))
-		}
+	return late, slices.Sorted(maps.Keys(k.spaces)), errors.Join(errs...)
+}
+
+// lookAt holds the rules of one namespace against what they should be.
+func (k *Keeper) lookAt(id uint64) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.spaces[id] == nil {
+		return nil
 	}
-	if k.enforce && !k.host.Agrees() {
-		if err := k.host.Check(k.state.Host()); err != nil {
-			k.happened(Event{Kind: Tampered, Text: lang.Text{En: "the host's rules are made anew: %v", Es: "las reglas del anfitrión se hacen de nuevo: %v"}.F(err)})
-			errs = append(errs, k.writeHost())
-		}
+	err := k.write(k.state.Put(k.namespace(id)))
+	s := k.spaces[id]
+	if s == nil || s.rules == nil || s.rules.Agrees() {
+		return err
 	}
-	return late, errors.Join(errs...)
+	in := k.state.Inside(id)
+	if in == nil {
+		return err
+	}
+	if wrong := s.rules.Check(in); wrong != nil {
+		k.happened(Event{Kind: Tampered, Container: k.nameOf(id), Text: lang.Text{En: "its rules are made anew: %v", Es: "sus reglas se hacen de nuevo: %v"}.F(wrong)})
+		err = errors.Join(err, k.fresh(id, true))
+	}
+	return err
+}
+
+// lookAtHost holds the rules of the host against what they should be.
+func (k *Keeper) lookAtHost() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !k.enforce || k.host.Agrees() {
+		return nil
+	}
+	if wrong := k.host.Check(k.state.Host()); wrong != nil {
+		k.happened(Event{Kind: Tampered, Text: lang.Text{En: "the host's rules are made anew: %v", Es: "las reglas del anfitrión se hacen de nuevo: %v"}.F(wrong)})
+		return k.writeHost()
+	}
+	return nil
 }
 
 // Remove takes all rules out of the kernel, of every namespace that is known.

@@ -32,45 +32,48 @@ func (k *Keeper) answerNames(s *space, in *network.Inside) error {
 	if err != nil {
 		return err
 	}
+	// What is committed from here on is by the names that are asked for next.
+	s.may.Store(&may{in.Names, own(in)})
 	if s.names != nil {
 		return k.disallow(s, in, s.names.Set(zone))
 	}
-	id := s.ID
 	// The resolver's sockets keep the namespace: it is told of the end by that of
 	// a process.
-	life, err := k.pidfd(id)
+	life, err := k.pidfd(s.ID)
 	if err != nil {
 		return err
 	}
 	defer life.Close()
 	s.names, err = k.resolver.Open(resolver.Target{
-		NS: s.NS, ID: k.nameOf(id), Life: life,
+		NS: s.NS, ID: k.nameOf(s.ID), Life: life,
 		Commit: func(ctx context.Context, name string, addrs []netip.Addr, ttl time.Duration) error {
-			return k.commit(ctx, id, name, addrs, ttl)
+			return k.commit(ctx, s, name, addrs, ttl)
 		},
 	}, zone)
 	return err
 }
 
+// may is what names a namespace may use, and from which addresses.
+type may struct {
+	names []network.NamePort
+	own   []netip.Addr
+}
+
 // commit lets packets pass to what a name was found to have, before anybody
-// hears of it.
-func (k *Keeper) commit(ctx context.Context, id uint64, name string, addrs []netip.Addr, ttl time.Duration) error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	s, in := k.spaces[id], k.state.Still(id)
+// hears of it. It does not wait for mu: who holds that may be waiting for all
+// commits to end (resolver.Listener.Set, Close).
+func (k *Keeper) commit(ctx context.Context, s *space, name string, addrs []netip.Addr, ttl time.Duration) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if s == nil || in == nil || s.rules == nil {
-		return lang.Errorf(lang.Text{En: "the container is gone", Es: "el contenedor ya no está"})
-	}
+	m := s.may.Load()
 	var as []nft.Named
-	for _, n := range in.Names {
+	for _, n := range m.names {
 		if !covers(n.Name, name) {
 			continue
 		}
 		for _, a := range addrs {
-			as = append(as, nft.Named{Own: own(in), Addr: a, Port: n.Port, TTL: ttl})
+			as = append(as, nft.Named{Own: m.own, Addr: a, Port: n.Port, TTL: ttl})
 		}
 	}
 	if err := k.host.Allow(as); err != nil {

@@ -57,25 +57,36 @@ func (k *Keeper) Flows() ([]network.Flow, error) {
 }
 
 // cut ends connections that were let pass by what was taken away: what is
-// established is not judged again.
-func (k *Keeper) cut(d network.Delta) error {
+// established is not judged again. The kernel walks through all that it tracks
+// for that, some 10 ms, so it is done beside; until then the other end's own
+// rules judge what comes.
+func (k *Keeper) cut(d network.Delta) {
 	if !k.enforce {
-		return nil
+		return
 	}
-	var errs []error
 	for id, c := range d.Inside {
 		s := k.spaces[id]
-		if s == nil {
-			continue
-		}
 		var ms []flows.Match
 		for _, e := range c.Del {
 			if m, ok := flows.Of(e); ok {
 				ms = append(ms, m)
 			}
 		}
-		_, err := flows.Cut(s.NS, ms...)
-		errs = append(errs, err)
+		if s == nil || len(ms) == 0 {
+			continue
+		}
+		again, err := s.Again()
+		if err != nil {
+			k.trouble(k.nameOf(id), err)
+			continue
+		}
+		k.ending.Go(func() {
+			defer again.Close()
+			k.cutting <- struct{}{}
+			defer func() { <-k.cutting }()
+			if _, err := flows.Cut(again.NS, ms...); err != nil {
+				k.trouble("", err)
+			}
+		})
 	}
-	return errors.Join(errs...)
 }

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/google/nftables/expr"
 	"github.com/vishvananda/netns"
@@ -30,9 +31,11 @@ var (
 	pinTable  = &table{family: unix.NFPROTO_NETDEV, name: Table}
 )
 
-// A Host is the part of the rules that stands on the host. It is for one
-// goroutine.
+// A Host is the part of the rules that stands on the host. Its methods may
+// be called from any goroutine.
 type Host struct {
+	mu sync.Mutex // guards all of it
+
 	c      *conn
 	flags  uint32
 	pinned map[string]bool // interfaces that have a chain
@@ -49,10 +52,16 @@ func OpenHost(ns netns.NsHandle) (*Host, error) {
 }
 
 // Close lets go of the rules, which stay.
-func (h *Host) Close() error { return h.c.close() }
+func (h *Host) Close() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.c.close()
+}
 
 // Replace makes all rules of the host anew.
 func (h *Host) Replace(o network.Outside, spaces []*network.Inside) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	ts := outside(o, spaces)
 	if err := carry(h.c, ts[0]); err != nil {
 		return err
@@ -81,6 +90,8 @@ func (h *Host) Replace(o network.Outside, spaces []*network.Inside) error {
 
 // Change puts elements into the sets of the host and takes others out.
 func (h *Host) Change(c network.Change) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	var ms []message
 	for _, e := range c.Del {
 		ms = append(ms, tableOf(e).elements(unix.NFT_MSG_DELSETELEM, hostSet(e), []elem{{key: hostKey(e)}})...)
@@ -135,10 +146,16 @@ func egressRule(e network.Element) rule {
 }
 
 // Allow lets packets of a namespace pass to what a name was found to have.
-func (h *Host) Allow(as []Named) error { return h.c.commit(allow(hostTable, as, true)) }
+func (h *Host) Allow(as []Named) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.c.commit(allow(hostTable, as, true))
+}
 
 // Disallow takes addresses that names gave to who has those of own out again.
 func (h *Host) Disallow(own, addrs []netip.Addr) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	return disallow(h.c, hostTable, func(key string) bool {
 		return slices.ContainsFunc(own, func(o netip.Addr) bool {
 			return slices.ContainsFunc(addrs, func(a netip.Addr) bool { return strings.HasPrefix(key, addrKey(o)+addrKey(a)) })
@@ -149,6 +166,8 @@ func (h *Host) Disallow(own, addrs []netip.Addr) error {
 // Pin holds the host's ends of a namespace's interfaces to what it has. One
 // that was pinned is pinned anew.
 func (h *Host) Pin(in *network.Inside) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	for _, e := range in.Endpoints {
 		if e.Peer == "" {
 			continue
@@ -174,6 +193,8 @@ func (h *Host) Pin(in *network.Inside) error {
 // Unpin takes away the pins of a namespace that is gone: the kernel keeps the
 // chain of an interface that is no more.
 func (h *Host) Unpin(in *network.Inside) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	var errs []error
 	for _, e := range in.Endpoints {
 		if e.Peer != "" {
@@ -201,11 +222,17 @@ func (h *Host) unpin(peer string) error {
 }
 
 // Remove takes our tables out of the host.
-func (h *Host) Remove() error { return remove(h.c, h.flags, unix.NFPROTO_INET, unix.NFPROTO_NETDEV) }
+func (h *Host) Remove() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return remove(h.c, h.flags, unix.NFPROTO_INET, unix.NFPROTO_NETDEV)
+}
 
 // Around says anew which networks the engine has, and which addresses the host.
 // The rules must be there.
 func (h *Host) Around(o network.Outside) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	var ms []message
 	aroundHost, aroundPins := around(o)
 	for _, s := range aroundHost {

@@ -26,6 +26,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
@@ -46,8 +47,11 @@ type Options struct {
 	Resolver int
 }
 
-// A Space is a network namespace with our rules in it. It is for one goroutine.
+// A Space is a network namespace with our rules in it. Its methods may be
+// called from any goroutine.
 type Space struct {
+	mu sync.Mutex // guards all of it
+
 	c       *conn
 	flags   uint32
 	written []byte // what fingerprint gave after the last Replace; nil until it was asked for
@@ -65,15 +69,25 @@ func Enter(ns netns.NsHandle) (*Space, error) {
 // Close lets go of the namespace. The rules stay where the kernel lets an owned
 // table persist (6.9), or where it was too old to own one that does: see
 // Persists.
-func (s *Space) Close() error { return s.c.close() }
+func (s *Space) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.c.close()
+}
 
 // Owned reports whether nobody but this Space can change the rules, not even
 // who has CAP_NET_ADMIN in the namespace.
-func (s *Space) Owned() bool { return s.flags&flagOwner != 0 }
+func (s *Space) Owned() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.flags&flagOwner != 0
+}
 
 // Replace makes the rules of the namespace anew, as in says. Old and new never
 // both hold, and there is no moment without.
 func (s *Space) Replace(in *network.Inside, opts Options) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	ts := inside(in, opts)
 	if len(in.Names) > 0 {
 		if err := carry(s.c, ts[0]); err != nil {
@@ -117,6 +131,8 @@ func replace(c *conn, flags uint32, ts []*table) (uint32, error) {
 
 // Change puts elements into the sets of the namespace and takes others out.
 func (s *Space) Change(c network.Change) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	t := insideTable
 	var ms []message
 	for _, e := range c.Del {
@@ -128,6 +144,8 @@ func (s *Space) Change(c network.Change) error {
 
 // Managed says anew which addresses are the engine's.
 func (s *Space) Managed(subnets []netip.Prefix) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	t := insideTable
 	var ms []message
 	for _, w := range ways {
@@ -157,17 +175,27 @@ func together(t *table, add []network.Element, setOf func(network.Element) set, 
 
 // Allow lets packets pass to addresses that a name was just found to have,
 // until ttl is over. What is there already stays for the longer of both times.
-func (s *Space) Allow(as []Named) error { return s.c.commit(allow(insideTable, as, false)) }
+func (s *Space) Allow(as []Named) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.c.commit(allow(insideTable, as, false))
+}
 
 // Disallow takes addresses that names gave out again, before their time.
 func (s *Space) Disallow(addrs []netip.Addr) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	return disallow(s.c, insideTable, func(key string) bool {
 		return slices.ContainsFunc(addrs, func(a netip.Addr) bool { return strings.HasPrefix(key, addrKey(a)) })
 	})
 }
 
 // Remove takes our tables out of the namespace.
-func (s *Space) Remove() error { return remove(s.c, s.flags, unix.NFPROTO_INET, unix.NFPROTO_NETDEV) }
+func (s *Space) Remove() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return remove(s.c, s.flags, unix.NFPROTO_INET, unix.NFPROTO_NETDEV)
+}
 
 // remove deletes our tables of those families. One that is not there is no
 // error: it is made and deleted, for a transaction that the kernel aborts waits

@@ -21,10 +21,18 @@ type Counter struct {
 }
 
 // Drops reads the counters of the namespace, by their names.
-func (s *Space) Drops() (map[string]Counter, error) { return drops(s.c) }
+func (s *Space) Drops() (map[string]Counter, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return drops(s.c)
+}
 
 // Drops reads the counters of the host.
-func (h *Host) Drops() (map[string]Counter, error) { return drops(h.c) }
+func (h *Host) Drops() (map[string]Counter, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return drops(h.c)
+}
 
 func drops(c *conn) (map[string]Counter, error) {
 	out := map[string]Counter{}
@@ -76,12 +84,18 @@ func fingerprint(c *conn) ([]byte, error) {
 // Check holds the kernel against what was written: nil if it has our rules and
 // in the sets what in says, no more and no less.
 func (s *Space) Check(in *network.Inside) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	return s.c.checked(func() error { return s.check(in) })
 }
 
 // Agrees reports whether Check found the rules well and nobody has changed any
 // in the namespace since, or tried to through s. It costs one question.
-func (s *Space) Agrees() bool { return s.c.agrees() }
+func (s *Space) Agrees() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.c.agrees()
+}
 
 func (s *Space) check(in *network.Inside) error {
 	is, err := fingerprint(s.c)
@@ -111,10 +125,18 @@ func (s *Space) check(in *network.Inside) error {
 }
 
 // Check holds the sets of the host against what o says.
-func (h *Host) Check(o network.Outside) error { return h.c.checked(func() error { return h.check(o) }) }
+func (h *Host) Check(o network.Outside) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.c.checked(func() error { return h.check(o) })
+}
 
 // Agrees is as of a Space.
-func (h *Host) Agrees() bool { return h.c.agrees() }
+func (h *Host) Agrees() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.c.agrees()
+}
 
 func (h *Host) check(o network.Outside) error {
 	want := map[string][]string{}
