@@ -561,7 +561,12 @@ func (s *State) alone(n *placedNS) []given {
 	for _, m := range n.Members {
 		for _, p := range m.Published {
 			if !slices.Contains(in.Open, p.Port) {
-				out = append(out, given{0, Element{Set: Shut, A: p.Host, Port: Port{p.HostPort, p.Port.Proto}}})
+				// One on all addresses of either version is one element: that of IPv4.
+				at := p.Host
+				if at.IsUnspecified() {
+					at = netip.IPv4Unspecified()
+				}
+				out = append(out, given{0, Element{Set: Shut, A: at, Port: Port{p.HostPort, p.Port.Proto}}})
 			}
 		}
 	}
