@@ -310,6 +310,8 @@ func (g *guarding) tryStart() error {
 		case <-time.After(25 * time.Millisecond):
 		}
 	}
+	cmd.Process.Signal(syscall.SIGQUIT) // it says where it is
+	<-ended
 	return fmt.Errorf("the guard does not answer\n%s", g.log)
 }
 
@@ -333,6 +335,18 @@ func (g *guarding) stop() {
 	case <-time.After(20 * time.Second):
 		g.w.t.Errorf("the guard does not end on SIGTERM\n%s", g.log)
 		g.kill()
+	}
+}
+
+// quiet wants nothing to have gone wrong that nobody did on purpose.
+func (g *guarding) quiet() {
+	g.w.t.Helper()
+	seen := 0
+	for line := range strings.Lines(g.log.String()) {
+		if (strings.Contains(line, "msg=trouble") || strings.Contains(line, "msg=tampered") || strings.Contains(line, "level=ERROR")) && seen < 10 {
+			g.w.t.Errorf("the guard says: %s", line)
+			seen++
+		}
 	}
 }
 

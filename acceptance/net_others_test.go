@@ -121,6 +121,7 @@ func TestNetOthers(t *testing.T) {
 	}
 	g.mode(false)
 	g.reload()
+	g.quiet()
 	g.stop()
 	w.removed(boxBefore)
 }

@@ -204,6 +204,7 @@ func TestNetRace(t *testing.T) {
 			took := r.guard.took()
 			t.Logf("held by %s: %d starts, p50 %s, p99 %s", way, len(took), percentile(took, 50), percentile(took, 99))
 			r.latency(t)
+			r.guard.quiet()
 			r.guard.stop()
 		})
 	}
@@ -257,6 +258,7 @@ func TestNetStartsMeanwhile(t *testing.T) {
 	for range 8 {
 		g.start()
 		time.Sleep(500 * time.Millisecond)
+		g.quiet()
 		g.stop()
 	}
 	if took := g.took(); percentile(took, 100) > 2*time.Second {

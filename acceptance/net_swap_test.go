@@ -85,6 +85,7 @@ func TestNetSwap(t *testing.T) {
 		t.Errorf("two got %v; %d swaps, %d allowed tries were lost, one got %d since its last start\n%s", wrong, swaps, lost, got, tail(g.log.String(), 30))
 	}
 	t.Logf("%d swaps, two got nothing, one got %d since its last start", swaps, got)
+	g.quiet()
 	g.stop()
 }
 
@@ -196,6 +197,7 @@ func TestNetChurn(t *testing.T) {
 	}
 	took := g.took()
 	t.Logf("%d starts, held p50 %s p99 %s max %s", len(took), percentile(took, 50), percentile(took, 99), percentile(took, 100))
+	g.quiet()
 	g.stop()
 }
 
