@@ -84,8 +84,11 @@ func newBench(judge Judge) *bench {
 
 // try asks the judge, for at most limit. A judge that does not heed its
 // context keeps its seat until it returns, and the start is unjudged.
+//
+// A guard that is told to end still judges what it holds: whoever stops or
+// replaces it would else refuse starts that were as good as judged.
 func (b *bench) try(ctx context.Context, s Start, limit time.Duration) error {
-	ctx, cancel := context.WithTimeout(ctx, limit)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 	defer cancel()
 	select {
 	case b.seats <- struct{}{}:
@@ -106,9 +109,6 @@ func (b *bench) try(ctx context.Context, s Start, limit time.Duration) error {
 	case err := <-said:
 		return err
 	case <-ctx.Done():
-		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			return lang.Errorf(lang.Text{En: "%w: the judge had not finished after %v", Es: "%w: el juez no había terminado después de %v"}, ErrUnjudged, limit)
-		}
-		return lang.Errorf(lang.Text{En: "%w: the guard is ending", Es: "%w: el guardián está terminando"}, ErrUnjudged)
+		return lang.Errorf(lang.Text{En: "%w: the judge had not finished after %v", Es: "%w: el juez no había terminado después de %v"}, ErrUnjudged, limit)
 	}
 }

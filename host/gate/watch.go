@@ -99,7 +99,7 @@ func Find() []string {
 // happen: a guard that ran the runtime some hundred times stood still for good.
 // Second would have answered for it after two seconds.
 //
-// When ctx ends, what is held is decided by Fail, and Watch returns.
+// When ctx ends, what is held is still judged, and then Watch returns.
 func Watch(ctx context.Context, cfg WatchConfig, judge Judge, log *slog.Logger) error {
 	if cfg.Deadline <= 0 {
 		cfg.Deadline = 5 * time.Second
