@@ -305,7 +305,7 @@ func (e *engine) starts(casco, home string, rounds int) error {
 	judge := func(ctx context.Context, s gate.Start) error {
 		begun := time.Now()
 		err := k.Start(ctx, s)
-		if s.Root == root {
+		if filepath.Clean(s.Root) == root {
 			mu.Lock()
 			held = append(held, time.Since(begun))
 			mu.Unlock()
@@ -448,11 +448,15 @@ func usage(pid int) (mib float64, cpu time.Duration, err error) {
 	}
 	mib = float64(n[2]) * float64(os.Getpagesize()) / (1 << 20)
 	cpu = time.Duration(n[0]+n[1]) * time.Second / ticks
-	children, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
-	for c := range strings.FieldsSeq(string(children)) {
-		if child, err := strconv.Atoi(c); err == nil {
-			if m, t, err := usage(child); err == nil {
-				mib, cpu = mib+m, cpu+t
+	// Each thread has the children that it made.
+	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	for _, t := range tasks {
+		children, _ := os.ReadFile(t)
+		for c := range strings.FieldsSeq(string(children)) {
+			if child, err := strconv.Atoi(c); err == nil {
+				if m, t, err := usage(child); err == nil {
+					mib, cpu = mib+m, cpu+t
+				}
 			}
 		}
 	}

@@ -148,7 +148,7 @@ func New(cfg Config) (*Keeper, error) {
 	if k.resolver, err = k.newResolver(cfg.Policy); err != nil {
 		return nil, err
 	}
-	k.flows = flows.New(flows.Options{Ended: k.remember})
+	k.flows = flows.New(flows.Options{Ended: k.remember, Every: lookEvery})
 	return k, nil
 }
 
