@@ -239,6 +239,7 @@ func measurePackets(host *spaces.Space, open [2]*spaces.Space, two [2]network.Na
 		}
 		defer inside[i].Close()
 	}
+	all := state.Host()
 	rules := [2]*network.Inside{state.Inside(two[0].ID), state.Inside(two[1].ID)}
 	server, ok := netip.Addr{}, false
 	for _, a := range two[1].Addrs() {
@@ -264,7 +265,7 @@ func measurePackets(host *spaces.Space, open [2]*spaces.Space, two [2]network.Na
 				watched = false
 				return errors.Join(errs...)
 			}
-			errs := []error{outside.Replace(state.Host(), rules[:])}
+			errs := []error{outside.Replace(all, rules[:])}
 			for i, s := range open {
 				errs = append(errs, inside[i].Replace(rules[i], nft.Options{Enforce: true}), w.Add(s.NS, "x"))
 			}

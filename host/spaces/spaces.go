@@ -32,6 +32,9 @@ import (
 type Space struct {
 	ID uint64 // inode number in nsfs
 	NS netns.NsHandle
+	// nl asks for its interfaces; nil until that was done. To enter the namespace
+	// for a new one each time took longer than to ask.
+	nl *netlink.Handle
 }
 
 // Of opens the network namespace of a process.
@@ -49,7 +52,7 @@ func open(path string) (*Space, error) {
 		ns.Close()
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return &Space{st.Ino, ns}, nil
+	return &Space{ID: st.Ino, NS: ns}, nil
 }
 
 // Again is a second hold on the same namespace, for who may outlive the first.
@@ -58,11 +61,22 @@ func (s *Space) Again() (*Space, error) {
 	if err != nil {
 		return nil, fmt.Errorf("network namespace: %w", err)
 	}
-	return &Space{s.ID, netns.NsHandle(fd)}, nil
+	return &Space{ID: s.ID, NS: netns.NsHandle(fd)}, nil
 }
 
 // Close lets go of the namespace.
-func (s *Space) Close() error { return s.NS.Close() }
+func (s *Space) Close() error {
+	s.again()
+	return s.NS.Close()
+}
+
+// again has the next question asked on a new socket.
+func (s *Space) again() {
+	if s.nl != nil {
+		s.nl.Close()
+		s.nl = nil
+	}
+}
 
 // Forget makes the kernel forget the connections of the namespace that allows
 // does not let be: what belongs to one is then judged anew. It returns how many
@@ -184,19 +198,24 @@ func (h *Host) peer(index, other int) string {
 }
 
 // Endpoints are the interfaces of s with what they have now, without loopback.
-// Each is on the segment that its address is in.
+// Each is on the segment that its address is in. It is for one goroutine, for
+// each s too.
 func (h *Host) Endpoints(s *Space, segments []network.Segment) ([]network.Endpoint, error) {
-	nl, err := netlink.NewHandleAt(s.NS, unix.NETLINK_ROUTE)
-	if err != nil {
-		return nil, fmt.Errorf("netlink: %w", err)
+	if s.nl == nil {
+		nl, err := netlink.NewHandleAt(s.NS, unix.NETLINK_ROUTE)
+		if err != nil {
+			return nil, fmt.Errorf("netlink: %w", err)
+		}
+		s.nl = nl
 	}
-	defer nl.Close()
-	links, err := nl.LinkList()
+	links, err := s.nl.LinkList()
 	if err != nil {
+		s.again()
 		return nil, fmt.Errorf("interfaces: %w", err)
 	}
-	addrs, err := nl.AddrList(nil, netlink.FAMILY_ALL)
+	addrs, err := s.nl.AddrList(nil, netlink.FAMILY_ALL)
 	if err != nil {
+		s.again()
 		return nil, fmt.Errorf("addresses: %w", err)
 	}
 	var out []network.Endpoint
