@@ -185,6 +185,8 @@ func (x *explainer) at(text string) (string, bool) {
 func (x *explainer) routes(a, b *node, outside string) {
 	port := x.Port
 	switch {
+	case (a.remote() || b.remote()) && (a.ns == nil || b.ns == nil || a.remote() && b.remote()):
+		x.note(whyElsewhere)
 	case a.ns != nil && a.ns == b.ns:
 		x.Routes = append(x.Routes, Route{Way: SharedNamespace, To: port.String()})
 	case a.ns != nil && b.ns != nil:
@@ -221,16 +223,14 @@ func (x *explainer) between(a, b *placedNS) {
 	for _, to := range b.addrs {
 		for _, from := range a.addrs {
 			if from.Is4() == to.Is4() {
-				x.Routes = append(x.Routes, Route{way, from.String(), where(to, x.Port.Number), []Verdict{
-					{OwnOut, own.Sends(to, x.Port)},
-					{SourcePin, true},
-					{HostTable, x.rules.Outside.Forwards(from, to, x.Port)},
-					{PeerIn, far.Takes(from, x.Port)},
-				}})
+				x.Routes = append(x.Routes, Route{way, from.String(), where(to, x.Port.Number), x.verdicts(own, far, from, to)})
 			}
 		}
 	}
 	for _, m := range b.Members {
+		if own == nil || far == nil {
+			break // round by a port of this host it is nobody's way
+		}
 		for _, p := range m.Published {
 			if p.Port != x.Port || p.Host.IsLoopback() {
 				continue
@@ -245,6 +245,26 @@ func (x *explainer) between(a, b *placedNS) {
 			}
 		}
 	}
+}
+
+// verdicts are those of the layers between two addresses. One that is on another
+// host has its rules there, and what it sends is in no table of this one.
+func (x *explainer) verdicts(own, far *Inside, from, to netip.Addr) []Verdict {
+	var out []Verdict
+	if own != nil {
+		out = append(out, Verdict{OwnOut, own.Sends(to, x.Port)}, Verdict{SourcePin, true})
+	}
+	if own != nil && far != nil {
+		out = append(out, Verdict{HostTable, x.rules.Outside.Forwards(from, to, x.Port)})
+	}
+	if far != nil {
+		out = append(out, Verdict{PeerIn, far.Takes(from, x.Port)})
+	}
+	return out
+}
+
+var whyElsewhere = lang.Text{
+	En: "it is on another host of the swarm, whose own guard answers for this", Es: "está en otro anfitrión del swarm, de cuya propia guardia es esto",
 }
 
 // byDoor is a way to the host.

@@ -23,11 +23,11 @@ const (
 )
 
 // AppOf is the application that w belongs to: its own label, its Compose
-// project, its stack; else it is alone and its name is its application. The
+// project, its stack, its Swarm service; else it is alone and its name is its application. The
 // labels are those of whoever makes the container, so an application bounds
 // mistakes and curiosity within one tier; a tier bounds an attacker.
 func AppOf(w policy.Workload) string {
-	for _, label := range []string{AppLabel, composeProject, stackNamespace} {
+	for _, label := range []string{AppLabel, composeProject, stackNamespace, swarmService} {
 		if app := w.Labels[label]; app != "" {
 			return label + "=" + app
 		}

@@ -13,6 +13,7 @@ package network
 import (
 	"cmp"
 	"fmt"
+	"hash/fnv"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -119,17 +120,49 @@ type Endpoint struct {
 	Addrs    []netip.Addr // of both families, fe80::/10 too
 	Gateways []netip.Addr // of the network: addresses of the host on it
 	Peer     string       // the name of the other end on the host; "" if it is not there
+	// VIP is the address on this network of the Swarm service that the container
+	// is a task of; zero if there is none. What is sent to it arrives here from a
+	// relay of the network.
+	VIP netip.Addr
 }
 
-// A Namespace is a network namespace in which containers run.
+// A Namespace is a network namespace in which containers run, here or on
+// another host of the swarm; or what has the address of a service.
 type Namespace struct {
-	ID        uint64 // inode number in nsfs; never 0
+	ID        uint64 // inode number in nsfs, or of RemoteID; never 0
 	Members   []Workload
 	Endpoints []Endpoint
+	// Remote says that nothing can be enforced in it from here: it is on another
+	// host, or is no namespace at all. It has one endpoint, on a network that
+	// both hosts have.
+	Remote bool
+	// Service is the name of the Swarm service for whose virtual address it
+	// stands, "" if containers run in it. Its members are the tasks of the
+	// service, wherever they are. It is Remote, and is only sent to: who talks to
+	// it talks to any of its tasks, so what all of them may be sent passes.
+	Service string
 }
 
-// Name is what its members are called, in order, joined with "+".
+// RemoteID makes the ID of a Remote namespace of what names it in the swarm. It
+// is no inode's.
+func RemoteID(name string) uint64 {
+	h := fnv.New64a()
+	h.Write([]byte(name))
+	return h.Sum64() | madeUp
+}
+
+// GatewayBridge is the network by which containers of overlay networks reach
+// their host and what is outside. The engine puts all of them on it, of all
+// tiers, and nobody there has to do with another (moby, libnetwork/controller.go,
+// libnGWNetwork).
+const GatewayBridge = "docker_gwbridge"
+
+// Name is what its members are called, in order, joined with "+"; of a service
+// its own name.
 func (n Namespace) Name() string {
+	if n.Service != "" {
+		return n.Service
+	}
 	var names []string
 	for _, m := range n.Members {
 		names = append(names, m.Workload.Name)
@@ -157,6 +190,18 @@ func (n Namespace) Addrs() []netip.Addr {
 	return out
 }
 
+// meeting are the addresses at which containers talk to each other: those of
+// Addrs but the ones of the way out.
+func (n Namespace) meeting() []netip.Addr {
+	n.Endpoints = slices.DeleteFunc(slices.Clone(n.Endpoints), func(e Endpoint) bool { return e.Network == GatewayBridge })
+	return n.Addrs()
+}
+
+// on reports whether it has an endpoint on a network.
+func (n Namespace) on(network string) bool {
+	return network != "" && slices.ContainsFunc(n.Endpoints, func(e Endpoint) bool { return e.Network == network })
+}
+
 // gateways are those of its endpoints, each once.
 func (n Namespace) gateways() []netip.Addr {
 	var out []netip.Addr
@@ -181,6 +226,13 @@ type Segment struct {
 	Internal bool
 	Labels   map[string]string
 	Options  map[string]string // the engine's: "com.docker.network.bridge.enable_icc", "parent"
+	// Ingress says that it is the one by which a swarm passes on what comes to
+	// published ports of its services.
+	Ingress bool
+	// Relays are addresses on it of load balancers of the swarm, of each host:
+	// what comes from them was sent by somebody else. Of GatewayBridge it is
+	// where published ports of services lead first.
+	Relays []netip.Addr
 }
 
 // A World is what rules are made for: what runs on one host.

@@ -110,7 +110,7 @@ func newObserver(w World, j *Judge) *observer {
 
 // placedNS is n with its members' places.
 func (j *Judge) placedNS(n Namespace) *placedNS {
-	p := &placedNS{Namespace: n, addrs: n.Addrs()}
+	p := &placedNS{Namespace: n, addrs: n.Addrs(), meeting: n.meeting()}
 	for _, m := range n.Members {
 		p.members = append(p.members, j.placed(m.Workload))
 	}
@@ -122,6 +122,7 @@ var (
 	whyTogether  = lang.Text{En: "too many peers to have a place of their own", Es: "demasiados pares para tener lugar propio"}
 	whyNoPort    = lang.Text{En: "a policy cannot name this protocol", Es: "una política no puede nombrar este protocolo"}
 	whyPeerGone  = lang.Text{En: "the peer had an address of a container network, and nobody has it now", Es: "el par tenía una dirección de una red de contenedores, y ahora no es de nadie"}
+	whyRelayed   = lang.Text{En: "it came through a load balancer of the swarm: who sent it is seen where it was sent", Es: "vino por un balanceador del swarm: quién lo envió se ve donde se envió"}
 	whyOneLink   = lang.Text{En: "it stays on one link: discovery, not service", Es: "no sale de un enlace: descubrimiento, no servicio"}
 	whyNoName    = lang.Text{En: "its name or tier cannot stand in a policy", Es: "su nombre o nivel no puede estar en una política"}
 	whyItself    = lang.Text{En: "it talks to itself", Es: "habla consigo mismo"}
@@ -185,6 +186,10 @@ func (o *observer) inward(f Flow, own *placedNS) {
 		o.note(f, nil, own, "host", f.Port, func(x *Observed) { x.SourceLost = true })
 	case oneLink(f.Peer):
 		o.leave(f, whyOneLink)
+	case o.relays(f.Peer, true):
+		o.note(f, nil, own, "any-internet", f.Port, func(*Observed) {})
+	case o.relays(f.Peer, false):
+		o.leave(f, whyRelayed)
 	case o.managed(f.Peer):
 		o.leave(f, whyPeerGone)
 	default:
@@ -196,6 +201,12 @@ func (o *observer) inward(f Flow, own *placedNS) {
 // metadata do: they are answered by the host of the machine.
 func oneLink(a netip.Addr) bool {
 	return (a.IsLinkLocalUnicast() || a.IsMulticast() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255})) && !slices.Contains(Metadata, a)
+}
+
+// relays reports whether an address is that of a load balancer for published
+// ports, or for others.
+func (o *observer) relays(a netip.Addr, ingress bool) bool {
+	return slices.ContainsFunc(o.w.Segments, func(s Segment) bool { return s.Ingress == ingress && slices.Contains(s.Relays, a) })
 }
 
 func (o *observer) managed(a netip.Addr) bool {

@@ -118,6 +118,9 @@ type node struct {
 	ns   *placedNS // nil: the host, or outside
 }
 
+// remote reports whether it is on another host of the swarm.
+func (n *node) remote() bool { return n.ns != nil && n.ns.Remote }
+
 func newTopology(w World, p *policy.Policy) (*topology, error) {
 	j, err := NewJudge(p)
 	if err != nil {
@@ -291,6 +294,12 @@ func (t *topology) shortest(a, b *node, enforced, sure bool) []Hop {
 func (t *topology) hops(a, b *node, enforced bool) []Hop {
 	var out []Hop
 	switch {
+	case a.ns != nil && a.ns.Service != "":
+		return nil // an address that sends nothing
+	case a.ns != nil && b.ns != nil && (a.remote() || b.remote()):
+		out = t.straight(a.ns, b.ns, enforced)
+	case a.remote() || b.remote():
+		return nil // not by this host
 	case a.ns != nil && b.ns != nil:
 		out = append(t.straight(a.ns, b.ns, enforced), t.published(a.ns, b.ns, enforced)...)
 	case a.ns != nil && t.isHost(b):

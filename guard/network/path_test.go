@@ -125,7 +125,7 @@ func TestPathsMissNothing(t *testing.T) {
 		s := NewState(j)
 		for i, name := range rapid.SliceOfNDistinct(rapid.SampledFrom(someNames), 2, 5, rapid.ID).Draw(t, "names") {
 			n := drawNamespace(t)
-			n.ID, n.Members = uint64(i+1), n.Members[:1]
+			n.ID, n.Members, n.Remote, n.Service = uint64(i+1), n.Members[:1], false, ""
 			n.Members[0].Workload.Name, n.Members[0].OnHost = name, false
 			if len(n.Endpoints) == 0 {
 				n.Endpoints = []Endpoint{{}}

@@ -133,7 +133,8 @@ type placedNS struct {
 	members []placed
 	group   *group
 	addrs   []netip.Addr
-	still   *Inside // its rules without Peers
+	meeting []netip.Addr // see Namespace.meeting
+	still   *Inside      // its rules without Peers; nil if it is Remote
 }
 
 // pass is what may pass from one namespace to another: what each member of the

@@ -97,17 +97,20 @@ func (s *State) SetHost(segments []Segment, host []netip.Addr) Delta {
 		return Delta{}
 	}
 	w := s.begin()
-	// Only what is open to the host's addresses depends on them: each namespace's
-	// own flows to the host, and ways by published ports.
+	// Only what is open to the host's addresses and to relays depends on them:
+	// each namespace's own flows to the host, and ways by published ports and by
+	// services.
 	w.byHost(-1)
 	s.segments, s.host, s.managed = segments, host, nil
 	for _, seg := range segments {
 		s.managed = append(s.managed, seg.Subnets...)
 	}
 	for _, n := range s.spaces {
-		still := *n.still
-		still.Managed = s.managed
-		n.still = &still
+		if n.still != nil {
+			still := *n.still
+			still.Managed = s.managed
+			n.still = &still
+		}
 	}
 	w.byHost(+1)
 	w.outside = true
@@ -118,10 +121,15 @@ func (s *State) SetHost(segments []Segment, host []netip.Addr) Delta {
 func (w *work) byHost(by int) {
 	for _, n := range w.s.spaces {
 		w.share(by, w.s.alone(n))
-		if n.publishes() {
+		if n.publishes() || n.balanced() {
 			w.s.peers(n, func(other *placedNS, _, in []Reason) { w.share(by, w.s.round(other, n, in)) })
 		}
 	}
+}
+
+// balanced reports whether it is sent to by relays.
+func (n *placedNS) balanced() bool {
+	return slices.ContainsFunc(n.Endpoints, func(e Endpoint) bool { return e.VIP.IsValid() })
 }
 
 func (n *placedNS) publishes() bool {
@@ -139,6 +147,13 @@ func (s *State) Put(n Namespace) Delta {
 	if n.OnHost() {
 		w.drop(n.ID)
 		return w.end()
+	}
+	// What is here was read from a kernel, and what is elsewhere was told.
+	if n.Remote {
+		n = without(n, slices.DeleteFunc(n.Addrs(), func(a netip.Addr) bool {
+			has := s.spaces[s.owner[a]]
+			return has == nil || has.Remote
+		}))
 	}
 	// Whoever had one of these addresses has it no more. All are taken out before
 	// any comes back, so that what is given is given once.
@@ -179,14 +194,16 @@ func (s *State) Drop(id uint64) Delta {
 func (s *State) Rules() *Ruleset {
 	r := &Ruleset{Inside: make(map[uint64]*Inside, len(s.spaces)), Outside: s.Outside()}
 	for id, n := range s.spaces {
-		in := *n.still
-		in.Peers = Elements{}
-		r.Inside[id] = &in
+		if n.still != nil {
+			in := *n.still
+			in.Peers = Elements{}
+			r.Inside[id] = &in
+		}
 	}
 	s.each(func(g given) {
 		if in := r.Inside[g.in]; in != nil {
 			in.Peers.add(g.Element)
-		} else {
+		} else if g.in == 0 {
 			r.Outside.Elements.add(g.Element)
 		}
 	})
@@ -197,7 +214,7 @@ func (s *State) Rules() *Ruleset {
 // worked out for the caller, whose it is.
 func (s *State) Inside(id uint64) *Inside {
 	n := s.spaces[id]
-	if n == nil {
+	if n == nil || n.still == nil {
 		return nil
 	}
 	in := *n.still
@@ -288,9 +305,9 @@ func (w *work) end() Delta {
 	for id, was := range w.was {
 		is := w.s.spaces[id]
 		switch {
-		case is == nil && was != nil:
+		case was != nil && (is == nil || is.still == nil):
 			d.Gone = append(d.Gone, id)
-		case is != nil && (was == nil || !sameStill(was, is.still)):
+		case is != nil && is.still != nil && (was == nil || !sameStill(was, is.still)):
 			d.Fresh = append(d.Fresh, id)
 			fresh[id] = true
 		}
@@ -298,7 +315,7 @@ func (w *work) end() Delta {
 	slices.Sort(d.Gone)
 	slices.Sort(d.Fresh)
 	for id, c := range w.changes {
-		if id != 0 && (w.s.spaces[id] == nil || fresh[id]) {
+		if id != 0 && (w.s.Still(id) == nil || fresh[id]) {
 			continue
 		}
 		c.settle()
@@ -375,7 +392,7 @@ func (w *work) drop(id uint64) {
 func (w *work) put(n Namespace) {
 	s := w.s
 	w.remember(n.ID)
-	p := &placedNS{Namespace: n, addrs: n.Addrs()}
+	p := &placedNS{Namespace: n, addrs: n.Addrs(), meeting: n.meeting()}
 	for _, m := range n.Members {
 		p.members = append(p.members, s.judge.placed(m.Workload))
 	}
@@ -384,7 +401,9 @@ func (w *work) put(n Namespace) {
 		s.owner[a] = n.ID
 	}
 	s.spaces[n.ID] = p
-	p.still = s.judge.still(p, s.managed)
+	if !n.Remote {
+		p.still = s.judge.still(p, s.managed)
+	}
 	w.meet(+1, p)
 	w.ways(+1, p)
 }
@@ -480,65 +499,100 @@ func (w *work) change(by int, g given) {
 // whatever else gives it.
 func (s *State) pairHas(g given) bool {
 	passes := func(from, to *placedNS) bool {
-		return from != nil && to != nil && from != to && slices.ContainsFunc(s.judge.pass(from, to), func(r Reason) bool {
+		return from != nil && to != nil && from != to && !strangers(from, to) && slices.ContainsFunc(s.judge.pass(from, to), func(r Reason) bool {
 			return g.Set == Reach || r.Port == g.Port
 		})
 	}
+	at := func(n *placedNS, a netip.Addr) bool { return n != nil && slices.Contains(n.meeting, a) }
+	here := func(n *placedNS) bool { return n != nil && !n.Remote }
 	a, b := s.spaces[s.owner[g.A]], s.spaces[s.owner[g.B]]
 	switch g.Set {
 	case OutAll, Out:
-		return passes(s.spaces[g.in], a)
+		return at(a, g.A) && passes(s.spaces[g.in], a)
 	case InAll, In:
-		return passes(a, s.spaces[g.in])
+		return at(a, g.A) && passes(a, s.spaces[g.in])
+	}
+	if !at(a, g.A) || !at(b, g.B) || g.A.Is4() != g.B.Is4() || !here(a) || !here(b) {
+		return false // what comes from another host is in no table of this one
+	}
+	switch g.Set {
 	case Between, BetweenAll:
-		return g.A.Is4() == g.B.Is4() && passes(a, b)
+		return passes(a, b)
 	case Reach:
-		return g.A.Is4() == g.B.Is4() && (passes(a, b) || passes(b, a))
+		return passes(a, b) || passes(b, a)
 	}
 	return false
 }
 
+// strangers reports whether nothing goes from one to the other whatever a policy
+// says: both are elsewhere, the one is only sent to, or they are on different
+// hosts and have no network in common.
+func strangers(from, to *placedNS) bool {
+	return from.Remote && to.Remote || from.Service != "" || (from.Remote || to.Remote) && !together(from, to)
+}
+
+// together reports whether two have a network in common on which they can talk.
+func together(a, b *placedNS) bool {
+	return slices.ContainsFunc(a.Endpoints, func(e Endpoint) bool { return e.Network != GatewayBridge && b.on(e.Network) })
+}
+
 // between calls add with each element that two namespaces give because of what
 // may pass from the one to the other (out) and back (in). It may do so more
-// than once.
+// than once. Of one that is elsewhere only the other's half is enforced here.
 func between(n, other *placedNS, out, in []Reason, add func(given)) {
 	one := func(from, to *placedNS, reasons []Reason) {
+		if len(reasons) == 0 || strangers(from, to) {
+			return
+		}
+		here := !from.Remote && !to.Remote
 		for _, r := range reasons {
 			outSet, inSet, both := Out, In, Between
 			if r.Port == (Port{}) {
 				outSet, inSet, both = OutAll, InAll, BetweenAll
 			}
-			for _, a := range to.addrs {
-				add(given{from.ID, Element{Set: outSet, A: a, Port: r.Port}})
+			if !from.Remote {
+				for _, a := range to.meeting {
+					add(given{from.ID, Element{Set: outSet, A: a, Port: r.Port}})
+				}
 			}
-			for _, a := range from.addrs {
-				add(given{to.ID, Element{Set: inSet, A: a, Port: r.Port}})
-				for _, b := range to.addrs {
-					if a.Is4() == b.Is4() {
+			for _, a := range from.meeting {
+				if !to.Remote {
+					add(given{to.ID, Element{Set: inSet, A: a, Port: r.Port}})
+				}
+				for _, b := range to.meeting {
+					if here && a.Is4() == b.Is4() {
 						add(given{0, Element{Set: both, A: a, B: b, Port: r.Port}})
 					}
+				}
+			}
+		}
+		if !here {
+			return
+		}
+		for _, a := range from.meeting {
+			for _, b := range to.meeting {
+				if a.Is4() == b.Is4() {
+					add(given{0, Element{Set: Reach, A: a, B: b}})
+					add(given{0, Element{Set: Reach, A: b, B: a}})
 				}
 			}
 		}
 	}
 	one(n, other, out)
 	one(other, n, in)
-	if len(out)+len(in) == 0 {
-		return
-	}
-	for _, a := range n.addrs {
-		for _, b := range other.addrs {
-			if a.Is4() == b.Is4() {
-				add(given{0, Element{Set: Reach, A: a, B: b}})
-				add(given{0, Element{Set: Reach, A: b, B: a}})
-			}
-		}
-	}
 }
 
 // alone is what is let pass because of one namespace.
 func (s *State) alone(n *placedNS) []given {
+	if n.Remote {
+		return s.mesh(n)
+	}
 	var out []given
+	for _, relay := range s.relays(func(seg Segment) bool { return seg.Ingress && n.on(seg.Name) }) {
+		for _, port := range n.still.Open {
+			out = append(out, given{n.ID, Element{Set: In, A: relay, Port: port}})
+		}
+	}
 	for _, port := range s.judge.ofHost(n) {
 		for _, h := range s.reachableHost(n) {
 			out = append(out, given{n.ID, Element{Set: Out, A: h, Port: port}})
@@ -584,15 +638,71 @@ func (s *State) reachableHost(n *placedNS) []netip.Addr {
 	return out
 }
 
-// round is what a way from one namespace to another takes that goes by a port
-// which the host publishes.
-func (s *State) round(from, to *placedNS, reasons []Reason) []given {
-	if len(reasons) == 0 || !to.publishes() || !s.hairpin(from, to) {
+// relays are those of some networks.
+func (s *State) relays(of func(Segment) bool) (out []netip.Addr) {
+	for _, seg := range s.segments {
+		if of(seg) {
+			out = append(out, seg.Relays...)
+		}
+	}
+	return out
+}
+
+// mesh is what is let pass because of a service that a swarm publishes: each
+// host of it takes what comes to the port, and gives it to its own load
+// balancer first, wherever tasks run.
+func (s *State) mesh(n *placedNS) []given {
+	if n.Service == "" || !slices.ContainsFunc(s.segments, func(seg Segment) bool { return seg.Ingress && n.on(seg.Name) }) {
 		return nil
 	}
 	var out []given
+	open := s.judge.openTo(n, internet)
+	for _, m := range n.Members {
+		for _, p := range m.Published {
+			if !slices.Contains(open, p.Port) {
+				continue
+			}
+			for _, relay := range s.relays(func(seg Segment) bool { return seg.Name == GatewayBridge }) {
+				out = append(out, given{0, Element{Set: Open, A: relay, Port: Port{p.HostPort, p.Port.Proto}}})
+			}
+		}
+	}
+	return out
+}
+
+// relayed are the addresses from which to is sent what from sends to the
+// address of its service. Who sent it cannot be seen there any more: that from
+// may, and nobody else, is enforced where it leaves.
+func (s *State) relayed(from, to *placedNS) (out []netip.Addr) {
+	for _, e := range to.Endpoints {
+		if e.VIP.IsValid() && from.on(e.Network) {
+			out = append(out, s.relays(func(seg Segment) bool { return seg.Name == e.Network && !seg.Ingress })...)
+		}
+	}
+	return out
+}
+
+// round is what a way from one namespace to another takes that does not go from
+// one to the other: by the address of a service, and by a port which the host
+// publishes.
+func (s *State) round(from, to *placedNS, reasons []Reason) []given {
+	if len(reasons) == 0 || strangers(from, to) || to.Remote {
+		return nil
+	}
+	var out []given
+	relays := s.relayed(from, to)
+	around := !from.Remote && to.publishes() && s.hairpin(from, to)
 	for _, r := range reasons {
-		s.published(from, to, r.Port, func(in uint64, e Element) { out = append(out, given{in, e}) })
+		set := In
+		if r.Port == (Port{}) {
+			set = InAll
+		}
+		for _, a := range relays {
+			out = append(out, given{to.ID, Element{Set: set, A: a, Port: r.Port}})
+		}
+		if around {
+			s.published(from, to, r.Port, func(in uint64, e Element) { out = append(out, given{in, e}) })
+		}
 	}
 	return out
 }

@@ -106,10 +106,11 @@ var (
 		}
 		return out
 	}()
-	someNames = []string{"pub1", "pub2", "int1", "int2", "res1", "res2"}
-	someHosts = []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("192.0.2.2")}
-	somePorts = []Port{{80, TCP}, {8080, TCP}, {5432, TCP}}
-	someBinds = []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified(), netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("192.0.2.1")}
+	someNames  = []string{"pub1", "pub2", "int1", "int2", "res1", "res2"}
+	someHosts  = []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("192.0.2.2")}
+	someRelays = []netip.Addr{netip.MustParseAddr("172.20.1.1"), netip.MustParseAddr("172.20.1.2"), netip.MustParseAddr("fd00::1:1")}
+	somePorts  = []Port{{80, TCP}, {8080, TCP}, {5432, TCP}}
+	someBinds  = []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified(), netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("192.0.2.1")}
 )
 
 func drawNamespace(t *rapid.T) Namespace {
@@ -127,9 +128,14 @@ func drawNamespace(t *rapid.T) Namespace {
 		w.OnHost = rapid.IntRange(0, 20).Draw(t, "onhost") == 0
 		n.Members = append(n.Members, w)
 	}
-	for i := range rapid.IntRange(0, 2).Draw(t, "endpoints") {
+	endpoints := rapid.IntRange(0, 2).Draw(t, "endpoints")
+	if n.Remote = rapid.IntRange(0, 3).Draw(t, "remote") == 0; n.Remote {
+		endpoints, n.Service = 1, rapid.SampledFrom([]string{"", "svc"}).Draw(t, "service")
+	}
+	for i := range endpoints {
 		n.Endpoints = append(n.Endpoints, Endpoint{
-			Iface: fmt.Sprintf("eth%d", i), Network: "n",
+			Iface: fmt.Sprintf("eth%d", i), Network: rapid.SampledFrom([]string{"n", "m", GatewayBridge}).Draw(t, "network"),
+			VIP:      rapid.SampledFrom([]netip.Addr{{}, someAddrs[0]}).Draw(t, "vip"),
 			Addrs:    rapid.SliceOfNDistinct(rapid.SampledFrom(someAddrs), 0, 3, rapid.ID).Draw(t, "addrs"),
 			Gateways: []netip.Addr{netip.AddrFrom4([4]byte{172, 20, byte(i), 1})},
 		})
@@ -155,6 +161,11 @@ func TestStateIsRules(t *testing.T) {
 			case 1:
 				w.Host = rapid.SliceOfNDistinct(rapid.SampledFrom(someHosts), 0, 3, rapid.ID).Draw(t, "host")
 				w.Segments = []Segment{{Name: "n", Bridge: rapid.SampledFrom([]string{"", "br"}).Draw(t, "bridge")}}
+				w.Segments[0].Ingress = rapid.Bool().Draw(t, "ingress")
+				w.Segments = append(w.Segments, Segment{Name: GatewayBridge})
+				for i := range w.Segments {
+					w.Segments[i].Relays = rapid.SliceOfNDistinct(rapid.SampledFrom(someRelays), 0, 2, rapid.ID).Draw(t, "relays")
+				}
 				if rapid.Bool().Draw(t, "subnet") {
 					w.Segments[0].Subnets = []netip.Prefix{netip.MustParsePrefix("172.20.0.0/16")}
 				}
@@ -281,4 +292,124 @@ func FuzzParsePort(f *testing.F) {
 			t.Errorf("%q is %v, which is %v, %v", s, p, back, err)
 		}
 	})
+}
+
+// TestRemote: what is on another host of the swarm is a peer and nothing else.
+func TestRemote(t *testing.T) {
+	j, err := NewJudge(policyOf(t, fmt.Sprintf(statePolicy, "deny")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := func(id uint64, name string, remote bool, ends ...Endpoint) Namespace {
+		return Namespace{ID: id, Remote: remote, Members: []Workload{{Workload: policy.Workload{Name: name}}}, Endpoints: ends}
+	}
+	addr := netip.MustParseAddr
+	over := func(a string) Endpoint { return Endpoint{Network: "over", Addrs: []netip.Addr{addr(a)}} }
+	out := func(a string) Endpoint { return Endpoint{Network: GatewayBridge, Addrs: []netip.Addr{addr(a)}} }
+	s := NewState(j)
+	lb, vip, sandbox := addr("10.0.1.3"), addr("10.0.1.6"), addr("172.19.0.2")
+	s.SetHost([]Segment{
+		{Name: "over", Driver: "overlay", Relays: []netip.Addr{lb}},
+		{Name: "in", Driver: "overlay", Ingress: true, Relays: []netip.Addr{addr("10.0.0.2")}},
+		{Name: GatewayBridge, Driver: "bridge", Relays: []netip.Addr{sandbox}},
+	}, nil)
+	task := over("10.0.1.2")
+	task.VIP = vip
+	s.Put(at(1, "res1", false, task, out("172.19.0.3")))
+	s.Put(at(2, "int1", false, over("10.0.1.4"), out("172.19.0.4")))
+	s.Put(at(madeUp|3, "int2", true, over("10.0.1.5")))
+	s.Put(at(madeUp|4, "pub1", true, over("10.0.1.7")))
+	s.Put(at(madeUp|5, "int3", true, Endpoint{Network: "other", Addrs: []netip.Addr{addr("10.0.2.2")}}))
+	service := at(madeUp|6, "res1", true, Endpoint{Network: "over", Addrs: []netip.Addr{vip}})
+	service.Service = "db"
+	s.Put(service)
+	sql := Port{5432, TCP}
+	takes := func(id uint64, from netip.Addr) bool { return s.Inside(id).Takes(from, sql) }
+	for what, ok := range map[string]bool{
+		"the database takes the local peer":       takes(1, addr("10.0.1.4")),
+		"and the remote one":                      takes(1, addr("10.0.1.5")),
+		"but not one of another tier":             !takes(1, addr("10.0.1.7")),
+		"nor one on a network that it is not on":  !takes(1, addr("10.0.2.2")),
+		"nor anybody by the way out":              !takes(1, addr("172.19.0.4")),
+		"it takes what a load balancer passes on": takes(1, lb),
+		"on its own network":                      !takes(1, addr("10.0.0.2")),
+		"the service is sent to":                  s.Inside(2).Sends(vip, sql),
+		"for what it is open only":                !s.Inside(2).Sends(vip, Port{22, TCP}),
+		"nothing comes from a service":            !takes(1, vip) && !s.Inside(2).Takes(vip, sql),
+		"nobody is sent to by the way out":        !s.Inside(2).Sends(addr("172.19.0.3"), sql),
+		"the host forwards for local ones":        s.Rules().Outside.Forwards(addr("10.0.1.4"), addr("10.0.1.2"), sql),
+		"and not for remote ones":                 !s.Rules().Outside.Forwards(addr("10.0.1.5"), addr("10.0.1.2"), sql),
+		"a remote one has no rules here":          s.Inside(madeUp|3) == nil,
+	} {
+		if !ok {
+			t.Errorf("not so: %s", what)
+		}
+	}
+	// What a kernel says holds against what was told.
+	s.Put(at(madeUp|4, "int9", true, over("10.0.1.4")))
+	if got := s.spaces[madeUp|4].addrs; len(got) != 0 {
+		t.Errorf("a remote one has a local address: %v", got)
+	}
+	// The last one that a load balancer passes on for is gone.
+	s.Drop(2)
+	s.Drop(madeUp | 3)
+	s.Drop(madeUp | 4)
+	if takes(1, lb) || takes(1, addr("10.0.1.5")) {
+		t.Error("something is left")
+	}
+	// A port of a service that is published, wherever its tasks are.
+	web := at(madeUp|7, "pub2", true, Endpoint{Network: "in", Addrs: []netip.Addr{addr("10.0.0.4")}})
+	web.Service = "web"
+	web.Members[0].Published = []Published{{netip.IPv4Unspecified(), 8080, Port{80, TCP}}, {netip.IPv4Unspecified(), 8022, Port{22, TCP}}}
+	s.Put(web)
+	s.Put(at(8, "pub2", false, Endpoint{Network: "in", Addrs: []netip.Addr{addr("10.0.0.5")}}, out("172.19.0.5")))
+	if r := s.Rules(); !r.Outside.Lets(sandbox, Port{8080, TCP}) || r.Outside.Lets(sandbox, Port{8022, TCP}) {
+		t.Errorf("%v", r.Outside.Elements.Sorted())
+	}
+	if !s.Inside(8).Takes(addr("10.0.0.2"), Port{80, TCP}) || s.Inside(8).Takes(addr("10.0.0.2"), Port{22, TCP}) {
+		t.Error(s.Inside(8).Peers.Sorted())
+	}
+}
+
+// TestRemoteExplained: what is said of a peer on another host is what this one
+// knows of it.
+func TestRemoteExplained(t *testing.T) {
+	p := policyOf(t, fmt.Sprintf(statePolicy, "deny"))
+	j, err := NewJudge(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := World{Segments: []Segment{{Name: "over", Driver: "overlay"}}}
+	for id, name := range map[uint64]string{1: "int1", madeUp | 2: "res1", madeUp | 3: "int2"} {
+		w.Namespaces = append(w.Namespaces, Namespace{
+			ID: id, Remote: id > 1, Members: []Workload{{Workload: policy.Workload{Name: name}}},
+			Endpoints: []Endpoint{{Network: "over", Addrs: []netip.Addr{netip.AddrFrom4([4]byte{10, 0, 1, byte(id)})}}},
+		})
+	}
+	for _, c := range []struct {
+		from, to string
+		port     uint16
+		passes   bool
+		routes   int
+	}{
+		{"int1", "res1", 5432, true, 1},
+		{"int1", "res1", 22, false, 1},
+		{"res1", "int1", 22, false, 1},
+		{"int2", "int1", 22, true, 1},
+		{"int2", "res1", 5432, false, 0},
+		{"int2", TheHost, 22, false, 0},
+		{Internet, "int2", 22, false, 0},
+	} {
+		x, err := Explain(w, j, c.from, c.to, Port{c.port, TCP})
+		if err != nil || x.Passes != c.passes || len(x.Routes) != c.routes || c.routes == 0 && !slices.Contains(x.Notes, whyElsewhere) {
+			t.Errorf("%+v: %v %+v", c, err, x)
+		}
+		if _, err := Paths(w, p, c.from, c.to); err != nil {
+			t.Error(err)
+		}
+	}
+	paths, err := Paths(w, p, "int1", "res1")
+	if err != nil || len(paths) != 2 || paths[0].Hops[0].Way != Direct {
+		t.Errorf("%v %+v", err, paths)
+	}
 }
