@@ -394,6 +394,7 @@ type NetworkJSON struct {
 	Name     string
 	Driver   string
 	Internal bool
+	Ingress  bool
 	Labels   map[string]string
 	Options  map[string]string
 	IPAM     struct {
@@ -403,7 +404,7 @@ type NetworkJSON struct {
 
 // Segment is the network as the rules speak of it.
 func (n NetworkJSON) Segment() network.Segment {
-	s := network.Segment{Name: n.Name, Driver: n.Driver, Internal: n.Internal, Labels: n.Labels}
+	s := network.Segment{Name: n.Name, Driver: n.Driver, Internal: n.Internal, Ingress: n.Ingress, Labels: n.Labels, Options: n.Options}
 	if n.Driver == "bridge" {
 		s.Bridge = n.Options["com.docker.network.bridge.name"]
 		if s.Bridge == "" && len(n.ID) >= 12 {
@@ -417,8 +418,9 @@ func (n NetworkJSON) Segment() network.Segment {
 		if p, err := netip.ParsePrefix(c.Subnet); err == nil {
 			s.Subnets = append(s.Subnets, p.Masked())
 		}
+		// Of other drivers it is a router's, or nobody's: it is not the host.
 		gw, _, _ := strings.Cut(c.Gateway, "/")
-		if a, err := netip.ParseAddr(gw); err == nil {
+		if a, err := netip.ParseAddr(gw); err == nil && n.Driver != "overlay" && n.Driver != "macvlan" && n.Driver != "ipvlan" {
 			s.Gateways = append(s.Gateways, a)
 		}
 	}
