@@ -66,6 +66,31 @@ func (e *engine) Ports(ctx context.Context, id string) ([]network.Published, err
 	return spaces.Ports(c.NetworkSettings.Ports), nil
 }
 
+func (e *engine) Overlay(ctx context.Context, id string) (spaces.OverlayJSON, error) {
+	var out spaces.OverlayJSON
+	c, err := e.reach()
+	if err != nil {
+		return out, err
+	}
+	return out, c.Call(ctx, http.MethodGet, "/networks/"+url.PathEscape(id)+"?verbose=true", nil, &out)
+}
+
+func (e *engine) Services(ctx context.Context) (map[string]spaces.ServiceJSON, error) {
+	c, err := e.reach()
+	if err != nil {
+		return nil, err
+	}
+	var list []spaces.ServiceJSON
+	if err := c.Call(ctx, http.MethodGet, "/services", nil, &list); err != nil {
+		return nil, err
+	}
+	out := map[string]spaces.ServiceJSON{}
+	for _, s := range list {
+		out[s.Spec.Name] = s
+	}
+	return out, nil
+}
+
 // filters of the events that matter here.
 const filters = `{"type":["container","network"],"event":["die","destroy","start","rename","create","connect","disconnect"]}`
 

@@ -28,6 +28,7 @@ const (
 	Ungoverned Kind = "ungoverned" // no rules can be made for a container
 	Tampered   Kind = "tampered"   // rules were not as they should be
 	Trouble    Kind = "trouble"    // something could not be done
+	Elsewhere  Kind = "elsewhere"  // a peer on another host is known by little
 	Mode       Kind = "mode"       // rules are enforced from now on, or no longer
 )
 
@@ -127,6 +128,7 @@ func (k *Keeper) Count() error {
 func (k *Keeper) Follow(ctx context.Context) error {
 	var beside sync.WaitGroup
 	beside.Go(func() { k.rounds(ctx) })
+	beside.Go(func() { k.followPeers(ctx) })
 	defer beside.Wait()
 	for {
 		err := k.cfg.Engine.Events(ctx, func() {

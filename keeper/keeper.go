@@ -48,6 +48,11 @@ type Engine interface {
 	Networks(ctx context.Context) ([]spaces.NetworkJSON, error)
 	// Ports are the published ports of a running container.
 	Ports(ctx context.Context, id string) ([]network.Published, error)
+	// Overlay is a network of a swarm with who is on it, on every host.
+	Overlay(ctx context.Context, id string) (spaces.OverlayJSON, error)
+	// Services are those of the swarm, by name. An engine that is no manager of it
+	// does not know them, which is an error.
+	Services(ctx context.Context) (map[string]spaces.ServiceJSON, error)
 	// Events calls f for each event of a container or a network until ctx ends
 	// or the engine does.
 	Events(ctx context.Context, begun func(), f func(EngineEvent)) error
@@ -71,6 +76,9 @@ type Config struct {
 	Files spaces.Files
 	// Roots are the runtime's directories of the engine's containers.
 	Roots []string
+	// Sandboxes is where the engine keeps the namespaces of its overlay networks;
+	// "" if that is not known, and then load balancers of other hosts are not.
+	Sandboxes spaces.Sandboxes
 	// Policy is what is let pass.
 	Policy *policy.Policy
 	// Enforce drops what is not; without it that is only counted.
@@ -107,6 +115,7 @@ type Keeper struct {
 	containers map[string]*container    // by full ID
 	endings    map[uint64]chan struct{} // namespaces that are being let go of; closed when that is done
 	drops      map[string]map[string]nft.Counter
+	swarm      swarm
 }
 
 // A space is a network namespace that is kept.
@@ -133,6 +142,7 @@ func New(cfg Config) (*Keeper, error) {
 	k := &Keeper{
 		cfg: cfg, wake: make(chan struct{}, 1), cutting: make(chan struct{}, 4), loaded: make(chan struct{}), policy: cfg.Policy, enforce: cfg.Enforce,
 		spaces: map[uint64]*space{}, containers: map[string]*container{}, endings: map[uint64]chan struct{}{}, drops: map[string]map[string]nft.Counter{},
+		swarm: newSwarm(),
 	}
 	var err error
 	if k.judge, err = network.NewJudge(cfg.Policy); err != nil {
@@ -255,6 +265,12 @@ func (k *Keeper) load(ctx context.Context, ports map[string][]network.Published)
 		}
 		k.state.Put(k.namespace(c.space))
 	}
+	if nets := k.overlays(); len(nets) > 0 {
+		asking, cancel := context.WithTimeout(ctx, engineTime)
+		defer cancel()
+		k.swarm.services = k.services(asking)
+		k.tried(k.askPeers(asking, nets))
+	}
 	return k.writeAll()
 }
 
@@ -335,8 +351,13 @@ func (k *Keeper) readHost(ctx context.Context) error {
 		return err
 	}
 	k.segments = nil
+	clear(k.swarm.ids)
 	for _, n := range nets {
 		s := n.Segment()
+		if s.Driver == "overlay" || s.Name == network.GatewayBridge {
+			k.swarm.ids[s.Name] = n.ID
+		}
+		s.Relays = k.swarm.relays[s.Name]
 		// The engine does not say the gateway of its first network, and a gateway
 		// may have been given up for another.
 		for _, a := range addrs {
@@ -450,6 +471,7 @@ func (k *Keeper) namespace(id uint64) network.Namespace {
 		}
 	}
 	n.Endpoints = ends
+	k.swarm.place(&n)
 	return n
 }
 
@@ -490,6 +512,16 @@ func (k *Keeper) Start(ctx context.Context, s gate.Start) error {
 		}
 		c, _, _ = k.meet(ctx, s)
 		n = k.namespace(c.space)
+	}
+	if nets := k.overlaysOf(n); len(nets) > 0 {
+		// What cannot be asked now is found soon, and closed until then.
+		asking, cancel := context.WithTimeout(ctx, peersTime)
+		if err := k.askPeers(asking, nets); err != nil {
+			k.cfg.Log.Warn("peers on other hosts are not known yet", "err", err)
+		}
+		cancel()
+		n = k.namespace(c.space)
+		k.swarm.soon()
 	}
 	if err := k.write(k.state.Put(n)); err != nil {
 		return lang.Errorf(lang.Text{En: "%w: %w", Es: "%w: %w"}, gate.ErrUnjudged, err)
@@ -580,6 +612,7 @@ func (k *Keeper) leave(c *container) {
 		}
 	}
 	k.tried(k.write(k.state.Drop(id)))
+	k.dropPeers()
 }
 
 // write does what a delta says. What was taken away is written first, what the

@@ -96,6 +96,11 @@ func listening(ns netns.NsHandle) ([]uint16, error) {
 	return out, nil
 }
 
+// governed are the namespaces of this host.
+func (k *Keeper) governed() []network.Namespace {
+	return slices.DeleteFunc(k.state.Namespaces(), func(n network.Namespace) bool { return n.Remote })
+}
+
 // attempts lists what is to be tried, and opens the namespaces to try it from.
 func (k *Keeper) attempts() ([]Probe, map[string]*spaces.Space, error) {
 	k.mu.Lock()
@@ -106,7 +111,7 @@ func (k *Keeper) attempts() ([]Probe, map[string]*spaces.Space, error) {
 		ports []uint16
 	}
 	var ears []ear
-	for _, n := range k.state.Namespaces() {
+	for _, n := range k.governed() {
 		ports, err := listening(k.spaces[n.ID].NS)
 		if err != nil {
 			return nil, nil, err
@@ -121,7 +126,7 @@ func (k *Keeper) attempts() ([]Probe, map[string]*spaces.Space, error) {
 
 	var out []Probe
 	inside := map[string]*spaces.Space{}
-	for _, n := range k.state.Namespaces() {
+	for _, n := range k.governed() {
 		in := k.state.Inside(n.ID)
 		for _, e := range ears {
 			if e.name == n.Name() {
@@ -156,7 +161,7 @@ func (k *Keeper) attempts() ([]Probe, map[string]*spaces.Space, error) {
 		no := min(may, max(maxProbes/2, maxProbes-(len(out)-may)))
 		out = append(out[:no:no], out[may:min(len(out), may+maxProbes-no)]...)
 	}
-	for _, n := range k.state.Namespaces() {
+	for _, n := range k.governed() {
 		s, err := k.spaces[n.ID].Again()
 		if err != nil {
 			return nil, inside, err

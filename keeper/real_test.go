@@ -44,9 +44,17 @@ type site struct {
 
 func newSite(t *testing.T, yaml string) *site {
 	t.Helper()
-	e := realdocker.Start(t)
-	s := &site{Engine: e, t: t, image: e.Probe("probe")}
+	s := &site{Engine: realdocker.Start(t), t: t}
 	s.world()
+	s.keep(yaml, true)
+	return s
+}
+
+// keep starts a keeper of the site's engine, which may enforce its policy.
+func (s *site) keep(yaml string, enforce bool) {
+	t, e := s.t, s.Engine
+	t.Helper()
+	s.image = e.Probe("probe")
 	p, problems := policy.ParseFile("policy.yaml", []byte(yaml))
 	if p == nil {
 		t.Fatal(problems)
@@ -66,7 +74,8 @@ func newSite(t *testing.T, yaml string) *site {
 	log := slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	s.keeper, err = New(Config{
 		Engine: EngineAt("unix://" + e.Socket), Host: host, Files: spaces.Files(filepath.Join(e.Root, "data", "containers")),
-		Roots: []string{filepath.Join(e.Root, "exec", "runtime-runc", "moby")}, Policy: p, Enforce: true, Happened: s.happened, Log: log,
+		Roots: []string{filepath.Join(e.Root, "exec", "runtime-runc", "moby")}, Sandboxes: spaces.Sandboxes(filepath.Join(e.Root, "exec", "netns")),
+		Policy: p, Enforce: enforce, Happened: s.happened, Log: log,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -89,7 +98,6 @@ func newSite(t *testing.T, yaml string) *site {
 	})
 	// Until the kernel asks before it runs the runtime.
 	time.Sleep(200 * time.Millisecond)
-	return s
 }
 
 type testWriter struct{ t *testing.T }

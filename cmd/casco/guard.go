@@ -137,9 +137,10 @@ func ended(err error) error {
 // written down, for the engine starts containers before it answers: a guard
 // that begins first must know by itself.
 type layout struct {
-	Address string   `json:"address"`
-	Files   string   `json:"files"`
-	Roots   []string `json:"roots"`
+	Address   string   `json:"address"`
+	Files     string   `json:"files"`
+	Roots     []string `json:"roots"`
+	Sandboxes string   `json:"sandboxes,omitempty"`
 }
 
 func (a *app) layoutFile() string { return filepath.Join(a.statePath, "engine.json") }
@@ -167,6 +168,7 @@ func (g *guard) config(ctx context.Context, h *host) (keeper.Config, error) {
 		return cfg, err
 	}
 	g.engine, cfg.Files, cfg.Roots, cfg.Engine = at.Address, spaces.Files(at.Files), at.Roots, keeper.EngineAt(address)
+	cfg.Sandboxes = spaces.Sandboxes(at.Sandboxes)
 	return cfg, nil
 }
 
@@ -189,7 +191,10 @@ func (g *guard) layout(ctx context.Context, h *host) (layout, *spaces.Space, err
 	if err := h.engine.Call(ctx, "GET", "/info", nil, &info); err != nil {
 		return fail(err)
 	}
-	at := layout{h.address(), filepath.Join(info.DockerRootDir, "containers"), []string{filepath.Join(execRoot, "runtime-runc", "moby")}}
+	at := layout{
+		Address: h.address(), Files: filepath.Join(info.DockerRootDir, "containers"),
+		Roots: []string{filepath.Join(execRoot, "runtime-runc", "moby")}, Sandboxes: filepath.Join(execRoot, "netns"),
+	}
 	b, err := json.Marshal(at)
 	if err == nil {
 		err = os.MkdirAll(g.a.statePath, 0o700)

@@ -34,10 +34,7 @@ func TestEncryptedOverlay(t *testing.T) {
 }
 
 func testOverlay(t *testing.T, encrypted bool) {
-	a, b := realdocker.Start(t), realdocker.Start(t)
-	join(t, a, b)
-	a.Docker("swarm", "init", "--advertise-addr", "192.0.2.1", "--task-history-limit", "1")
-	b.Docker("swarm", "join", "--advertise-addr", "192.0.2.2", "--token", a.Docker("swarm", "join-token", "-q", "worker"), "192.0.2.1:2377")
+	a, b := realdocker.Swarm(t)
 	create := []string{"network", "create", "-d", "overlay", "--attachable", "over"}
 	if encrypted {
 		create = append(create, "--opt", "encrypted")
@@ -103,16 +100,6 @@ func testOverlay(t *testing.T, encrypted bool) {
 		t.Errorf("%d packets of ESP on the wire, encrypted: %v", esp, encrypted)
 	}
 	t.Logf("%d bytes on the wire; client %d, server %d connections", len(raw), fc.Connections, fs.Connections)
-}
-
-// join wires the hosts of two engines.
-func join(t *testing.T, a, b *realdocker.Engine) {
-	t.Helper()
-	ip(t, "link", "add", "wire", "netns", a.NetNS, "type", "veth", "peer", "name", "wire", "netns", b.NetNS)
-	for addr, ns := range map[string]string{"192.0.2.1/24": a.NetNS, "192.0.2.2/24": b.NetNS} {
-		ip(t, "-n", ns, "addr", "add", addr, "dev", "wire")
-		ip(t, "-n", ns, "link", "set", "wire", "up")
-	}
 }
 
 // espMark is put behind each packet of ESP that was kept.
