@@ -46,6 +46,7 @@ func newSite(t *testing.T, yaml string) *site {
 	t.Helper()
 	s := &site{Engine: realdocker.Start(t), t: t}
 	s.world()
+	s.image = s.Probe("probe")
 	s.keep(yaml, true)
 	return s
 }
@@ -54,7 +55,6 @@ func newSite(t *testing.T, yaml string) *site {
 func (s *site) keep(yaml string, enforce bool) {
 	t, e := s.t, s.Engine
 	t.Helper()
-	s.image = e.Probe("probe")
 	p, problems := policy.ParseFile("policy.yaml", []byte(yaml))
 	if p == nil {
 		t.Fatal(problems)

@@ -33,7 +33,7 @@ func newSwarmSites(t *testing.T, enforceB bool) (a, b *site) {
 	t.Helper()
 	m, w := realdocker.Swarm(t)
 	m.Docker("network", "create", "-d", "overlay", "--attachable", "--subnet", "10.77.0.0/24", "over")
-	a, b = &site{Engine: m, t: t}, &site{Engine: w, t: t}
+	a, b = &site{Engine: m, t: t, image: m.Probe("probe")}, &site{Engine: w, t: t, image: w.Probe("probe")}
 	a.keep(swarmPolicy, true)
 	b.keep(swarmPolicy, enforceB)
 	return a, b
@@ -55,12 +55,27 @@ func (s *site) get(name string, at netip.Addr, args ...string) (string, error) {
 	return strings.TrimSpace(string(out)), err
 }
 
+// runs waits for a task of a service, and gives the name of its container.
+func (s *site) runs(service string) string {
+	s.t.Helper()
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(200 * time.Millisecond) {
+		if name := s.docker("ps", "--format", "{{.Names}}", "--filter", "label=com.docker.swarm.service.name="+service); name != "" {
+			return name
+		}
+	}
+	s.t.Fatalf("no task of %s runs", service)
+	return ""
+}
+
 // TestSwarm: on an overlay network the policy holds between hosts.
 func TestSwarm(t *testing.T) {
 	a, b := newSwarmSites(t, true)
 	a.serve("db1")
 	b.serve("db2")
 	a.serve("app1")
+	// A service whose name stands for its tasks: without IPVS there is no other.
+	a.docker("service", "create", "-d", "--name", "dbrr", "--network", "over", "--endpoint-mode", "dnsrr", "--constraint", "node.role==worker", "--no-resolve-image", "probe", "http", ":8000", "dbrr")
+	task := b.runs("dbrr")
 	for _, c := range []struct {
 		from   *site
 		name   string
@@ -76,10 +91,12 @@ func TestSwarm(t *testing.T) {
 		{a, "app3", b, "db2", false},
 		{a, "app4", a, "db1", false},
 		{b, "db9", a, "db1", false},
+		{a, "web6", b, task, true},
+		{a, "app5", b, task, false},
 	} {
 		begun := time.Now()
 		out, err := c.from.get(c.name, c.to.addr(c.at, "over"))
-		if passed := err == nil && out == c.at; passed != c.passes {
+		if passed := err == nil && (out == c.at || out == "dbrr"); passed != c.passes {
 			t.Errorf("%s to %s: %v %q, want %v", c.name, c.at, err, out, c.passes)
 		}
 		t.Logf("%s to %s: %s", c.name, c.at, time.Since(begun).Round(time.Millisecond))

@@ -5,15 +5,12 @@ import (
 	"encoding/hex"
 	"net/netip"
 	"os"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/vishvananda/netns"
-	"golang.org/x/sys/unix"
 
 	"casco/guard/network"
-	"casco/internal/nsenter"
 	"casco/internal/realdocker"
 )
 
@@ -49,7 +46,7 @@ func testOverlay(t *testing.T, encrypted bool) {
 	at, from := addrIn(t, a, "server", "over"), addrIn(t, b, "client", "over")
 
 	w := watch(t, Options{}, server, client)
-	sniffed := sniff(t, a)
+	sniffed := a.Sniff()
 	for n := 0; n < 10; n++ {
 		for try := 0; ; try++ { // until both hosts know the way
 			_, err := b.TryDocker("exec", "client", "wget", "-U", marker, "-q", "-O", "/dev/null", "http://"+at.String()+":8000/etc/passwd")
@@ -96,69 +93,8 @@ func testOverlay(t *testing.T, encrypted bool) {
 	if seen := bytes.Contains(raw, []byte(marker)); seen == encrypted {
 		t.Errorf("marker on the wire: %v, encrypted: %v\n%s", seen, encrypted, hex.Dump(raw[:min(len(raw), 400)]))
 	}
-	if esp := bytes.Count(raw, espMark); (esp > 0) != encrypted {
+	if esp := bytes.Count(raw, realdocker.ESPMark); (esp > 0) != encrypted {
 		t.Errorf("%d packets of ESP on the wire, encrypted: %v", esp, encrypted)
 	}
 	t.Logf("%d bytes on the wire; client %d, server %d connections", len(raw), fc.Connections, fs.Connections)
-}
-
-// espMark is put behind each packet of ESP that was kept.
-var espMark = []byte("<was packed in ESP>")
-
-// sniff keeps what passes over the wire of an engine, until it is asked for.
-func sniff(t *testing.T, e *realdocker.Engine) (all func() []byte) {
-	t.Helper()
-	ns, err := netns.GetFromName(e.NetNS)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ns.Close()
-	var fd int
-	err = nsenter.Net(ns, func() (err error) {
-		const every = 0x0300 // ETH_P_ALL in network order
-		if fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, every); err != nil {
-			return err
-		}
-		b, err := os.ReadFile("/proc/thread-self/net/dev")
-		if err != nil || !strings.Contains(string(b), "wire:") {
-			t.Errorf("no wire: %v\n%s", err, b)
-		}
-		wait := unix.Timeval{Usec: 100_000}
-		return unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &wait)
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	stop, done := make(chan struct{}), make(chan []byte)
-	go func() {
-		var kept []byte
-		buf := make([]byte, 65536)
-		for {
-			select {
-			case <-stop:
-				unix.Close(fd)
-				done <- kept
-				return
-			default:
-			}
-			n, from, err := unix.Recvfrom(fd, buf, 0)
-			if ll, ok := from.(*unix.SockaddrLinklayer); err == nil && ok && ll.Protocol == 0x0008 && isBetween(buf[:n]) {
-				kept = append(kept, buf[:n]...)
-				if buf[14+9] == unix.IPPROTO_ESP {
-					kept = append(kept, espMark...)
-				}
-			}
-		}
-	}()
-	return func() []byte {
-		time.Sleep(200 * time.Millisecond)
-		close(stop)
-		return <-done
-	}
-}
-
-// isBetween reports whether a frame goes from one host to the other.
-func isBetween(frame []byte) bool {
-	const ip = 14
-	return len(frame) > ip+20 && bytes.Equal(frame[ip+12:ip+15], []byte{192, 0, 2}) && bytes.Equal(frame[ip+16:ip+19], []byte{192, 0, 2})
 }
