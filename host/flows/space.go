@@ -252,11 +252,23 @@ func (s *space) addresses(now time.Time) map[netip.Addr]bool {
 		return s.tally.own
 	}
 	own, err := addresses(s.ns)
-	if err != nil {
+	// A container that ends loses its interfaces before its namespace is gone:
+	// what is still listed there began with the addresses that it had.
+	if err != nil || !reaches(own) {
 		return s.tally.own
 	}
 	s.asked = now
 	return own
+}
+
+// reaches reports whether one of the addresses is no loopback.
+func reaches(own map[netip.Addr]bool) bool {
+	for a := range own {
+		if !a.IsLoopback() {
+			return true
+		}
+	}
+	return false
 }
 
 func addresses(ns netns.NsHandle) (map[netip.Addr]bool, error) {
