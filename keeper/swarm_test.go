@@ -101,8 +101,11 @@ func TestSwarm(t *testing.T) {
 		}
 		t.Logf("%s to %s: %s", c.name, c.at, time.Since(begun).Round(time.Millisecond))
 	}
-	// What passed is seen where it left and where it came.
+	// What passes is seen where it leaves and where it comes.
 	db1 := a.addr("db1", "over")
+	b.docker("run", "-d", "--name", "web7", "--network", "over", b.image, "wait")
+	b.docker("exec", "web7", "/probe", "get", fmt.Sprintf("http://%s:8000", db1))
+	web7 := b.addr("web7", "over")
 	sees := func(s *site, what func(network.Flow) bool) bool {
 		fs, err := s.keeper.Flows()
 		if err != nil {
@@ -110,12 +113,17 @@ func TestSwarm(t *testing.T) {
 		}
 		return slices.ContainsFunc(fs, what)
 	}
-	if !sees(b, func(f network.Flow) bool { return f.Workload == "web1" && f.Out && f.Peer == db1 && f.Replied == 1 }) {
+	if !sees(b, func(f network.Flow) bool { return f.Workload == "web7" && f.Out && f.Peer == db1 && f.Replied == 1 }) {
+		t.Error("the host of web7 did not see its flow")
+	}
+	if !sees(b, func(f network.Flow) bool {
+		return f.Workload == "web1" && f.Out && f.Peer == db1 && f.Replied == 1 && f.Open == 0
+	}) {
 		fs, err := b.keeper.Flows()
-		t.Errorf("the host of web1 did not see its flow: %v %+v", err, fs)
+		t.Errorf("the host of web1, which is gone, did not see its answers: %v %+v", err, fs)
 	}
 	if !sees(a, func(f network.Flow) bool {
-		return f.Workload == "db1" && !f.Out && f.Port.Number == 8000 && f.Replied == 1 && f.Peer != a.addr("db1", "over")
+		return f.Workload == "db1" && !f.Out && f.Port.Number == 8000 && f.Replied == 1 && f.Peer == web7
 	}) {
 		t.Error("the host of db1 did not see its flow")
 	}

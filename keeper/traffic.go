@@ -34,7 +34,10 @@ func (k *Keeper) unwatch(s *space) {
 func (k *Keeper) remember(seen flows.Seen) {
 	k.endedMu.Lock()
 	defer k.endedMu.Unlock()
-	k.ended = append(k.ended, seen.Flows...)
+	for _, f := range seen.Flows {
+		f.Open = 0
+		k.ended = append(k.ended, f)
+	}
 	if n := len(k.ended) - keptFlows; n > 0 {
 		k.ended = slices.Delete(k.ended, 0, n)
 	}
