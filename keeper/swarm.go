@@ -373,6 +373,7 @@ func (k *Keeper) followPeers(ctx context.Context) {
 // somebody is.
 func (k *Keeper) peers(ctx context.Context) error {
 	k.mu.Lock()
+	k.dropPeers()
 	nets := k.overlays()
 	ids := k.idsOf(nets)
 	k.mu.Unlock()
