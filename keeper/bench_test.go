@@ -3,6 +3,7 @@ package keeper
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -144,6 +145,16 @@ func (c *crowd) Networks(context.Context) ([]spaces.NetworkJSON, error) { return
 
 // Ports is a method of Engine.
 func (c *crowd) Ports(context.Context, string) ([]network.Published, error) { return nil, nil }
+
+// Overlay is a method of Engine: there is no swarm.
+func (c *crowd) Overlay(context.Context, string) (spaces.OverlayJSON, error) {
+	return spaces.OverlayJSON{}, errors.New("no swarm")
+}
+
+// Services is a method of Engine.
+func (c *crowd) Services(context.Context) (map[string]spaces.ServiceJSON, error) {
+	return nil, errors.New("no swarm")
+}
 
 // Events is a method of Engine.
 func (c *crowd) Events(ctx context.Context, begun func(), _ func(EngineEvent)) error {

@@ -126,10 +126,10 @@ func (k *Keeper) Count() error {
 // changed, and at intervals all that runs. An engine that is away is waited
 // for; what runs without it keeps its rules.
 func (k *Keeper) Follow(ctx context.Context) error {
-	var beside sync.WaitGroup
-	beside.Go(func() { k.rounds(ctx) })
-	beside.Go(func() { k.followPeers(ctx) })
-	defer beside.Wait()
+	var work sync.WaitGroup
+	defer work.Wait()
+	work.Go(func() { k.rounds(ctx) })
+	work.Go(func() { k.followPeers(ctx) })
 	for {
 		err := k.cfg.Engine.Events(ctx, func() {
 			// What happened while nobody listened.

@@ -31,10 +31,22 @@ func TestSwarmGuest(t *testing.T) {
 	a.keep(guestPolicy, true)
 	b.keep(guestPolicy, true)
 	httpd := []string{"httpd", "-f", "-p", "8000"}
-	a.docker(append([]string{"run", "-d", "--name", "db1", "--network", "over", a.image}, httpd...)...)
+	// A manager may take longer to attach a container there than an engine waits.
+	start := func(s *site, name string, args ...string) {
+		var out []byte
+		for range 5 {
+			var err error
+			if out, err = s.run("docker", append([]string{"run", "-d", "--name", name, "--network", "over", s.image}, args...)...); err == nil {
+				return
+			}
+			s.run("docker", "rm", "-f", name)
+		}
+		t.Fatalf("%s: %s", name, out)
+	}
+	start(a, "db1", httpd...)
 	for _, s := range []*site{a, b} {
 		for _, name := range []string{"web", "app"} {
-			s.docker("run", "-d", "--name", name, "--network", "over", s.image, "sleep", "3600")
+			start(s, name, "sleep", "3600")
 		}
 	}
 	begun := time.Now()

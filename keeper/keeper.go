@@ -868,6 +868,7 @@ func (k *Keeper) turn(p *policy.Policy, j *network.Judge, enforce bool) (ids []u
 		ids = append(ids, n.ID)
 	}
 	k.policy, k.enforce, k.judge, k.state = p, enforce, j, state
+	clear(k.swarm.told)
 	return ids, old, nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"reflect"
 	"slices"
+	"sync"
 	"time"
 
 	"casco/guard/network"
@@ -199,8 +200,15 @@ func (k *Keeper) listen(answers map[string]answer) error {
 	}
 	k.replacePeers(want, about)
 	errs = append(errs, k.write(k.state.SetHost(k.segments, host)))
+	is := map[uint64]network.Namespace{}
+	for _, n := range k.state.Namespaces() {
+		is[n.ID] = n
+	}
 	for _, id := range slices.Sorted(maps.Keys(want)) {
-		errs = append(errs, k.putPeer(want[id]))
+		k.tellDefault(want[id])
+		if !reflect.DeepEqual(is[id], want[id]) {
+			errs = append(errs, k.write(k.state.Put(want[id])))
+		}
 	}
 	for _, n := range k.governed() {
 		again := n
@@ -301,23 +309,18 @@ func (k *Keeper) dropPeers() {
 	}
 }
 
-// putPeer takes a peer in that is new or another now.
-func (k *Keeper) putPeer(n network.Namespace) error {
-	for _, is := range k.state.Namespaces() {
-		if is.ID == n.ID && reflect.DeepEqual(is, n) {
-			return nil
-		}
+// tellDefault tells once of a peer that has only the tier that is left.
+func (k *Keeper) tellDefault(n network.Namespace) {
+	if k.swarm.told[n.ID] || n.Service != "" {
+		return
 	}
-	if !k.swarm.told[n.ID] && n.Service == "" {
-		k.swarm.told[n.ID] = true
-		if p := k.judge.Place(n.Members[0].Workload); p.Default {
-			k.happened(Event{Kind: Elsewhere, Container: n.Name(), Text: lang.Text{
-				En: "it is on another host and nothing that is known of it here places it: it has tier %s, which is what is left",
-				Es: "está en otro anfitrión y nada de lo que aquí se sabe lo coloca: tiene el nivel %s, que es el que queda",
-			}.F(p.Tier)})
-		}
+	k.swarm.told[n.ID] = true
+	if p := k.judge.Place(n.Members[0].Workload); p.Default {
+		k.happened(Event{Kind: Elsewhere, Container: n.Name(), Text: lang.Text{
+			En: "it is on another host and nothing that is known of it here places it: it has tier %s, which is what is left",
+			Es: "está en otro anfitrión y nada de lo que aquí se sabe lo coloca: tiene el nivel %s, que es el que queda",
+		}.F(p.Tier)})
 	}
-	return k.write(k.state.Put(n))
 }
 
 // services are those of the swarm, none if the engine is no manager of it.
@@ -348,6 +351,8 @@ func (k *Keeper) moved(name string, a netip.Addr, gone bool) {
 
 // followPeers keeps up with other hosts until ctx ends.
 func (k *Keeper) followPeers(ctx context.Context) {
+	var work sync.WaitGroup // the followers of neighbours
+	defer work.Wait()
 	failing := false
 	for next := 0; ; next++ {
 		wait := peersEvery
@@ -361,7 +366,7 @@ func (k *Keeper) followPeers(ctx context.Context) {
 			next = 0
 		case <-time.After(wait):
 		}
-		err := k.peers(ctx)
+		err := k.peers(ctx, &work)
 		if err != nil && !failing && ctx.Err() == nil {
 			k.trouble("", err)
 		}
@@ -371,7 +376,7 @@ func (k *Keeper) followPeers(ctx context.Context) {
 
 // peers asks for all peers once, and follows the kernel's neighbours where
 // somebody is.
-func (k *Keeper) peers(ctx context.Context) error {
+func (k *Keeper) peers(ctx context.Context, work *sync.WaitGroup) error {
 	k.mu.Lock()
 	k.dropPeers()
 	nets := k.overlays()
@@ -380,7 +385,7 @@ func (k *Keeper) peers(ctx context.Context) error {
 	if len(nets) == 0 {
 		return nil
 	}
-	k.followNeighbours(ctx, nets)
+	k.followNeighbours(ctx, nets, work)
 	asking, cancel := context.WithTimeout(ctx, engineTime)
 	defer cancel()
 	services := k.services(asking)
@@ -392,7 +397,7 @@ func (k *Keeper) peers(ctx context.Context) error {
 }
 
 // followNeighbours begins to follow those of networks that are not followed yet.
-func (k *Keeper) followNeighbours(ctx context.Context, nets []string) {
+func (k *Keeper) followNeighbours(ctx context.Context, nets []string, work *sync.WaitGroup) {
 	if k.cfg.Sandboxes == "" {
 		return
 	}
@@ -408,7 +413,7 @@ func (k *Keeper) followNeighbours(ctx context.Context, nets []string) {
 		}
 		following, stop := context.WithCancel(ctx)
 		k.swarm.followed[name] = stop
-		go func() {
+		work.Go(func() {
 			defer s.Close()
 			err := spaces.FollowNeighbours(following, s, func(a netip.Addr, gone bool) {
 				k.moved(name, a, gone)
@@ -422,6 +427,6 @@ func (k *Keeper) followNeighbours(ctx context.Context, nets []string) {
 			defer k.mu.Unlock()
 			stop()
 			delete(k.swarm.followed, name)
-		}()
+		})
 	}
 }
