@@ -431,23 +431,28 @@ func (e *engine) idle(casco, home string) (err error) {
 // every Linux that Go runs on.
 const ticks = 100
 
-// usage is what a process and its children hold and have used, proc(5).
+// usage is what a process and its children hold and have used, proc(5). What
+// they share counts once.
 func usage(pid int) (mib float64, cpu time.Duration, err error) {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0, 0, err
 	}
 	f := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-	if len(f) < 22 {
+	if len(f) < 13 {
 		return 0, 0, fmt.Errorf("/proc/%d/stat: %q", pid, stat)
 	}
-	var n [3]int
-	for i, at := range []int{11, 12, 21} { // utime, stime, rss
+	var n [2]int
+	for i, at := range []int{11, 12} { // utime, stime
 		if n[i], err = strconv.Atoi(f[at]); err != nil {
 			return 0, 0, err
 		}
 	}
-	mib = float64(n[2]) * float64(os.Getpagesize()) / (1 << 20)
+	kib, err := pss(pid)
+	if err != nil {
+		return 0, 0, err
+	}
+	mib = kib / 1024
 	cpu = time.Duration(n[0]+n[1]) * time.Second / ticks
 	// Each thread has the children that it made.
 	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
@@ -462,4 +467,19 @@ func usage(pid int) (mib float64, cpu time.Duration, err error) {
 		}
 	}
 	return mib, cpu, nil
+}
+
+// pss is the resident memory of a process in KiB, what it shares with others
+// divided by their number (Pss of /proc/PID/smaps_rollup).
+func pss(pid int) (float64, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(b)) {
+		if f := strings.Fields(line); len(f) > 1 && f[0] == "Pss:" {
+			return strconv.ParseFloat(f[1], 64)
+		}
+	}
+	return 0, fmt.Errorf("/proc/%d/smaps_rollup: no Pss", pid)
 }
