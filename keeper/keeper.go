@@ -106,6 +106,7 @@ type Keeper struct {
 	mu         sync.Mutex // guards all below, and the kernel's state
 	policy     *policy.Policy
 	enforce    bool
+	written    bool // the rules of all that ran were made
 	judge      *network.Judge
 	state      *network.State
 	links      *spaces.Host
@@ -621,7 +622,7 @@ func (k *Keeper) leave(c *container) {
 // anew. What could not be changed in others is closed too, or is looked at again
 // at once: no start waits for it.
 func (k *Keeper) write(d network.Delta) error {
-	if d.Empty() {
+	if d.Empty() || !k.written {
 		return nil
 	}
 	var errs []error
@@ -809,8 +810,9 @@ func (k *Keeper) writeHost() error {
 	return k.host.Replace(r.Outside, ins)
 }
 
-// writeAll makes all rules anew.
+// writeAll makes all rules anew. Until then nothing is written.
 func (k *Keeper) writeAll() error {
+	k.written = true
 	var errs []error
 	for _, n := range k.state.Namespaces() {
 		errs = append(errs, k.fresh(n.ID, false))

@@ -54,13 +54,6 @@ var known = part(
 	isNot(make([]byte, 4)),
 )
 
-// translated matches packets of a connection whose destination was translated.
-var translated = part(
-	&expr.Ct{Register: 1, Key: expr.CtKeySTATUS},
-	&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4, Mask: native32(1 << 5), Xor: make([]byte, 4)}, // IPS_DST_NAT
-	isNot(make([]byte, 4)),
-)
-
 // A way is one of the two versions of the Internet Protocol, with where its
 // header has the addresses.
 type way struct {

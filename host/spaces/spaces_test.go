@@ -91,7 +91,7 @@ func FuzzDescribe(f *testing.F) {
 	})
 }
 
-func TestSegment(t *testing.T) {
+func TestNetworkJSON(t *testing.T) {
 	n := NetworkJSON{ID: "0123456789abcdef", Name: "n", Driver: "bridge", Internal: true}
 	n.IPAM.Config = []struct{ Subnet, Gateway string }{{"10.1.2.3/16", "10.1.0.1/16"}, {"fd00::/64", ""}, {"nonsense", "nonsense"}}
 	got := n.Segment()
