@@ -598,6 +598,16 @@ func alive(pid int) bool {
 	return i >= 0 && i+2 < len(b) && b[i+2] != 'Z' && b[i+2] != 'X'
 }
 
+// lives reports whether a container of a namespace does.
+func (k *Keeper) lives(id uint64) bool {
+	for _, c := range k.containers {
+		if c.space == id && alive(c.pid) {
+			return true
+		}
+	}
+	return false
+}
+
 // leave takes a container out of its namespace, and the namespace with the
 // last one.
 func (k *Keeper) leave(c *container) {
@@ -647,7 +657,11 @@ func (k *Keeper) write(d network.Delta) error {
 		errs = append(errs, k.host.Change(network.Change{Del: d.Host.Del}))
 	}
 	for _, id := range d.Fresh {
-		errs = append(errs, k.fresh(id, true))
+		if err := k.fresh(id, true); err != nil && !k.lives(id) {
+			k.trouble(k.nameOf(id), err) // what it had, somebody has who lives
+		} else {
+			errs = append(errs, err)
+		}
 	}
 	if k.enforce {
 		errs = append(errs, k.host.Change(network.Change{Add: d.Host.Add}))
