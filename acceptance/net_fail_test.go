@@ -113,7 +113,12 @@ func TestNetFail(t *testing.T) {
 		name string
 		run  func(*testing.T)
 	}{
-		{"stopped", f.stopped}, {"killed", f.killed}, {"disk full", f.diskFull}, {"out of memory", f.outOfMemory}, {"stuck", f.stuck},
+		{"stopped", f.stopped},
+		{"killed", f.killed},
+		{"disk full", f.diskFull},
+		{"out of memory", f.outOfMemory},
+		{"stuck", f.stuck},
+		{"rules taken", f.taken},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			old := f.t
@@ -312,6 +317,38 @@ func (f *failing) stuck(t *testing.T) {
 	if f.reaches("shut-5", "shut") {
 		t.Error("after its engine hung the guard makes no rules")
 	}
+}
+
+// taken: a container with CAP_NET_ADMIN takes the rules of its namespace for
+// its own while no guard is there. The guard is for all others nevertheless, and
+// the host's rules hold the container.
+func (f *failing) taken(t *testing.T) {
+	f.e.Docker("run", "-d", "--name", "open-thief", "--network", "n", "--cap-add", "NET_ADMIN", "-v", f.dir+":/at", f.image, "count", "-at", "/at/open-thief", ":7000")
+	f.ready("open-thief")
+	if r := f.try("open-thief", actor.Try{Kind: "flush", Tag: "casco"}); r.Reached {
+		t.Error("a container deletes rules that the guard owns")
+	}
+	f.g.kill()
+	f.try("open-thief", actor.Try{Kind: "flush", Tag: "casco"})
+	if r := f.try("open-thief", actor.Try{Kind: "own", Tag: "casco"}); !r.Reached {
+		t.Fatalf("it cannot take a table: %s: the test proves nothing", r.Err)
+	}
+	f.g.start()
+	if !f.g.event("trouble", "open-thief") {
+		t.Error("nobody is told that a container has taken its rules")
+	}
+	if _, err := f.starts("shut-6"); err != nil {
+		t.Error(err)
+	}
+	if _, err := f.starts("open"); err != nil { // a peer
+		t.Error(err)
+	}
+	for _, to := range []string{"shut", "shut-6", "outside"} {
+		if f.reaches("open-thief", to) {
+			t.Errorf("who has taken its rules gets to %s", to)
+		}
+	}
+	f.e.Docker("rm", "-f", "open-thief")
 }
 
 // holdsWithoutEngine is that what may not pass does not.

@@ -24,6 +24,14 @@ func counting(t *testing.T, addr string) string {
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
+	for range 200 { // the connection by which begin saw that it listens
+		if r, err := Order(at, Orders{}); err != nil {
+			t.Fatal(err)
+		} else if len(r.Counts.From) > 0 {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
 	if _, err := Order(at, Orders{Clear: true}); err != nil {
 		t.Fatal(err)
 	}

@@ -21,7 +21,9 @@ type Try struct {
 	// Kind is how: "tcp", "udp" (broadcast and multicast addresses too), "icmp",
 	// "frame" (a UDP datagram in a frame of its own making, AF_PACKET), "arp" (a
 	// frame that claims From for our interface), "dns" (Tag is asked for at Addr)
-	// or "flush" (the nftables table Tag is deleted, or all of them: "*"). Of a
+	// "flush" (the nftables table Tag is deleted, or all of them: "*") or "own"
+	// (the inet table Tag is made, or taken over, so that nobody else may change
+	// it while this process lives). Of a
 	// counter also "hold" (a TCP connection is made and kept, under the name Tag)
 	// and "again" (the tag is sent over the one that was kept).
 	Kind string
@@ -60,6 +62,8 @@ func (t Try) Do() Tried {
 		answer, err = t.ask(wait)
 	case "flush":
 		err = t.flush()
+	case "own":
+		err = t.own()
 	default:
 		err = errUsage
 	}
@@ -304,24 +308,50 @@ func (t Try) flush() error {
 }
 
 func deleteTable(family byte, name string) error {
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_NETFILTER)
+	fd, err := netfilter()
 	if err != nil {
 		return err
 	}
 	defer unix.Close(fd)
-	tv := unix.Timeval{Sec: 1}
-	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv); err != nil {
-		return err
-	}
 	var attr []byte
 	if name != "" {
-		attr = binary.NativeEndian.AppendUint16(nil, uint16(4+len(name)+1))
-		attr = binary.NativeEndian.AppendUint16(attr, unix.NFTA_TABLE_NAME)
-		attr = append(append(attr, name...), 0)
-		for len(attr)%4 != 0 {
-			attr = append(attr, 0)
-		}
+		attr = attribute(nil, unix.NFTA_TABLE_NAME, append([]byte(name), 0))
 	}
+	return batch(fd, unix.NFT_MSG_DELTABLE, 0, family, attr)
+}
+
+// own makes a table that belongs to a socket, which is not closed.
+func (t Try) own() error {
+	fd, err := netfilter()
+	if err != nil {
+		return err
+	}
+	const owner = 0x2 // NFT_TABLE_F_OWNER, include/uapi/linux/netfilter/nf_tables.h
+	attr := attribute(nil, unix.NFTA_TABLE_NAME, append([]byte(t.Tag), 0))
+	attr = attribute(attr, unix.NFTA_TABLE_FLAGS, binary.BigEndian.AppendUint32(nil, owner))
+	return batch(fd, unix.NFT_MSG_NEWTABLE, unix.NLM_F_CREATE, unix.NFPROTO_INET, attr)
+}
+
+func netfilter() (int, error) {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_NETFILTER)
+	if err != nil {
+		return -1, err
+	}
+	tv := unix.Timeval{Sec: 1}
+	return fd, unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv)
+}
+
+func attribute(b []byte, kind uint16, v []byte) []byte {
+	b = binary.NativeEndian.AppendUint16(b, uint16(4+len(v)))
+	b = append(binary.NativeEndian.AppendUint16(b, kind), v...)
+	for len(b)%4 != 0 {
+		b = append(b, 0)
+	}
+	return b
+}
+
+// batch is a transaction of one message, with the kernel's answer.
+func batch(fd int, kind, flags uint16, family byte, body []byte) error {
 	one := func(seq uint32, kind, flags uint16, family byte, res uint16, body []byte) []byte {
 		b := binary.NativeEndian.AppendUint32(nil, uint32(unix.NLMSG_HDRLEN+4+len(body)))
 		b = binary.NativeEndian.AppendUint16(b, kind)
@@ -331,10 +361,10 @@ func deleteTable(family byte, name string) error {
 		b = append(b, family, unix.NFNETLINK_V0)
 		return append(binary.BigEndian.AppendUint16(b, res), body...)
 	}
-	batch := one(1, unix.NFNL_MSG_BATCH_BEGIN, 0, 0, unix.NFNL_SUBSYS_NFTABLES, nil)
-	batch = append(batch, one(2, unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_DELTABLE, unix.NLM_F_ACK, family, 0, attr)...)
-	batch = append(batch, one(3, unix.NFNL_MSG_BATCH_END, 0, 0, unix.NFNL_SUBSYS_NFTABLES, nil)...)
-	if err := unix.Sendto(fd, batch, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+	all := one(1, unix.NFNL_MSG_BATCH_BEGIN, 0, 0, unix.NFNL_SUBSYS_NFTABLES, nil)
+	all = append(all, one(2, unix.NFNL_SUBSYS_NFTABLES<<8|kind, unix.NLM_F_ACK|flags, family, 0, body)...)
+	all = append(all, one(3, unix.NFNL_MSG_BATCH_END, 0, 0, unix.NFNL_SUBSYS_NFTABLES, nil)...)
+	if err := unix.Sendto(fd, all, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return err
 	}
 	buf := make([]byte, 8<<10)
