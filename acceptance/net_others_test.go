@@ -143,3 +143,46 @@ func (w *netWorld) removed(before string) {
 		w.t.Errorf("the container's namespace is not as it was:\n%s\n--- was\n%s", now, before)
 	}
 }
+
+// TestNetEgress: flows to networks outside, one within the other, let pass what
+// either does and nothing else, also for who is started again.
+func TestNetEgress(t *testing.T) {
+	w := newWorld(t)
+	w.e.Docker("network", "create", "--subnet", "10.78.0.0/24", "n")
+	w.counterIn(w.outside, "outside", outsideAddr+":7000", outsideAddr+":7001", metadata+":7000")
+	g := w.newGuard(`
+tiers:
+  - {id: public, impact: 0.3}
+  - {id: other, impact: 0.5}
+assign:
+  - {match: {name: "web*"}, tier: public}
+  - {default: other}
+flows:
+  - {id: f1, from: public/web, to: "egress:198.51.100.0/24", port: 7000/tcp, why: app, owner: ro1, review: 2027-01-01}
+  - {id: f2, from: public/web, to: "egress:198.51.100.2", port: 7000/tcp, why: app, owner: ro1, review: 2027-01-01}
+  - {id: f3, from: public/web, to: "egress:198.51.0.0/16", port: 7000/tcp, why: app, owner: ro1, review: 2027-01-01}
+`)
+	g.start()
+	w.counterBox("web", "--network", "n")
+	w.counterBox("web-2", "--network", "n")
+	for range 3 {
+		for _, c := range []struct {
+			from, addr string
+			may        bool
+		}{
+			{"web", outsideAddr + ":7000", true},
+			{"web", outsideAddr + ":7001", false},
+			{"web", metadata + ":7000", false},
+			{"web-2", outsideAddr + ":7000", false},
+		} {
+			if r := w.try(c.from, actor.Try{Kind: "tcp", Addr: c.addr}); r.Reached != c.may {
+				t.Errorf("%s to %s: %v, want %v: %s", c.from, c.addr, r.Reached, c.may, r.Err)
+			}
+		}
+		w.e.Docker("restart", "-t", "0", "web", "web-2")
+		w.ready("web")
+		w.ready("web-2")
+	}
+	g.quiet()
+	g.stop()
+}
