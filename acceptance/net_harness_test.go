@@ -211,8 +211,33 @@ func (w *netWorld) inBox(box, name string, args ...string) string {
 	return string(out)
 }
 
-// The ways in which a start is held until its rules are in place.
-const byFanotify = "fanotify"
+// The ways in which a start is held until its rules are in place: by asking the
+// kernel, or by a wrapper of the runtime.
+const (
+	byFanotify = "fanotify"
+	byRuntime  = "runtime"
+)
+
+// wrap has the engine start containers by the wrapper, which asks the guard in
+// run. The containers that are to live on have a restart policy.
+func (w *netWorld) wrap(run string) {
+	w.t.Helper()
+	runc, err := exec.LookPath("runc")
+	handtest.Need(w.t, err == nil, "runc")
+	dir := filepath.Join(w.e.Root, "runtime")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		w.t.Fatal(err)
+	}
+	build := exec.Command("go", "build", "-o", dir+"/casco-runtime", "../cmd/casco-runtime")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		w.t.Fatalf("%v\n%s", err, out)
+	}
+	write(w.t, dir+"/runtime.json", fmt.Sprintf(`{"runtime": %q, "gate": %q}`, runc, filepath.Join(run, "gate.sock")))
+	write(w.t, w.e.Config, fmt.Sprintf(`{"default-runtime": "casco", "runtimes": {"casco": {"path": %q, "runtimeArgs": ["--casco-config", %q]}}}`,
+		dir+"/casco-runtime", dir+"/runtime.json"))
+	w.e.Restart()
+}
 
 // A guarding is a casco guard at work.
 type guarding struct {

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"casco/internal/handtest"
 	"casco/lab/actor"
 )
 
@@ -47,11 +48,17 @@ func newRace(t *testing.T) *race {
 	w.counterIn(w.outside, "outside", outsideAddr+":7000")
 	w.counterBox("db", "--network", "n")
 	w.counterBox("api", "--network", "n")
+	r.aim()
+	return r
+}
+
+// aim takes the addresses of the receivers.
+func (r *race) aim() {
+	w := r.netWorld
 	r.storm = []string{
 		w.image, "storm", "-ms", "80", "-kinds", "udp,tcp,frame,icmp", "-tag", "tag0x",
 		w.addr("db", "n") + ":7000", hostAddr + ":7100", "10.77.0.1:7100", outsideAddr + ":7000", w.addr("api", "n") + ":7000",
 	}
-	return r
 }
 
 // wrong is what reached receivers and is in no flow; right, what reached api by
@@ -176,11 +183,24 @@ func TestNetRace(t *testing.T) {
 	} else {
 		t.Logf("control: %d containers, %d datagrams, connections and pings beyond the policy", control, wrong)
 	}
-	for _, way := range []string{byFanotify} {
+	for _, way := range []string{byFanotify, byRuntime} {
 		t.Run(way, func(t *testing.T) {
 			r.t = t
+			if way == byRuntime {
+				_, err := os.Stat("../cmd/casco-runtime")
+				handtest.Need(t, err == nil, "the wrapper, cmd/casco-runtime")
+			}
 			r.guard = r.newGuard(racePolicy + "network: {start: " + way + "}\n")
+			if way == byRuntime {
+				r.e.Docker("rm", "-f", "db", "api")
+				r.wrap(r.guard.run)
+			}
 			r.guard.start()
+			if way == byRuntime {
+				r.counterBox("db", "--network", "n")
+				r.counterBox("api", "--network", "n")
+				r.aim()
+			}
 			for name, start := range r.starts() {
 				t.Run(name, func(t *testing.T) {
 					r.t = t
@@ -203,7 +223,7 @@ func TestNetRace(t *testing.T) {
 			r.t = t
 			took := r.guard.took()
 			t.Logf("held by %s: %d starts, p50 %s, p99 %s", way, len(took), percentile(took, 50), percentile(took, 99))
-			r.latency(t)
+			r.latency(t, way)
 			r.guard.quiet()
 			r.guard.stop()
 		})
@@ -211,17 +231,21 @@ func TestNetRace(t *testing.T) {
 }
 
 // latency prints what a whole start costs with the guard and without, in turns.
-func (r *race) latency(t *testing.T) {
+func (r *race) latency(t *testing.T, way string) {
 	var with, without []time.Duration
-	run := func(into *[]time.Duration) {
+	run := func(into *[]time.Duration, args ...string) {
 		for range 5 {
 			began := time.Now()
-			r.e.Docker("run", "--rm", "--network", "n", "--name", "web-timed", r.image, "exit", "0")
+			r.e.Docker(append(append([]string{"run", "--rm", "--network", "n", "--name", "web-timed"}, args...), r.image, "exit", "0")...)
 			*into = append(*into, time.Since(began))
 		}
 	}
 	for range 3 {
 		run(&with)
+		if way == byRuntime {
+			run(&without, "--runtime", "runc")
+			continue
+		}
 		r.guard.stop()
 		run(&without)
 		r.guard.start()
