@@ -189,7 +189,7 @@ func (k *Keeper) event(ctx context.Context, e EngineEvent) error {
 		defer k.mu.Unlock()
 		if c := k.containers[e.Actor.ID]; c != nil && k.spaces[c.space] != nil {
 			c.Workload.Workload.Name = e.Actor.Attributes["name"]
-			return k.write(k.state.Put(k.namespace(c.space)), 0)
+			return k.write(k.state.Put(k.namespace(c.space)))
 		}
 	case e.Type == "network":
 		k.mu.Lock()
@@ -198,14 +198,14 @@ func (k *Keeper) event(ctx context.Context, e EngineEvent) error {
 			if err := k.readHost(ctx); err != nil {
 				return err
 			}
-			return k.write(k.state.SetHost(k.segments, k.hostAddrs()), 0)
+			return k.write(k.state.SetHost(k.segments, k.hostAddrs()))
 		}
 		c := k.containers[e.Actor.Attributes["container"]]
 		if c == nil || k.spaces[c.space] == nil {
 			return nil
 		}
 		k.reread(c)
-		return k.write(k.state.Put(k.namespace(c.space)), 0)
+		return k.write(k.state.Put(k.namespace(c.space)))
 	}
 	return nil
 }

@@ -824,14 +824,15 @@ func (k *Keeper) writeHost() error {
 	return k.host.Replace(r.Outside, ins)
 }
 
-// writeAll makes all rules anew. Until then nothing is written.
+// writeAll makes all rules anew. Until then nothing is written. A namespace that
+// cannot be written to is told of, and tried again: it is no reason to leave all
+// the others without.
 func (k *Keeper) writeAll() error {
 	k.written = true
-	var errs []error
 	for _, n := range k.state.Namespaces() {
-		errs = append(errs, k.fresh(n.ID, false))
+		k.tried(k.fresh(n.ID, false))
 	}
-	return errors.Join(append(errs, k.writeHost())...)
+	return k.writeHost()
 }
 
 // SetPolicy makes all rules anew by another policy. Starts go on meanwhile, by
