@@ -302,7 +302,7 @@ func outside(o network.Outside, spaces []*network.Inside) []*table {
 			ruler(w.of(), outsideOnly(w), w.flowIn(setNames), accept))
 		from = append(from, ruler(w.portIn(w.dst, string(network.Open)), accept))
 	}
-	nd := neighbour(130, 131, 132, 133, 135, 136, 143)
+	nd := neighbour(ways[1].of(), 130, 131, 132, 133, 135, 136, 143)
 	toHost = append(append(toHost, nd...), ruler(count(DropHost), drop))
 	around = append(append(around, nd...), ruler(count(DropAround), drop))
 	from = append(from, ruler(count(DropOutside), drop))
@@ -415,7 +415,7 @@ func reachable(w way) []rule {
 	to := func(cidr string) []expr.Any { return ruler(w.load(w.dst, 1), masked(netip.MustParsePrefix(cidr))) }
 	out := []rule{ruler(w.load(w.src, 1), w.load(w.dst, w.second), in(string(network.Reach)+w.suffix), accept)}
 	if w.proto == unix.NFPROTO_IPV6 {
-		out = append(out, neighbour(133, 135, 136, 143)...)
+		out = append(out, neighbour(nil, 133, 135, 136, 143)...) // a frame of IPv6 that is
 		out = append(out, unreachable(to("ff00::/8")), unreachable(to("fe80::/10")))
 	} else {
 		out = append(out, unreachable(to("224.0.0.0/3")))

@@ -56,6 +56,8 @@ func inside(in *network.Inside, opts Options) []*table {
 	}
 	may("may_out", mayOut(in)...)
 	may("may_in", mayIn()...)
+	v6 := ways[1]
+	may("near", neighbour(v6.of(), 133, 135, 136, 143)...)
 	hooked := func(name, kind string, num uint32, priority int32, rules ...rule) {
 		t.chains = append(t.chains, chain{name: name, hook: &hook{kind: kind, num: num, priority: priority}, drop: opts.Enforce && kind == "filter", todo: rules})
 	}
@@ -67,13 +69,17 @@ func inside(in *network.Inside, opts Options) []*table {
 	// that goes to the resolver has been turned round, and the interface is still
 	// that which it had.
 	out := append([]rule{ruler(known, accept), ruler(iface(expr.MetaKeyOIFNAME, "lo"), accept)}, loopback...)
-	out = append(out, neighbour(133, 135, 136, 143)...)
+	// Neighbours are on the link: to any other address it would be a way out.
+	for _, link := range []string{"fe80::/10", "ff00::/8"} {
+		out = append(out, ruler(toNet(netip.MustParsePrefix(link), network.Port{}), jump("near")))
+	}
+	out = append(out, ruler(v6.addrIn(v6.dst, setManaged), jump("near")))
 	out = append(out, ruler(jump("may_out")))
 	out = append(out, ending(DropOut, opts.Enforce, true)...)
 	hooked("leave", "filter", unix.NF_INET_LOCAL_OUT, 0, out...)
 
 	into := []rule{ruler(known, accept), ruler(iface(expr.MetaKeyIIFNAME, "lo"), accept)}
-	into = append(into, neighbour(134, 135, 136, 130)...)
+	into = append(into, neighbour(v6.of(), 134, 135, 136, 130)...)
 	into = append(into, ruler(jump("may_in")))
 	into = append(into, ending(DropIn, opts.Enforce, false)...)
 	hooked("enter", "filter", unix.NF_INET_LOCAL_IN, 0, into...)

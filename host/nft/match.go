@@ -126,15 +126,24 @@ func (w way) flowIn(set string) []expr.Any {
 	return ruler(w.of(), w.load(w.src, 1), w.load(w.dst, w.second), tail(2*w.second-8), in(set+w.suffix))
 }
 
-// neighbour matches the messages of ICMPv6 without which IPv6 does not work on
+// neighbour accepts the messages of ICMPv6 without which IPv6 does not work on
 // a link: solicitations and advertisements of neighbours and solicitations of
-// routers (RFC 4861), reports of listeners (RFC 2710, 3810).
-func neighbour(types ...byte) []rule {
+// routers, which no router passed on, for their hop limit is 255 (RFC 4861,
+// 6.1 and 7.1); queries and reports of listeners, which none will, for theirs
+// is 1 (RFC 2710, 3; RFC 3810, 5). Whatever else has such a number is no such
+// message: of is what tells IPv6, for IPv4 has a protocol 58 too.
+func neighbour(of []expr.Any, types ...byte) []rule {
 	var out []rule
 	for _, t := range types {
+		hops := byte(255)
+		if t <= 132 || t == 143 {
+			hops = 1
+		}
 		out = append(out, ruler(
+			of,
 			part(&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1}, is([]byte{unix.IPPROTO_ICMPV6})),
 			part(&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 0, Len: 1}, is([]byte{t})),
+			part(&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: 7, Len: 1}, is([]byte{hops})), // RFC 8200, 3
 			accept,
 		))
 	}
