@@ -88,7 +88,7 @@ func finish(b []byte, at int) { binary.NativeEndian.PutUint32(b[at:], uint32(len
 
 const subsystem = unix.NFNL_SUBSYS_NFTABLES << 8
 
-// A Refused is an error of the kernel about one message of a transaction, of
+// A refusedError is an error of the kernel about one message of a transaction, of
 // which then nothing was done.
 type refusedError struct {
 	what  string

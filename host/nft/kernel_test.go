@@ -258,6 +258,43 @@ func TestSpace(t *testing.T) {
 	}
 }
 
+// TestTaken wants a table that a container made under our name, while no guard
+// was there, to be ours all the same.
+func TestTaken(t *testing.T) {
+	_, cs := pens(t, 1)
+	a := cs[0]
+	if out, err := exec.Command("ip", "netns", "exec", a.name, "nft", "add table inet casco; add table netdev casco").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	s, err := Enter(a.ns)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	in := &network.Inside{Endpoints: []network.Endpoint{a.end}}
+	if err := s.Replace(in, Options{Enforce: true}); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("ip", "netns", "exec", a.name, "nft", "delete", "table", "inet", Table).CombinedOutput()
+	if owns(t) && (!s.Owned() || err == nil) {
+		t.Errorf("owned %v, and nft could take our table out: %v %s", s.Owned(), err, out)
+	}
+}
+
+// owns reports whether this kernel lets tables be owned for good.
+func owns(t *testing.T) bool {
+	_, cs := pens(t, 1)
+	s, err := Enter(cs[0].ns)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if err := s.Replace(&network.Inside{}, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	return s.Owned()
+}
+
 // TestListed wants nft(8) to be able to read what we wrote.
 func TestListed(t *testing.T) {
 	host, cs := pens(t, 1)

@@ -66,9 +66,8 @@ func Enter(ns netns.NsHandle) (*Space, error) {
 	return &Space{c: c, flags: flagOwner | flagPersist}, nil
 }
 
-// Close lets go of the namespace. The rules stay where the kernel lets an owned
-// table persist (6.9), or where it was too old to own one that does: see
-// Persists.
+// Close lets go of the namespace. The rules stay: the kernel lets an owned table
+// persist (6.9), or ours has no owner.
 func (s *Space) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -118,15 +117,25 @@ func replace(c *conn, flags uint32, ts []*table) (uint32, error) {
 			ms = append(ms, more...)
 		}
 		err := c.commit(ms)
-		if flags != 0 && (errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EINVAL)) {
+		if flags != 0 && unowned(err) {
 			flags = 0
 			continue
 		}
 		if errors.Is(err, unix.EPERM) {
-			err = lang.Errorf(lang.Text{En: "%w: is another casco guard at work?", Es: "%w: ¿hay otro casco guard en marcha?"}, err)
+			err = lang.Errorf(lang.Text{
+				En: "%w: a table of our name is somebody else's: another casco guard's, or made by a container with CAP_NET_ADMIN",
+				Es: "%w: una tabla de nuestro nombre es de otro: de otro casco guard, o hecha por un contenedor con CAP_NET_ADMIN",
+			}, err)
 		}
 		return flags, err
 	}
+}
+
+// unowned reports whether err is that of a kernel that cannot own a table, or
+// not for good: it refuses the table itself, and not what is in it.
+func unowned(err error) bool {
+	var r *refusedError
+	return errors.As(err, &r) && r.what == "table "+Table && (r.errno == unix.EOPNOTSUPP || r.errno == unix.EINVAL)
 }
 
 // Change puts elements into the sets of the namespace and takes others out.
@@ -208,7 +217,7 @@ func remove(c *conn, flags uint32, families ...uint8) error {
 			ms = append(ms, t.anew()[:2]...)
 		}
 		err := c.commit(ms)
-		if flags != 0 && (errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EINVAL)) {
+		if flags != 0 && unowned(err) {
 			flags = 0
 			continue
 		}

@@ -112,7 +112,9 @@ func (t *table) replace() ([]message, error) {
 	return ms, nil
 }
 
-// anew makes the table, whatever was there before, without anything in it.
+// anew makes the table, whatever was there before, without anything in it. The
+// first message has no flags: one that is there keeps its own then, and who made
+// it cannot by that keep it from being owned.
 func (t *table) anew() []message {
 	named := attrs{}
 	named.text(unix.NFTA_TABLE_NAME, t.name)
@@ -122,7 +124,7 @@ func (t *table) anew() []message {
 	}
 	what := "table " + t.name
 	return []message{
-		{unix.NFT_MSG_NEWTABLE, unix.NLM_F_CREATE, t.family, made, what},
+		{unix.NFT_MSG_NEWTABLE, unix.NLM_F_CREATE, t.family, named, what},
 		{unix.NFT_MSG_DELTABLE, 0, t.family, named, what},
 		{unix.NFT_MSG_NEWTABLE, unix.NLM_F_CREATE, t.family, made, what},
 	}
