@@ -203,12 +203,13 @@ func (k *Keeper) Close() {
 	k.links.Close()
 }
 
+// close ends what answers names first: it writes into the rules.
 func (s *space) close() {
-	if s.rules != nil {
-		s.rules.Close()
-	}
 	if s.names != nil {
 		s.names.Close()
+	}
+	if s.rules != nil {
+		s.rules.Close()
 	}
 	s.Space.Close()
 }

@@ -59,7 +59,13 @@ func dial(ns netns.NsHandle) (*conn, error) {
 	return c, nil
 }
 
-func (c *conn) close() error { return unix.Close(c.fd) }
+// close ends the socket. Whoever comes late finds none, and not the file that
+// has its number by then: that may be the socket of another namespace.
+func (c *conn) close() error {
+	fd := c.fd
+	c.fd = -1
+	return unix.Close(fd)
+}
 
 // A message is one of nfnetlink, without its header.
 type message struct {

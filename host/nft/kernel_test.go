@@ -295,6 +295,33 @@ func owns(t *testing.T) bool {
 	return s.Owned()
 }
 
+// TestClosed wants who comes late not to write to the file that has the number
+// of the socket by then.
+func TestClosed(t *testing.T) {
+	_, cs := pens(t, 2)
+	b4 := cs[0].end.Addrs[0]
+	gone, err := Enter(cs[0].ns)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone.Close()
+	s, err := Enter(cs[1].ns) // has the same number
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	in := &network.Inside{Endpoints: []network.Endpoint{cs[1].end}}
+	if err := s.Replace(in, Options{Enforce: true}); err != nil {
+		t.Fatal(err)
+	}
+	if err := gone.Change(network.Change{Add: []network.Element{{Set: network.OutAll, A: b4}}}); err == nil {
+		t.Error("rules were changed after Close")
+	}
+	if err := s.Check(in); err != nil {
+		t.Errorf("those of another namespace were: %v", err)
+	}
+}
+
 // TestListed wants nft(8) to be able to read what we wrote.
 func TestListed(t *testing.T) {
 	host, cs := pens(t, 1)
