@@ -67,6 +67,9 @@ func (h *Host) Replace(o network.Outside, spaces []*network.Inside) error {
 		return err
 	}
 	flags, err := replace(h.c, h.flags, ts)
+	for err != nil && withoutGone(ts[1], err) {
+		flags, err = replace(h.c, h.flags, ts)
+	}
 	if err != nil {
 		return err
 	}
@@ -78,14 +81,25 @@ func (h *Host) Replace(o network.Outside, spaces []*network.Inside) error {
 		}
 	}
 	clear(h.pinned)
-	for _, s := range spaces {
-		for _, e := range s.Endpoints {
-			if e.Peer != "" {
-				h.pinned[e.Peer] = true
-			}
+	for _, c := range ts[1].chains {
+		if c.hook != nil {
+			h.pinned[c.hook.device] = true
 		}
 	}
 	return nil
+}
+
+// withoutGone takes the chain that the kernel refused out of t, if that is one
+// of an interface which is gone: before Linux 6.16 there is none without its
+// interface, and containers end while rules are made.
+func withoutGone(t *table, err error) bool {
+	var r *refusedError
+	if !errors.As(err, &r) || r.errno != unix.ENOENT && r.errno != unix.ENODEV {
+		return false
+	}
+	n := len(t.chains)
+	t.chains = slices.DeleteFunc(t.chains, func(c chain) bool { return c.hook != nil && r.what == "chain "+c.name })
+	return len(t.chains) < n
 }
 
 // Change puts elements into the sets of the host and takes others out.
