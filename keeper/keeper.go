@@ -226,7 +226,7 @@ func (k *Keeper) Load(ctx context.Context) error {
 		if s.Verb == "" {
 			ps, err := k.ports(ctx, s.ID)
 			if err != nil {
-				k.trouble(s.ID, err)
+				k.unmet(s, err)
 				continue
 			}
 			ports[s.ID] = ps
@@ -255,7 +255,7 @@ func (k *Keeper) load(ctx context.Context, ports map[string][]network.Published)
 	for _, s := range running {
 		c, sp, err := k.meet(ctx, s)
 		if err != nil {
-			k.trouble(s.ID, err)
+			k.unmet(s, err)
 			continue
 		}
 		if sp == nil {
@@ -423,6 +423,14 @@ func (k *Keeper) meet(ctx context.Context, s gate.Start) (*container, *space, er
 	c = &container{Described: d, pid: s.PID, space: sp.ID, started: c != nil && c.started}
 	k.containers[s.ID] = c
 	return c, sp, nil
+}
+
+// unmet tells of a container that could not be taken note of, unless it ended
+// meanwhile.
+func (k *Keeper) unmet(s gate.Start, err error) {
+	if alive(s.PID) {
+		k.trouble(s.ID, err)
+	}
 }
 
 // ports asks for the ports that the engine chose, of a container that has
@@ -932,7 +940,7 @@ func (k *Keeper) look(ctx context.Context) (late []string, ids []uint64, err err
 		if k.containers[s.ID] == nil {
 			c, sp, err := k.meet(ctx, s)
 			if err != nil {
-				k.trouble(s.ID, err)
+				k.unmet(s, err)
 				continue
 			}
 			if sp != nil && s.Verb == "" {
