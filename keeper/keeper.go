@@ -217,10 +217,7 @@ func (s *space) close() {
 // Load makes the rules of all that runs now. It is called once; starts wait for
 // it, or the rules of the host would be made for the one that starts alone.
 func (k *Keeper) Load(ctx context.Context) error {
-	known, err := k.running()
-	if err != nil {
-		return err
-	}
+	known, _ := k.running() // what cannot be read is told of by load
 	ports := map[string][]network.Published{}
 	for _, s := range known {
 		if s.Verb == "" {
@@ -249,9 +246,7 @@ func (k *Keeper) load(ctx context.Context, ports map[string][]network.Published)
 	defer close(k.loaded)
 	k.state.SetHost(k.segments, k.hostAddrs())
 	running, err := k.running()
-	if err != nil {
-		return err
-	}
+	k.tried(err)
 	for _, s := range running {
 		c, sp, err := k.meet(ctx, s)
 		if err != nil {
@@ -312,25 +307,28 @@ func (k *Keeper) cutAll() {
 }
 
 // running are the containers that the runtime knows: those that have started,
-// and with a Verb those that are about to.
+// and with a Verb those that are about to. What waits is listed first, so that
+// what starts meanwhile is listed twice and not left out. What could not be read
+// is in the error, beside all the others.
 func (k *Keeper) running() ([]gate.Start, error) {
 	var out []gate.Start
+	var errs []error
 	for _, root := range k.cfg.Roots {
-		for verb, list := range map[string]func(string) ([]gate.Start, error){"": gate.Running, "start": gate.Pending} {
-			some, err := list(root)
+		for _, list := range []struct {
+			verb string
+			of   func(root string) ([]gate.Start, error)
+		}{{"start", gate.Pending}, {"", gate.Running}} {
+			some, err := list.of(root)
 			for i := range some {
-				some[i].Verb = verb
+				some[i].Verb = list.verb
 			}
-			if errors.Is(err, unix.ENOENT) {
-				continue // no container was ever started
-			}
-			if err != nil {
-				k.trouble("", err)
+			if !errors.Is(err, unix.ENOENT) { // no container was ever started
+				errs = append(errs, err)
 			}
 			out = append(out, some...)
 		}
 	}
-	return out, nil
+	return out, errors.Join(errs...)
 }
 
 // readHost asks what networks and addresses the host has. An engine that is
@@ -923,16 +921,16 @@ func (k *Keeper) look(ctx context.Context) (late []string, ids []uint64, err err
 		return nil, nil, err
 	}
 	errs := []error{k.write(k.state.SetHost(k.segments, k.hostAddrs()))}
-	running, err := k.running()
-	if err != nil {
-		return nil, nil, err
-	}
+	running, unread := k.running()
+	errs = append(errs, unread)
 	there := map[string]gate.Start{}
 	for _, s := range running {
 		there[s.ID] = s
 	}
 	for _, id := range slices.Sorted(maps.Keys(k.containers)) {
-		if c := k.containers[id]; there[id].ID == "" || there[id].PID != c.pid {
+		c, now := k.containers[id], there[id]
+		// One that could not be read has not ended.
+		if now.ID == "" && (unread == nil || !alive(c.pid)) || now.ID != "" && now.PID != c.pid {
 			k.leave(c)
 		}
 	}
