@@ -117,6 +117,9 @@ type Keeper struct {
 	endings    map[uint64]chan struct{} // namespaces that are being let go of; closed when that is done
 	drops      map[string]map[string]nft.Counter
 	swarm      swarm
+	// turning says that SetPolicy is about to make the host's rules anew, and
+	// hostStale that this was tried and failed.
+	turning, hostStale bool
 }
 
 // A space is a network namespace that is kept.
@@ -124,8 +127,10 @@ type space struct {
 	*spaces.Space
 	rules *nft.Space
 	names *resolver.Listener // nil if no name may be asked for
+	life  int                // process with which names end by themselves
 	may   atomic.Pointer[may]
 	in    *network.Inside // what was written last, without its peers
+	stale bool            // something of in could not be written
 	// watched says that its flows are seen.
 	watched bool
 }
@@ -626,6 +631,9 @@ func (k *Keeper) leave(c *container) {
 	for _, other := range k.containers {
 		if other.space == id {
 			k.tried(k.write(k.state.Put(k.namespace(id))))
+			if s := k.spaces[id]; s.names != nil && s.life == c.pid {
+				k.tried(k.fresh(id, false)) // what answers its names ends with c
+			}
 			return
 		}
 	}
@@ -660,9 +668,7 @@ func (k *Keeper) write(d network.Delta) error {
 	if d.Outside {
 		errs = append(errs, k.around())
 	}
-	if k.enforce {
-		errs = append(errs, k.host.Change(network.Change{Del: d.Host.Del}))
-	}
+	errs = append(errs, k.onHost(func() error { return k.host.Change(network.Change{Del: d.Host.Del}) }))
 	for _, id := range d.Fresh {
 		if err := k.fresh(id, true); err != nil && !k.lives(id) {
 			k.trouble(k.nameOf(id), err) // what it had, somebody has who lives
@@ -670,9 +676,7 @@ func (k *Keeper) write(d network.Delta) error {
 			errs = append(errs, err)
 		}
 	}
-	if k.enforce {
-		errs = append(errs, k.host.Change(network.Change{Add: d.Host.Add}))
-	}
+	errs = append(errs, k.onHost(func() error { return k.host.Change(network.Change{Add: d.Host.Add}) }))
 	for id, c := range d.Inside {
 		if len(c.Add) > 0 {
 			beside(id, network.Change{Add: c.Add})
@@ -683,15 +687,32 @@ func (k *Keeper) write(d network.Delta) error {
 	return errors.Join(errs...)
 }
 
+// onHost changes the rules of the host, if there are any. While they are about
+// to be made anew they are those of another policy, or none, of which a change
+// does not know; what is new then is closed until they are made. If they are not
+// what the change was worked out from, they are made anew at once.
+func (k *Keeper) onHost(change func() error) error {
+	if !k.enforce || k.turning {
+		return nil
+	}
+	if !k.hostStale {
+		err := change()
+		if err == nil {
+			return nil
+		}
+		k.trouble("", err)
+	}
+	return k.writeHost()
+}
+
 // around writes which networks and addresses the engine and the host have now.
 func (k *Keeper) around() error {
-	var errs []error
-	if k.enforce {
-		errs = append(errs, k.host.Around(k.state.Outside()))
-	}
+	errs := []error{k.onHost(func() error { return k.host.Around(k.state.Outside()) })}
 	for id, s := range k.spaces {
 		if in := k.state.Still(id); in != nil && s.rules != nil && s.in != nil {
-			errs = append(errs, named(k.state, id, errors.Join(s.rules.Managed(in.Managed), k.answerNames(s, in))))
+			err := errors.Join(s.rules.Managed(in.Managed), k.answerNames(s, in))
+			s.stale = s.stale || err != nil
+			errs = append(errs, k.named(id, err))
 		}
 	}
 	return errors.Join(errs...)
@@ -717,19 +738,15 @@ func (k *Keeper) change(id uint64, c network.Change) error {
 	if s == nil || s.rules == nil {
 		return nil
 	}
-	return named(k.state, id, s.rules.Change(c))
+	return k.named(id, s.rules.Change(c))
 }
 
-func named(s *network.State, id uint64, err error) error {
+// named says in whose rules an error was.
+func (k *Keeper) named(id uint64, err error) error {
 	if err == nil {
 		return nil
 	}
-	for _, n := range s.Namespaces() {
-		if n.ID == id {
-			return fmt.Errorf("%s: %w", n.Name(), err)
-		}
-	}
-	return err
+	return fmt.Errorf("%s: %w", k.nameOf(id), err)
 }
 
 // fresh makes the rules of a namespace, and its pins on the host unless those
@@ -744,7 +761,22 @@ func (k *Keeper) fresh(id uint64, pin bool) error {
 	if err == nil && pin && k.enforce {
 		err = errors.Join(k.host.Pin(in), k.host.Unpin(lost(was, in)))
 	}
-	return named(k.state, id, err)
+	s.stale = err != nil
+	if err != nil && !k.lives(id) {
+		return nil // its interfaces go while it ends
+	}
+	return k.named(id, err)
+}
+
+// lives reports whether a process of one of its containers is left in a
+// namespace.
+func (k *Keeper) lives(id uint64) bool {
+	for _, c := range k.containers {
+		if c.space == id && alive(c.pid) {
+			return true
+		}
+	}
+	return false
 }
 
 // lost is what a namespace had and has no more: interfaces go before the
@@ -819,7 +851,8 @@ func (k *Keeper) forget(id uint64) error {
 
 // writeHost makes the rules of the host, if they are enforced: to count what
 // would be dropped, those of the containers are enough.
-func (k *Keeper) writeHost() error {
+func (k *Keeper) writeHost() (err error) {
+	defer func() { k.hostStale = err != nil }()
 	if !k.enforce {
 		return k.host.Remove()
 	}
@@ -865,7 +898,10 @@ func (k *Keeper) SetPolicy(p *policy.Policy, enforce bool) error {
 	for _, id := range ids {
 		step(func() error { return k.fresh(id, false) })
 	}
-	step(k.writeHost)
+	step(func() error {
+		k.turning = false
+		return k.writeHost()
+	})
 	k.cutAll()
 	return errors.Join(errs...)
 }
@@ -891,7 +927,7 @@ func (k *Keeper) turn(p *policy.Policy, j *network.Judge, enforce bool) (ids []u
 		state.Put(n)
 		ids = append(ids, n.ID)
 	}
-	k.policy, k.enforce, k.judge, k.state = p, enforce, j, state
+	k.policy, k.enforce, k.judge, k.state, k.turning = p, enforce, j, state, true
 	clear(k.swarm.told)
 	return ids, old, nil
 }
@@ -961,25 +997,34 @@ func (k *Keeper) lookAt(id uint64) error {
 	}
 	err := k.write(k.state.Put(k.namespace(id)))
 	s := k.spaces[id]
-	if s == nil || s.rules == nil || s.rules.Agrees() {
+	if s == nil || err != nil {
 		return err
+	}
+	if s.rules == nil || s.stale || s.names != nil && ended(s.names) {
+		return k.fresh(id, true)
+	}
+	if s.rules.Agrees() {
+		return nil
 	}
 	in := k.state.Inside(id)
 	if in == nil {
-		return err
+		return nil
 	}
 	if wrong := s.rules.Check(in); wrong != nil {
 		k.happened(Event{Kind: Tampered, Container: k.nameOf(id), Text: lang.Text{En: "its rules are made anew: %v", Es: "sus reglas se hacen de nuevo: %v"}.F(wrong)})
-		err = errors.Join(err, k.fresh(id, true))
+		return k.fresh(id, true)
 	}
-	return err
+	return nil
 }
 
 // lookAtHost holds the rules of the host against what they should be.
 func (k *Keeper) lookAtHost() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if !k.enforce || k.host.Agrees() {
+	if k.hostStale && !k.turning {
+		return k.writeHost()
+	}
+	if !k.enforce || k.turning || k.host.Agrees() {
 		return nil
 	}
 	if wrong := k.host.Check(k.state.Host()); wrong != nil {

@@ -42,3 +42,76 @@ func TestUnreadState(t *testing.T) {
 		t.Errorf("%d namespaces are kept after one ended, want 1", n)
 	}
 }
+
+// TestStale: what could not be written is written when that can be done, though
+// nothing of what runs changed since.
+func TestStale(t *testing.T) {
+	c := newCrowd(t, 2)
+	k := c.keeper(t, true)
+	k.cfg.Happened = nil
+	defer k.Close()
+	if err := k.Load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var id uint64
+	for id = range k.spaces {
+		break
+	}
+	s := k.spaces[id]
+	// The socket goes, and the rules of this namespace with it.
+	s.rules.Remove()
+	s.rules.Close()
+	if err := k.fresh(id, true); err == nil {
+		t.Fatal("rules were made without a socket")
+	}
+	s.rules = nil
+	if err := k.Look(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if s.rules == nil || s.stale {
+		t.Fatal("rules that could not be written are still missing")
+	}
+	if err := s.rules.Check(k.state.Inside(id)); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestStartWhileTurning: a container starts while another policy comes into
+// force, or the first one is enforced, and the host's rules are still those from
+// before.
+func TestStartWhileTurning(t *testing.T) {
+	c := newCrowd(t, 2)
+	k := c.keeper(t, false)
+	k.cfg.Happened = nil
+	defer k.Close()
+	if err := k.Load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	last := c.starts[1]
+	k.stop(last.ID)
+	k.ending.Wait()
+	if _, _, err := k.turn(k.policy, k.judge, true); err != nil {
+		t.Fatal(err)
+	}
+	if err := k.Start(t.Context(), last); err != nil {
+		t.Errorf("it was not started: %v", err)
+	}
+	if err := k.SetPolicy(k.policy, true); err != nil {
+		t.Fatal(err)
+	}
+	if err := k.host.Check(k.state.Host()); err != nil {
+		t.Error(err)
+	}
+	// The table of the host is gone: a start is no reason to wait for a look.
+	k.stop(last.ID)
+	k.ending.Wait()
+	if err := k.host.Remove(); err != nil {
+		t.Fatal(err)
+	}
+	if err := k.Start(t.Context(), last); err != nil {
+		t.Errorf("it was not started: %v", err)
+	}
+	if err := k.host.Check(k.state.Host()); err != nil {
+		t.Error(err)
+	}
+}

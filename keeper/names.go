@@ -32,6 +32,10 @@ func (k *Keeper) answerNames(s *space, in *network.Inside) error {
 	if err != nil {
 		return err
 	}
+	if s.names != nil && (ended(s.names) || !k.in(s.ID, s.life)) {
+		s.names.Close()
+		s.names, s.stale = nil, true // the rules have its port
+	}
 	// What is committed from here on is by the names that are asked for next.
 	s.may.Store(&may{in.Names, own(in)})
 	if s.names != nil {
@@ -39,11 +43,12 @@ func (k *Keeper) answerNames(s *space, in *network.Inside) error {
 	}
 	// The resolver's sockets keep the namespace: it is told of the end by that of
 	// a process.
-	life, err := k.pidfd(s.ID)
+	life, pid, err := k.pidfd(s.ID)
 	if err != nil {
 		return err
 	}
 	defer life.Close()
+	s.life = pid
 	s.names, err = k.resolver.Open(resolver.Target{
 		NS: s.NS, ID: k.nameOf(s.ID), Life: life,
 		Commit: func(ctx context.Context, name string, addrs []netip.Addr, ttl time.Duration) error {
@@ -104,17 +109,37 @@ func own(in *network.Inside) (out []netip.Addr) {
 	return out
 }
 
+// ended reports whether a listener has ended by itself.
+func ended(l *resolver.Listener) bool {
+	select {
+	case <-l.Done():
+		return true
+	default:
+		return false
+	}
+}
+
+// in reports whether a process is the first of a container in a namespace.
+func (k *Keeper) in(id uint64, pid int) bool {
+	for _, c := range k.containers {
+		if c.space == id && c.pid == pid {
+			return true
+		}
+	}
+	return false
+}
+
 // pidfd is of a process in a namespace: the first of one of its containers.
-func (k *Keeper) pidfd(id uint64) (*os.File, error) {
+func (k *Keeper) pidfd(id uint64) (_ *os.File, pid int, _ error) {
 	for _, c := range k.containers {
 		if c.space == id {
 			fd, err := unix.PidfdOpen(c.pid, 0)
 			if err == nil {
-				return os.NewFile(uintptr(fd), "pidfd"), nil
+				return os.NewFile(uintptr(fd), "pidfd"), c.pid, nil
 			}
 		}
 	}
-	return nil, lang.Errorf(lang.Text{En: "the container is gone", Es: "el contenedor ya no está"})
+	return nil, 0, lang.Errorf(lang.Text{En: "the container is gone", Es: "el contenedor ya no está"})
 }
 
 // covers reports whether a name of a policy stands for name: "*.example" for
