@@ -269,6 +269,15 @@ func Neighbours(s *Space) (map[netip.Addr]netip.Addr, error) {
 // FollowNeighbours tells of each address that comes to another host, or goes,
 // until ctx ends or the kernel had no room to tell.
 func FollowNeighbours(ctx context.Context, s *Space, f func(a netip.Addr, gone bool)) error {
+	nl, err := netlink.NewHandleAt(s.NS, unix.NETLINK_ROUTE)
+	if err != nil {
+		return fmt.Errorf("netlink: %w", err)
+	}
+	defer nl.Close()
+	tunnel := func(index int) bool {
+		l, err := nl.LinkByIndex(index)
+		return err != nil || l.Type() == "vxlan" // one that is gone may have been
+	}
 	news := make(chan netlink.NeighUpdate, 256)
 	failed := make(chan error, 1)
 	opts := netlink.NeighSubscribeOptions{
@@ -285,9 +294,11 @@ func FollowNeighbours(ctx context.Context, s *Space, f func(a netip.Addr, gone b
 	}
 	for n := range news {
 		a, ok := netip.AddrFromSlice(n.IP)
-		if ok && (n.Family == unix.AF_INET || n.Family == unix.AF_INET6) {
-			f(a.Unmap(), n.Type == unix.RTM_DELNEIGH)
+		if !ok || n.Family != unix.AF_INET && n.Family != unix.AF_INET6 || !tunnel(n.LinkIndex) {
+			continue
 		}
+		// One that is deleted is first said to be there and to have failed.
+		f(a.Unmap(), n.Type == unix.RTM_DELNEIGH || n.State&netlink.NUD_PERMANENT == 0)
 	}
 	if ctx.Err() != nil {
 		return nil
