@@ -610,16 +610,6 @@ func alive(pid int) bool {
 	return i >= 0 && i+2 < len(b) && b[i+2] != 'Z' && b[i+2] != 'X'
 }
 
-// lives reports whether a container of a namespace does.
-func (k *Keeper) lives(id uint64) bool {
-	for _, c := range k.containers {
-		if c.space == id && alive(c.pid) {
-			return true
-		}
-	}
-	return false
-}
-
 // leave takes a container out of its namespace, and the namespace with the
 // last one.
 func (k *Keeper) leave(c *container) {
@@ -670,11 +660,7 @@ func (k *Keeper) write(d network.Delta) error {
 	}
 	errs = append(errs, k.onHost(func() error { return k.host.Change(network.Change{Del: d.Host.Del}) }))
 	for _, id := range d.Fresh {
-		if err := k.fresh(id, true); err != nil && !k.lives(id) {
-			k.trouble(k.nameOf(id), err) // what it had, somebody has who lives
-		} else {
-			errs = append(errs, err)
-		}
+		errs = append(errs, k.fresh(id, true))
 	}
 	errs = append(errs, k.onHost(func() error { return k.host.Change(network.Change{Add: d.Host.Add}) }))
 	for id, c := range d.Inside {
