@@ -2,7 +2,6 @@ package network
 
 import (
 	"net/netip"
-	"slices"
 	"testing"
 )
 
@@ -52,16 +51,5 @@ func TestAllows(t *testing.T) {
 	}
 	if !r.Allows(Connection{From: own, To: host, FromPort: 1, Port: web}) || r.Allows(Connection{From: own, To: host, FromPort: 1, Port: db}) {
 		t.Error("services of the host")
-	}
-}
-
-// TestOutermost: of networks within networks the largest is left for each port.
-func TestOutermost(t *testing.T) {
-	p := netip.MustParsePrefix
-	https, dns := Port{443, TCP}, Port{53, UDP}
-	got := outermost([]NetPort{{p("10.1.2.3/32"), https}, {p("10.0.0.0/8"), https}, {p("10.1.0.0/16"), dns}, {p("10.0.0.0/8"), https}, {p("fd00::/8"), https}})
-	want := []NetPort{{p("10.0.0.0/8"), https}, {p("10.1.0.0/16"), dns}, {p("fd00::/8"), https}}
-	if !slices.Equal(got, want) {
-		t.Errorf("%v, want %v", got, want)
 	}
 }

@@ -183,7 +183,6 @@ func (j *Judge) still(n *placedNS, managed []netip.Prefix) *Inside {
 		}
 		return out
 	})
-	in.Nets = outermost(in.Nets)
 	in.Names = common(n, func(p placed) (out []NamePort) {
 		for _, i := range p.from {
 			if f := j.flows[i]; f.to.kind == aHostName {
@@ -195,20 +194,6 @@ func (j *Judge) still(n *placedNS, managed []netip.Prefix) *Inside {
 	in.Open = j.openTo(n, internet)
 	in.FromHost = j.openTo(n, host)
 	return in
-}
-
-// outermost leaves out networks that lie within others with the same port, and
-// what is there twice: ranges of a set of the kernel must not overlap.
-func outermost(ns []NetPort) []NetPort {
-	var out []NetPort
-	for i, n := range ns {
-		if !slices.ContainsFunc(ns, func(m NetPort) bool {
-			return m.Port == n.Port && m.Net.Bits() < n.Net.Bits() && m.Net.Contains(n.Net.Addr())
-		}) && !slices.Contains(ns[:i], n) {
-			out = append(out, n)
-		}
-	}
-	return out
 }
 
 // openTo are the ports of n that one kind of outside may reach.
