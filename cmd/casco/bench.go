@@ -132,7 +132,9 @@ func (a *app) printBenchNet(r *netbench.Result, containers int) error {
 		{lang.Text{En: "connection, 99 %", Es: "conexión, 99 %"}, r.ConnectP99, 1, "µs"},
 		{lang.Text{En: "connections", Es: "conexiones"}, r.Connections, 1, "/s"},
 	} {
-		value := func(v float64) string { return strconv.FormatFloat(v/row.scale, 'f', decimals(v/row.scale), 64) + " " + row.unit }
+		value := func(v float64) string {
+			return strconv.FormatFloat(v/row.scale, 'f', decimals(v/row.scale), 64) + " " + row.unit
+		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%.2f\t\n", row.what.In(a.lang), value(row.f.Off), value(row.f.On), row.f.Ratio)
 	}
 	return w.Flush()
