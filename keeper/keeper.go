@@ -100,6 +100,8 @@ type Keeper struct {
 	ending  sync.WaitGroup // who lets go of namespaces, and cuts connections
 	cutting chan struct{}  // places for those that cut
 
+	failing atomic.Pointer[failing] // by what MayStart answers
+
 	endedMu sync.Mutex     // guards what follows
 	ended   []network.Flow // of namespaces that are no more
 
@@ -120,6 +122,12 @@ type Keeper struct {
 	// turning says that SetPolicy is about to make the host's rules anew, and
 	// hostStale that this was tried and failed.
 	turning, hostStale bool
+}
+
+// failing is what decides about a start that nobody could judge.
+type failing struct {
+	judge   *network.Judge
+	enforce bool
 }
 
 // A space is a network namespace that is kept.
@@ -154,6 +162,7 @@ func New(cfg Config) (*Keeper, error) {
 	if k.judge, err = network.NewJudge(cfg.Policy); err != nil {
 		return nil, err
 	}
+	k.failing.Store(&failing{k.judge, k.enforce})
 	k.state = network.NewState(k.judge)
 	if k.links, err = spaces.OpenHost(cfg.Host.NS); err != nil {
 		return nil, err
@@ -489,15 +498,10 @@ func (k *Keeper) namespace(id uint64) network.Namespace {
 }
 
 // Start puts the rules of a container in place that is about to start. It is a
-// gate.Judge.
+// gate.Judge. If it cannot, that is an error only where rules are enforced: to
+// count what they would drop is no reason not to start.
 func (k *Keeper) Start(ctx context.Context, s gate.Start) error {
 	if !k.ours(s) {
-		return nil
-	}
-	if s.PID == 0 {
-		k.happened(Event{Kind: Ungoverned, Container: s.ID, Text: lang.Text{
-			En: "the runtime makes and starts it in one: its network cannot be held (a build)", Es: "el runtime lo crea y lo arranca a la vez: su red no se puede retener (una construcción)",
-		}})
 		return nil
 	}
 	select {
@@ -507,23 +511,44 @@ func (k *Keeper) Start(ctx context.Context, s gate.Start) error {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	c, sp, err := k.meet(ctx, s)
-	if err != nil {
-		return lang.Errorf(lang.Text{En: "%w: %w", Es: "%w: %w"}, gate.ErrUnjudged, err)
+	if err := ctx.Err(); err != nil {
+		return err // nobody waits any more, and its process may be another's by now
 	}
-	if sp == nil {
+	err := k.start(ctx, s)
+	if err == nil || !k.enforce {
+		k.tried(err)
 		return nil
+	}
+	return lang.Errorf(lang.Text{En: "%w: %w", Es: "%w: %w"}, gate.ErrUnjudged, err)
+}
+
+// errInOne is of "restore", which the engine calls for a checkpoint: there is no
+// moment between in which the network is there and the program is not.
+var errInOne = lang.Errorf(lang.Text{
+	En: "the runtime makes and starts it in one: its network cannot be held", Es: "el runtime lo crea y lo arranca a la vez: su red no se puede retener",
+})
+
+// start is Start for who holds mu.
+func (k *Keeper) start(ctx context.Context, s gate.Start) error {
+	if s.PID == 0 {
+		return errInOne
+	}
+	c, sp, err := k.meet(ctx, s)
+	if err != nil || sp == nil {
+		return err
 	}
 	n := k.namespace(c.space)
 	if slices.ContainsFunc(n.Endpoints, func(e network.Endpoint) bool { return e.Network == "" }) {
 		// A network that is newer than what is known of them.
 		if err := k.readHost(ctx); err != nil {
-			return lang.Errorf(lang.Text{En: "%w: %w", Es: "%w: %w"}, gate.ErrUnjudged, err)
+			return err
 		}
 		if err := k.write(k.state.SetHost(k.segments, k.hostAddrs())); err != nil {
-			return lang.Errorf(lang.Text{En: "%w: %w", Es: "%w: %w"}, gate.ErrUnjudged, err)
+			return err
 		}
-		c, _, _ = k.meet(ctx, s)
+		if c, sp, err = k.meet(ctx, s); err != nil || sp == nil {
+			return err
+		}
 		n = k.namespace(c.space)
 	}
 	if nets := k.overlaysOf(n); len(nets) > 0 {
@@ -536,10 +561,7 @@ func (k *Keeper) Start(ctx context.Context, s gate.Start) error {
 		n = k.namespace(c.space)
 		k.swarm.soon()
 	}
-	if err := k.write(k.state.Put(n)); err != nil {
-		return lang.Errorf(lang.Text{En: "%w: %w", Es: "%w: %w"}, gate.ErrUnjudged, err)
-	}
-	return nil
+	return k.write(k.state.Put(n))
 }
 
 // ours reports whether a start is of the engine that is kept: others may use
@@ -549,19 +571,21 @@ func (k *Keeper) ours(s gate.Start) bool {
 }
 
 // MayStart says whether a container starts whose rules could not be put in
-// place: only if its tier says so. It is the fail mode of a gate.
+// place: only if its tier says so, or no rules are enforced. It is the fail mode
+// of a gate, and does not wait for mu, which whoever failed may hold.
 func (k *Keeper) MayStart(s gate.Start) bool {
 	if !k.ours(s) {
+		return true
+	}
+	now := k.failing.Load()
+	if !now.enforce {
 		return true
 	}
 	open := false
 	name := s.ID
 	if d, err := k.cfg.Files.Read(s.ID); err == nil {
 		name = d.Workload.Workload.Name
-		k.mu.Lock()
-		j := k.judge
-		k.mu.Unlock()
-		if t := j.Policy().Tier(j.Place(d.Workload.Workload).Tier); t != nil {
+		if t := now.judge.Policy().Tier(now.judge.Place(d.Workload.Workload).Tier); t != nil {
 			open = t.WithoutGuard == "open"
 		}
 	}
@@ -914,6 +938,7 @@ func (k *Keeper) turn(p *policy.Policy, j *network.Judge, enforce bool) (ids []u
 		ids = append(ids, n.ID)
 	}
 	k.policy, k.enforce, k.judge, k.state, k.turning = p, enforce, j, state, true
+	k.failing.Store(&failing{j, enforce})
 	clear(k.swarm.told)
 	return ids, old, nil
 }

@@ -1,9 +1,13 @@
 package keeper
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
+
+	"casco/host/gate"
 )
 
 // TestUnreadState: a container whose state cannot be read has not ended.
@@ -113,5 +117,44 @@ func TestStartWhileTurning(t *testing.T) {
 	}
 	if err := k.host.Check(k.state.Host()); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestFailMode: a start that cannot be judged is refused by its tier, at once,
+// and only where rules are enforced.
+func TestFailMode(t *testing.T) {
+	c := newCrowd(t, 1)
+	k := c.keeper(t, true)
+	k.cfg.Happened = nil
+	defer k.Close()
+	if err := k.Load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	lost := c.starts[0]
+	lost.PID = 1 << 30
+	if err := k.Start(t.Context(), lost); !errors.Is(err, gate.ErrUnjudged) {
+		t.Errorf("of a process that is not there: %v", err)
+	}
+	lost.PID, lost.Verb = 0, "restore"
+	if err := k.Start(t.Context(), lost); !errors.Is(err, gate.ErrUnjudged) {
+		t.Errorf("made and started in one: %v", err)
+	}
+	k.mu.Lock() // whoever hangs
+	said := make(chan bool, 1)
+	go func() { said <- k.MayStart(lost) }()
+	select {
+	case may := <-said:
+		if may {
+			t.Error("its tier is closed, and it may start")
+		}
+	case <-time.After(5 * time.Second):
+		t.Error("the fail mode waits for who failed")
+	}
+	k.mu.Unlock()
+	if err := k.SetPolicy(k.policy, false); err != nil {
+		t.Fatal(err)
+	}
+	if err := k.Start(t.Context(), lost); err != nil || !k.MayStart(lost) {
+		t.Errorf("nothing is enforced, and it was not started: %v", err)
 	}
 }
