@@ -186,20 +186,32 @@ func addrOf(a netlink.Addr) (netip.Addr, bool) {
 	return addr.Unmap(), ok
 }
 
-// peer is the interface of the host with that index whose other end has index
-// other. An index is that of another namespace for an overlay network, where
-// the host may have an interface of that index too.
-func (h *Host) peer(index, other int) string {
+// peer is the interface of the host with that index whose other end is in ns and
+// has index other, and the bridge that it is on, "" for none. An index is that of
+// another namespace for an overlay network, where the host may have an interface
+// of that index too; and whoever has CAP_NET_ADMIN in a container makes
+// interfaces with the indices that he likes, so the host must say the same.
+func (h *Host) peer(ns netns.NsHandle, index, other int) (name, bridge string) {
 	link, err := h.nl.LinkByIndex(index)
 	if err != nil || link.Attrs().ParentIndex != other || link.Type() != "veth" {
-		return ""
+		return "", ""
 	}
-	return link.Attrs().Name
+	if id, err := h.nl.GetNetNsIdByFd(int(ns)); err != nil || id < 0 || id != link.Attrs().NetNsID {
+		return "", ""
+	}
+	if master := link.Attrs().MasterIndex; master != 0 {
+		if br, err := h.nl.LinkByIndex(master); err == nil {
+			bridge = br.Attrs().Name
+		}
+	}
+	return link.Attrs().Name, bridge
 }
 
 // Endpoints are the interfaces of s with what they have now, without loopback.
-// Each is on the segment that its address is in. It is for one goroutine, for
-// each s too.
+// Each is on the segment whose bridge its other end is on, or else that its
+// address is in; an address that its segment does not have is not the engine's
+// but of whoever has CAP_NET_ADMIN in there, and is left out: rules would let
+// others send to it, wherever it is. It is for one goroutine, for each s too.
 func (h *Host) Endpoints(s *Space, segments []network.Segment) ([]network.Endpoint, error) {
 	if s.nl == nil {
 		nl, err := netlink.NewHandleAt(s.NS, unix.NETLINK_ROUTE)
@@ -234,27 +246,34 @@ func (h *Host) Endpoints(s *Space, segments []network.Segment) ([]network.Endpoi
 			}
 		}
 		slices.SortFunc(e.Addrs, netip.Addr.Compare)
-		if seg := segmentOf(e.Addrs, segments); seg != nil {
-			e.Network, e.Gateways = seg.Name, seg.Gateways
-		}
+		bridge := ""
 		if l.Type() == "veth" {
-			e.Peer = h.peer(a.ParentIndex, a.Index)
+			e.Peer, bridge = h.peer(s.NS, a.ParentIndex, a.Index)
 		}
+		seg := segmentOf(e, bridge, segments)
+		e.Network, e.Gateways = seg.Name, seg.Gateways
+		e.Addrs = slices.DeleteFunc(e.Addrs, func(a netip.Addr) bool { return !a.IsLinkLocalUnicast() && !has(seg, a) })
 		out = append(out, e)
 	}
 	slices.SortFunc(out, func(a, b network.Endpoint) int { return strings.Compare(a.Iface, b.Iface) })
 	return out, nil
 }
 
-func segmentOf(addrs []netip.Addr, segments []network.Segment) *network.Segment {
-	for i, s := range segments {
-		for _, sub := range s.Subnets {
-			if slices.ContainsFunc(addrs, sub.Contains) {
-				return &segments[i]
-			}
+// segmentOf is the segment of an interface, the zero one if none is known.
+func segmentOf(e network.Endpoint, bridge string, segments []network.Segment) network.Segment {
+	for _, s := range segments {
+		switch {
+		case bridge != "" && s.Bridge == bridge,
+			// What is not on a bridge of the host is on no network that has one.
+			bridge == "" && (s.Bridge == "" || e.Peer != "") && slices.ContainsFunc(e.Addrs, func(a netip.Addr) bool { return has(s, a) }):
+			return s
 		}
 	}
-	return nil
+	return network.Segment{}
+}
+
+func has(s network.Segment, a netip.Addr) bool {
+	return slices.ContainsFunc(s.Subnets, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
 // Files is where an engine keeps what it knows of its containers:
@@ -415,7 +434,9 @@ func (n NetworkJSON) Segment() network.Segment {
 		}
 	}
 	for _, c := range n.IPAM.Config {
-		if p, err := netip.ParsePrefix(c.Subnet); err == nil {
+		// A network without addresses of the engine's (--ipam-driver null) has
+		// 0.0.0.0/0, which would be the whole Internet.
+		if p, err := netip.ParsePrefix(c.Subnet); err == nil && p.Bits() > 0 {
 			s.Subnets = append(s.Subnets, p.Masked())
 		}
 		// Of other drivers it is a router's, or nobody's: it is not the host.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -122,11 +123,20 @@ func TestEndpoints(t *testing.T) {
 		"-n " + host + " link add br0 type bridge",
 		"-n " + host + " addr add 10.1.0.1/16 dev br0",
 		"-n " + host + " link add vh type veth peer name eth0 netns " + box,
-		"-n " + host + " link set vh up",
+		"-n " + host + " link set vh up master br0",
 		"-n " + far + " link add vfar type veth peer name eth1 netns " + box,
 		"-n " + box + " addr add 10.1.0.2/16 dev eth0",
 		"-n " + box + " addr add 10.9.0.2/16 dev eth1",
 		"-n " + box + " link set eth0 up",
+		// What somebody with CAP_NET_ADMIN in there would like to be taken for: an
+		// address outside, one of another network, and the other end of another's
+		// interface.
+		"-n " + box + " addr add 192.0.2.8/32 dev eth0",
+		"-n " + box + " addr add 10.2.0.5/32 dev eth0",
+		"-n " + box + " link add brx type bridge",
+		"-n " + box + " addr add 10.1.0.9/32 dev brx",
+		"-n " + host + " link add name vv index 77 type veth peer name vw index 78",
+		"-n " + box + " link add name forged index 78 type veth peer name forged2 index 77",
 	} {
 		if out, err := exec.Command("ip", strings.Fields(args)...).CombinedOutput(); err != nil {
 			t.Fatalf("ip %s: %v %s", args, err, out)
@@ -165,10 +175,18 @@ func TestEndpoints(t *testing.T) {
 	if err != nil || len(segs) != 1 || segs[0].Bridge != "br0" || segs[0].Subnets[0].String() != "10.1.0.0/16" {
 		t.Errorf("bridges: %+v, %v", segs, err)
 	}
+	segs = append([]network.Segment{{Name: "other", Bridge: "br9", Subnets: []netip.Prefix{netip.MustParsePrefix("10.2.0.0/16")}}}, segs...)
 	ends, err := h.Endpoints(s, segs)
-	if err != nil || len(ends) != 2 {
+	if err != nil || len(ends) != 5 {
 		t.Fatalf("endpoints: %+v, %v", ends, err)
 	}
+	for _, e := range ends {
+		of := slices.DeleteFunc(e.Addrs, netip.Addr.IsLinkLocalUnicast)
+		if want := e.Iface == "eth0"; want != (e.Peer != "") || want != (e.Network != "") || want && (len(of) != 1 || of[0].String() != "10.1.0.2") || !want && len(of) > 0 {
+			t.Errorf("%s is taken for %+v", e.Iface, e)
+		}
+	}
+	ends = slices.DeleteFunc(ends, func(e network.Endpoint) bool { return !strings.HasPrefix(e.Iface, "eth") })
 	if e := ends[0]; e.Iface != "eth0" || e.Peer != "vh" || e.Network != "br0" || e.MAC == [6]byte{} || e.Gateways[0].String() != "10.1.0.1" {
 		t.Errorf("eth0: %+v", e)
 	}
