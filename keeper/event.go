@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -87,10 +88,14 @@ var classes = map[string]lang.Text{
 // Class says in words what a counter of drops counts.
 func Class(counter string) lang.Text { return classes[counter] }
 
-// Count reads the counters of all drops and tells of those that grew.
+// Count reads the counters of all drops and tells of those that grew. Starts go
+// on between one namespace and the next.
 func (k *Keeper) Count() error {
+	k.counting.Lock()
+	defer k.counting.Unlock()
 	k.mu.Lock()
-	defer k.mu.Unlock()
+	last, ids := k.drops, slices.Collect(maps.Keys(k.spaces))
+	k.mu.Unlock()
 	var errs []error
 	seen := map[string]map[string]nft.Counter{}
 	note := func(who string, read func() (map[string]nft.Counter, error)) {
@@ -101,7 +106,7 @@ func (k *Keeper) Count() error {
 		}
 		seen[who] = now
 		for class, c := range now {
-			before := k.drops[who][class].Packets
+			before := last[who][class].Packets
 			if before > c.Packets {
 				before = 0 // the rules were made anew
 			}
@@ -110,11 +115,15 @@ func (k *Keeper) Count() error {
 			}
 		}
 	}
-	for id, s := range k.spaces {
-		if s.rules != nil {
+	for _, id := range ids {
+		k.mu.Lock()
+		if s := k.spaces[id]; s != nil && s.rules != nil {
 			note(k.nameOf(id), s.rules.Drops)
 		}
+		k.mu.Unlock()
 	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	if k.enforce {
 		note("", k.host.Drops)
 	}

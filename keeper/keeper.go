@@ -102,6 +102,8 @@ type Keeper struct {
 
 	failing atomic.Pointer[failing] // by what MayStart answers
 
+	counting sync.Mutex // one Count at a time: what grew is told of once
+
 	endedMu sync.Mutex     // guards what follows
 	ended   []network.Flow // of namespaces that are no more
 

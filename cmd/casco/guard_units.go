@@ -62,9 +62,10 @@ const runtimeStart = "runtime"
 
 // wrapperScript installs the wrapper and says to it what stands behind.
 const wrapperScript = `# The wrapper of the OCI runtime. The engine is told of it by a change: casco plan --check daemon-runtime-gate.
-install -D -m 755 %[1]s /usr/lib/casco/casco-runtime
+# Each file takes the place of the old one whole: the engine may call it now.
+install -D -m 755 %[1]s /usr/lib/casco/casco-runtime.new && mv -f /usr/lib/casco/casco-runtime.new /usr/lib/casco/casco-runtime
 install -d -m 755 /etc/casco
-cat >/etc/casco/runtime.json <<'END'
+cat >/etc/casco/runtime.json.new <<'END' && mv -f /etc/casco/runtime.json.new /etc/casco/runtime.json
 %[2]s
 END
 `
