@@ -182,9 +182,13 @@ func toResolver(port int) []rule {
 // process wrote with AF_PACKET and that no other hook sees. A packet of the IP
 // stack was routed and has been judged: it carries its route (rtclassid can be
 // read), a frame of a process has none. Address resolution has none either, and
-// may speak for the interface only.
+// may speak for the interface only. Before Linux 5.16 there is no such hook: it
+// is then the host alone that holds frames to what their container is.
 func frames(in *network.Inside, opts Options) *table {
 	t := &table{family: unix.NFPROTO_NETDEV, name: Table, counters: []string{DropFrame}}
+	if !hooksEgress() {
+		return t
+	}
 	for _, e := range in.Endpoints {
 		rules := append([]rule{ruler(part(&expr.Meta{Key: expr.MetaKeyRTCLASSID, Register: 1}), accept)}, arp(e.MAC, e.Addrs)...)
 		rules = append(rules, ending(DropFrame, opts.Enforce, false)...)
@@ -220,18 +224,25 @@ const laterIfaces = 8
 // hooksAhead reports whether the kernel takes a hook of an interface that is
 // not there yet: from Linux 6.16 on (net/netfilter/nf_tables_api.c,
 // nft_netdev_hook_alloc).
-var hooksAhead = sync.OnceValue(func() bool {
-	var u unix.Utsname
-	if unix.Uname(&u) != nil {
-		return false
-	}
-	var major, minor int
-	n, _ := fmt.Sscanf(unix.ByteSliceToString(u.Release[:]), "%d.%d", &major, &minor)
-	return n == 2 && (major > 6 || major == 6 && minor >= 16)
-})
+var hooksAhead = sync.OnceValue(func() bool { return linux(6, 16) })
 
-// Hooks of netdev (include/uapi/linux/netfilter.h, enum nf_dev_hooks); the
-// second is there from Linux 5.16 on.
+// hooksEgress reports whether the kernel has a hook for what leaves by an
+// interface: from Linux 5.16 on.
+var hooksEgress = sync.OnceValue(func() bool { return linux(5, 16) })
+
+// linux reports whether the kernel is of that version or later.
+func linux(major, minor int) bool {
+	var u unix.Utsname
+	return unix.Uname(&u) == nil && atLeast(unix.ByteSliceToString(u.Release[:]), major, minor)
+}
+
+func atLeast(release string, major, minor int) bool {
+	var a, b int
+	n, _ := fmt.Sscanf(release, "%d.%d", &a, &b)
+	return n == 2 && (a > major || a == major && b >= minor)
+}
+
+// Hooks of netdev (include/uapi/linux/netfilter.h, enum nf_dev_hooks).
 const (
 	ingressHook = 0
 	egressHook  = 1
