@@ -141,6 +141,7 @@ type space struct {
 	may   atomic.Pointer[may]
 	in    *network.Inside // what was written last, without its peers
 	stale bool            // something of in could not be written
+	old   bool            // its rules were made before the last time
 	// watched says that its flows are seen.
 	watched bool
 }
@@ -494,9 +495,31 @@ func (k *Keeper) namespace(id uint64) network.Namespace {
 			ends = in.Endpoints // as they were: without any it would be cut off
 		}
 	}
-	n.Endpoints = ends
+	n.Endpoints = k.unclaimed(id, n.Name(), ends)
 	k.swarm.place(&n)
 	return n
+}
+
+// unclaimed leaves out addresses that a container gave itself while somebody who
+// lives has them: the engine gives an address to one that starts, and to nobody
+// who runs.
+func (k *Keeper) unclaimed(id uint64, name string, ends []network.Endpoint) []network.Endpoint {
+	if s := k.spaces[id]; s.in == nil {
+		return ends
+	}
+	for i, e := range ends {
+		ends[i].Addrs = slices.DeleteFunc(slices.Clone(e.Addrs), func(a netip.Addr) bool {
+			owner := k.state.Owner(a)
+			if owner == 0 || owner == id || k.spaces[owner] == nil || !k.lives(owner) {
+				return false
+			}
+			k.happened(Event{Kind: Tampered, Container: name, Text: lang.Text{
+				En: "it took the address of %s, %s: that is not believed", Es: "tomó la dirección de %s, %s: no se le cree",
+			}.F(k.nameOf(owner), a)})
+			return true
+		})
+	}
+	return ends
 }
 
 // Start puts the rules of a container in place that is about to start. It is a
@@ -769,6 +792,7 @@ func (k *Keeper) fresh(id uint64, pin bool) error {
 		return nil
 	}
 	was := s.in
+	s.old = was != nil
 	err := k.writeSpace(s, in)
 	if err == nil && pin && k.enforce {
 		err = errors.Join(k.host.Pin(in), k.host.Unpin(lost(was, in)))
@@ -840,6 +864,9 @@ func (k *Keeper) forget(id uint64) error {
 	var err error
 	if s.in != nil && k.enforce {
 		err = k.host.Unpin(s.in)
+		if s.names != nil {
+			err = errors.Join(err, k.host.Gone(own(s.in)))
+		}
 	}
 	// The kernel waits for all CPUs when a socket is closed that owns a table: 10
 	// to 50 ms, in which no other container could start.

@@ -6,6 +6,7 @@ import (
 
 	"casco/guard/network"
 	"casco/host/flows"
+	"casco/host/spaces"
 )
 
 // keptFlows is how many flows of containers that have ended are remembered.
@@ -67,6 +68,12 @@ func (k *Keeper) cut(d network.Delta) {
 	if !k.enforce {
 		return
 	}
+	for _, id := range d.Fresh {
+		// One that is new has no connections yet.
+		if s, in := k.spaces[id], k.state.Inside(id); s != nil && in != nil && s.old {
+			k.cutBeside(s, func(ns *spaces.Space) error { _, err := ns.Forget(in.Allows); return err })
+		}
+	}
 	for id, c := range d.Inside {
 		s := k.spaces[id]
 		var ms []flows.Match
@@ -78,18 +85,23 @@ func (k *Keeper) cut(d network.Delta) {
 		if s == nil || len(ms) == 0 {
 			continue
 		}
-		again, err := s.Again()
-		if err != nil {
-			k.trouble(k.nameOf(id), err)
-			continue
-		}
-		k.ending.Go(func() {
-			defer again.Close()
-			k.cutting <- struct{}{}
-			defer func() { <-k.cutting }()
-			if _, err := flows.Cut(again.NS, ms...); err != nil {
-				k.trouble("", err)
-			}
-		})
+		k.cutBeside(s, func(ns *spaces.Space) error { _, err := flows.Cut(ns.NS, ms...); return err })
 	}
+}
+
+// cutBeside cuts while starts go on, a few at a time.
+func (k *Keeper) cutBeside(s *space, cut func(*spaces.Space) error) {
+	again, err := s.Again()
+	if err != nil {
+		k.trouble(k.nameOf(s.ID), err)
+		return
+	}
+	k.ending.Go(func() {
+		defer again.Close()
+		k.cutting <- struct{}{}
+		defer func() { <-k.cutting }()
+		if err := cut(again); err != nil {
+			k.trouble("", err)
+		}
+	})
 }

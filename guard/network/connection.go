@@ -43,7 +43,7 @@ func (in *Inside) has(a netip.Addr) bool {
 
 // beyond reports whether c goes to where containers are not, and may.
 func (in *Inside) beyond(c Connection) bool {
-	return slices.ContainsFunc(in.Nets, func(n NetPort) bool { return n.Net.Contains(c.To) && (n.Port == Port{} || n.Port == c.Port) }) ||
+	return slices.ContainsFunc(in.Nets, func(n NetPort) bool { return n.Covers(c.To) && (n.Port == Port{} || n.Port == c.Port) }) ||
 		slices.ContainsFunc(in.Names, func(n NamePort) bool { return n.Port == c.Port }) && !contains(in.Managed, c.To)
 }
 

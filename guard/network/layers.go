@@ -16,7 +16,7 @@ func (es Elements) has(e Element) bool { _, ok := es[e]; return ok }
 // is.
 func (in *Inside) Sends(to netip.Addr, port Port) bool {
 	return in.Peers.has(Element{Set: OutAll, A: to}) || in.Peers.has(Element{Set: Out, A: to, Port: port}) ||
-		!contains(in.Managed, to) && slices.ContainsFunc(in.Nets, func(n NetPort) bool { return n.Port == port && n.Net.Contains(to) })
+		!contains(in.Managed, to) && slices.ContainsFunc(in.Nets, func(n NetPort) bool { return n.Port == port && n.Covers(to) })
 }
 
 // Takes reports whether the namespace's own rules let an address, of a

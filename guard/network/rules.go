@@ -78,6 +78,13 @@ type NetPort struct {
 	Port Port         `json:"port"`
 }
 
+// Covers reports whether it is a flow to an address. One to many addresses is
+// none to those at which clouds hand out credentials: whoever wants them says
+// so.
+func (n NetPort) Covers(a netip.Addr) bool {
+	return n.Net.Contains(a) && (n.Net.IsSingleIP() || !slices.Contains(Metadata, a))
+}
+
 // NamePort is a host name of which one port may be used.
 type NamePort struct {
 	Name    string `json:"name"` // "updates.example", "*.example"

@@ -173,6 +173,9 @@ func (s *State) Put(n Namespace) Delta {
 	return w.end()
 }
 
+// Owner is the namespace that has an address, 0 if none does.
+func (s *State) Owner(a netip.Addr) uint64 { return s.owner[a] }
+
 // without is n after it lost those addresses.
 func without(n Namespace, addrs []netip.Addr) Namespace {
 	n.Endpoints = slices.Clone(n.Endpoints)

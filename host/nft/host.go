@@ -156,7 +156,7 @@ func (h *Host) newEgress(es []network.Element) (ms []message, names []string, er
 // elements and 17 with 3,000, and refuses two networks that overlap.
 func egressRule(e network.Element) rule {
 	w := wayOf(e.A)
-	return ruler(toNet(e.Net, e.Port), w.load(w.src, 1), in(hostSet(e).name), accept)
+	return ruler(w.of(), beyondMetadata(w, e.Net), toNet(e.Net, e.Port), w.load(w.src, 1), in(hostSet(e).name), accept)
 }
 
 // Allow lets packets of a namespace pass to what a name was found to have.
@@ -174,6 +174,16 @@ func (h *Host) Disallow(own, addrs []netip.Addr) error {
 		return slices.ContainsFunc(own, func(o netip.Addr) bool {
 			return slices.ContainsFunc(addrs, func(a netip.Addr) bool { return strings.HasPrefix(key, addrKey(o)+addrKey(a)) })
 		})
+	})
+}
+
+// Gone takes out what names gave to who had those addresses: somebody else may
+// have them next.
+func (h *Host) Gone(own []netip.Addr) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return disallow(h.c, hostTable, func(key string) bool {
+		return slices.ContainsFunc(own, func(o netip.Addr) bool { return strings.HasPrefix(key, addrKey(o)) && len(key) == 2*len(addrKey(o))+8 })
 	})
 }
 
@@ -285,7 +295,7 @@ func outside(o network.Outside, spaces []*network.Inside) []*table {
 		for _, name := range []network.Set{network.Between, network.BetweenAll, network.ToHost, network.Open, network.Shut} {
 			t.sets = append(t.sets, sampleSet(name, w))
 		}
-		t.sets = append(t.sets, namesSet(w, true, nil))
+		t.sets = append(t.sets, namesSet(w, true, nil), metadataSet(w))
 		p.sets = append(p.sets, sampleSet(network.Reach, w))
 	}
 	egress := map[string][]rule{}

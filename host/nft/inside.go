@@ -39,6 +39,7 @@ func inside(in *network.Inside, opts Options) []*table {
 		}
 		add(namesSet(w, false, in.Names))
 		add(set{name: setManaged + w.suffix, fields: []field{w.addr}, ranges: true, elements: ranges(in.Managed, w)})
+		add(metadataSet(w))
 		add(set{name: setGateways + w.suffix, fields: []field{w.addr}, elements: addrs(in.Gateways, w)})
 	}
 	add(set{name: "open", fields: []field{fieldProto, fieldPort}, elements: ports(in.Open)})
@@ -100,7 +101,12 @@ const (
 	setNames    = "names"
 	setManaged  = "managed"
 	setGateways = "gateways"
+	setMetadata = "metadata"
 )
+
+func metadataSet(w way) set {
+	return set{name: setMetadata + w.suffix, fields: []field{w.addr}, elements: addrs(network.Metadata, w)}
+}
 
 func mayOut(in *network.Inside) []rule {
 	var out []rule
@@ -112,9 +118,18 @@ func mayOut(in *network.Inside) []rule {
 	}
 	for _, n := range in.Nets {
 		w := wayOf(n.Net.Addr())
-		out = append(out, ruler(w.of(), outsideOnly(w), toNet(n.Net, n.Port), accept))
+		out = append(out, ruler(w.of(), outsideOnly(w), beyondMetadata(w, n.Net), toNet(n.Net, n.Port), accept))
 	}
 	return out
+}
+
+// beyondMetadata matches packets to none of the addresses at which clouds hand
+// out credentials, unless the flow is to one address: see NetPort.Covers.
+func beyondMetadata(w way, to netip.Prefix) []expr.Any {
+	if to.IsSingleIP() {
+		return nil
+	}
+	return ruler(w.load(w.dst, 1), notIn(setMetadata+w.suffix))
 }
 
 // outsideOnly matches packets to no address of the engine's networks: a flow to
