@@ -220,7 +220,7 @@ func (w *netWorld) settled() string {
 	slices.Sort(want)
 	pins, elements := w.kernel()
 	if !slices.Equal(pins, want) {
-		return fmt.Sprintf("chains of interfaces %v, want %v", pins, want)
+		return fmt.Sprintf("chains of interfaces %v, want %v of %d containers", pins, want, len(alive))
 	}
 	// web* may speak to one at 7001, and web at 7000 too: a pair has its place in
 	// reach both ways, and in between by its ports.
