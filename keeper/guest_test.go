@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -27,9 +28,6 @@ func TestSwarmGuest(t *testing.T) {
 	m, w := realdocker.Swarm(t)
 	m.Docker("network", "create", "-d", "overlay", "--attachable", "--opt", "encrypted", "over")
 	a, b := &site{Engine: m, t: t, image: m.Image("flows")}, &site{Engine: w, t: t, image: w.Image("flows")}
-	a.world()
-	a.keep(guestPolicy, true)
-	b.keep(guestPolicy, true)
 	httpd := []string{"httpd", "-f", "-p", "8000"}
 	// A manager may take longer to attach a container there than an engine waits.
 	start := func(s *site, name string, args ...string) {
@@ -41,7 +39,8 @@ func TestSwarmGuest(t *testing.T) {
 			}
 			s.run("docker", "rm", "-f", name)
 		}
-		t.Fatalf("%s: %s", name, out)
+		log := a.Log()
+		t.Fatalf("%s: %s\n%s", name, out, log[max(0, len(log)-4000):])
 	}
 	start(a, "db1", httpd...)
 	for _, s := range []*site{a, b} {
@@ -49,18 +48,21 @@ func TestSwarmGuest(t *testing.T) {
 			start(s, name, "sleep", "3600")
 		}
 	}
+	a.world()
+	a.keep(guestPolicy, true)
+	b.keep(guestPolicy, true)
 	begun := time.Now()
 	step := func(format string, args ...any) {
 		t.Logf("%s: %s", time.Since(begun).Round(time.Second), fmt.Sprintf(format, args...))
 	}
 	const marker = "casco-keeper-marker-77c2"
 	gets := func(s *site, from, at string) bool {
-		out, err := s.run("docker", "exec", from, "wget", "-T", "5", "-U", marker, "-q", "-O", "-", "http://"+at+":8000/etc/passwd")
+		out, err := s.run("docker", "exec", from, "timeout", "5", "wget", "-U", marker, "-q", "-O", "-", "http://"+at+":8000/etc/passwd")
 		return err == nil && strings.Contains(string(out), "root:")
 	}
 	// Tunnels and load balancers take their time in an emulated machine.
 	soon := func(s *site, from, at string) bool {
-		for deadline := time.Now().Add(90 * time.Second); time.Now().Before(deadline); time.Sleep(time.Second) {
+		for deadline := time.Now().Add(40 * time.Second); time.Now().Before(deadline); time.Sleep(time.Second) {
 			if gets(s, from, at) {
 				return true
 			}
@@ -116,9 +118,8 @@ func TestSwarmGuest(t *testing.T) {
 	for _, s := range []*site{b, a} { // its own host's load balancer, and another's
 		if !soon(s, "web", vip) {
 			t.Errorf("who may talk to a service does not reach it at %s", vip)
-			out, _ := s.run("curl", "-s", "--unix-socket", s.Socket, "http://x/networks/over?verbose=true")
-			world, _ := b.keeper.World()
-			t.Logf("%s\n%+v\n%+v", out, world, b.keeper.Report())
+			t.Log(balancer(s, vip))
+			t.Logf("%+v", b.keeper.Report().Drops)
 		}
 		if gets(s, "app", vip) {
 			t.Error("who may not talk to a service reaches it")
@@ -127,19 +128,34 @@ func TestSwarmGuest(t *testing.T) {
 	step("services reached")
 
 	outside := func(port string) bool {
-		_, err := exec.Command("ip", "netns", "exec", "out"+a.NetNS, "busybox", "wget", "-T", "5", "-q", "-O", "-", "http://198.51.100.1:"+port+"/etc/passwd").Output()
+		_, err := exec.Command("ip", "netns", "exec", "out"+a.NetNS, "timeout", "5", "busybox", "wget", "-q", "-O", "-", "http://198.51.100.1:"+port+"/etc/passwd").Output()
 		return err == nil
 	}
 	reached := false
-	for deadline := time.Now().Add(90 * time.Second); !reached && time.Now().Before(deadline); time.Sleep(time.Second) {
+	for deadline := time.Now().Add(40 * time.Second); !reached && time.Now().Before(deadline); time.Sleep(time.Second) {
 		reached = outside("8080")
 	}
 	if !reached {
-		world, _ := b.keeper.World()
-		t.Errorf("nobody outside reaches a published port that is for them\n%+v\n%+v\n%+v", a.keeper.Report(), world, b.keeper.Report())
+		t.Errorf("nobody outside reaches a published port that is for them: %+v %+v", a.keeper.Report().Drops, b.keeper.Report().Drops)
 	}
 	if outside("8081") {
 		t.Error("somebody outside reaches a published port that is not for them")
 	}
 	step("published ports")
+}
+
+// balancer is what the load balancers of an engine say of themselves.
+func balancer(s *site, vip string) string {
+	var b strings.Builder
+	found, _ := filepath.Glob(filepath.Join(s.Root, "exec", "netns", "lb_*"))
+	for _, ns := range found {
+		out, _ := exec.Command("nsenter", "--net="+ns, "sh", "-c", "ip -br a; cat /proc/net/ip_vs /proc/sys/net/ipv4/vs/conntrack; iptables -t mangle -S; iptables -t nat -vnL POSTROUTING").CombinedOutput()
+		fmt.Fprintf(&b, "%s for %s:\n%s", ns, vip, out)
+	}
+	for line := range strings.Lines(s.Log()) {
+		if low := strings.ToLower(line); strings.Contains(low, "ipvs") || strings.Contains(low, "ip_vs") || strings.Contains(low, "sandbox") {
+			b.WriteString(line)
+		}
+	}
+	return b.String()
 }
