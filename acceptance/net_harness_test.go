@@ -193,9 +193,18 @@ func (w *netWorld) addr(name, network string) string {
 // inNet runs a program of the machine in the host's namespace.
 func (w *netWorld) inNet(name string, args ...string) string {
 	w.t.Helper()
-	out, err := w.e.Enter(name, args...).CombinedOutput()
+	return w.prints(w.e.Enter(name, args...))
+}
+
+// prints is the standard output of a program: on the other, ip says what it
+// thinks of namespaces that are nobody's here.
+func (w *netWorld) prints(cmd *exec.Cmd) string {
+	w.t.Helper()
+	var errs bytes.Buffer
+	cmd.Stderr = &errs
+	out, err := cmd.Output()
 	if err != nil {
-		w.t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
+		w.t.Fatalf("%s: %v\n%s", cmd, err, &errs)
 	}
 	return string(out)
 }
@@ -204,11 +213,7 @@ func (w *netWorld) inNet(name string, args ...string) string {
 func (w *netWorld) inBox(box, name string, args ...string) string {
 	w.t.Helper()
 	pid := w.e.Docker("inspect", "-f", "{{.State.Pid}}", box)
-	out, err := exec.Command("nsenter", append([]string{"-t", pid, "-n", "--", name}, args...)...).CombinedOutput()
-	if err != nil {
-		w.t.Fatalf("%s: %s %s: %v\n%s", box, name, strings.Join(args, " "), err, out)
-	}
-	return string(out)
+	return w.prints(exec.Command("nsenter", append([]string{"-t", pid, "-n", "--", name}, args...)...))
 }
 
 // The ways in which a start is held until its rules are in place: by asking the
