@@ -7,6 +7,7 @@ import (
 	"casco/guard/network"
 	"casco/host/flows"
 	"casco/host/spaces"
+	"casco/lang"
 )
 
 // keptFlows is how many flows of containers that have ended are remembered.
@@ -104,4 +105,39 @@ func (k *Keeper) cutBeside(s *space, cut func(*spaces.Space) error) {
 			k.trouble("", err)
 		}
 	})
+}
+
+// cutAll ends the connections that the rules do not let be: they are older than
+// the rules, and what belongs to one passes. The others live on.
+func (k *Keeper) cutAll() {
+	k.mu.Lock()
+	enforce, r, held := k.enforce, k.state.Rules(), map[uint64]*spaces.Space{}
+	names := map[uint64]string{}
+	for id, s := range k.spaces {
+		if again, err := s.Again(); err == nil {
+			held[id], names[id] = again, k.nameOf(id)
+			defer again.Close()
+		}
+	}
+	k.mu.Unlock()
+	if !enforce {
+		return
+	}
+	forget := func(who string, s *spaces.Space, allows func(network.Connection) bool) {
+		n, err := s.Forget(allows)
+		if err != nil {
+			k.trouble(who, err)
+		}
+		if n > 0 {
+			k.happened(Event{Kind: Cut, Container: who, Count: uint64(n), Text: lang.Text{
+				En: "connections that no flow allows were cut", Es: "se cortaron conexiones que ningún flujo permite",
+			}})
+		}
+	}
+	for id, s := range held {
+		if in := r.Inside[id]; in != nil {
+			forget(names[id], s, in.Allows)
+		}
+	}
+	forget("", k.cfg.Host, r.Allows)
 }
