@@ -87,9 +87,7 @@ func (k *Keeper) around() error {
 // say tells of each namespace whose rules were made or changed.
 func (k *Keeper) say(d network.Delta) {
 	for _, id := range d.Fresh {
-		k.happened(Event{Kind: Rules, Container: k.nameOf(id), Text: lang.Text{
-			En: "rules made, %d peers", Es: "reglas hechas, %d pares",
-		}.F(len(k.state.Inside(id).Peers))})
+		k.happened(Event{Kind: Rules, Container: k.nameOf(id), Text: lang.Text{En: "rules made", Es: "reglas hechas"}})
 	}
 	for _, id := range slices.Sorted(maps.Keys(d.Inside)) {
 		c := d.Inside[id]
