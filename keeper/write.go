@@ -227,7 +227,9 @@ func (k *Keeper) writeHost() (err error) {
 func (k *Keeper) writeAll() error {
 	k.written = true
 	for _, n := range k.state.Namespaces() {
-		k.tried(k.fresh(n.ID, false))
+		if err := k.fresh(n.ID, false); err != nil {
+			k.trouble(k.nameOf(n.ID), err)
+		}
 	}
 	return k.writeHost()
 }
