@@ -33,6 +33,7 @@ var may = map[string]string{
 	"loop/rollback":         "loop/inventory loop/apply",
 	"policy":                "signed",
 	"policy/folder":         "policy signed internal/atomicfile",
+	"guard/admission":       "loop/inventory loop/audit loop/audit/checks loop/declared loop/risk guard/network policy",
 	"guard/network":         "loop/inventory loop/declared policy",
 	"signed":                "",
 	"state":                 "loop/apply loop/change signed internal/atomicfile",
@@ -111,7 +112,7 @@ func TestPackageComments(t *testing.T) {
 // TestMachineModules keeps each third-party module that touches the machine
 // within one package, so that it can be replaced there.
 func TestMachineModules(t *testing.T) {
-	one := []string{"github.com/tailscale/hujson", "github.com/compose-spec/compose-go", "github.com/mdlayher/netlink", "github.com/moby/sys", "golang.org/x/net"}
+	one := []string{"github.com/tailscale/hujson", "github.com/compose-spec/compose-go", "github.com/mdlayher/netlink", "github.com/moby/moby", "github.com/moby/sys", "golang.org/x/net"}
 	users := map[string]map[string]bool{}
 	eachFile(t, parser.ImportsOnly, func(dir, _ string, f *ast.File) {
 		for _, im := range f.Imports {

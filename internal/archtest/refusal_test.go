@@ -15,7 +15,7 @@ import (
 // own words: what they refuse, they refuse in both languages. Under host/ those
 // are the hands; what the readers say of the machine is evidence.
 var speaking = []string{
-	"cmd/casco/", "loop/", "policy/", "signed/", "state/", "report/", "lab/", "internal/atomicfile/",
+	"cmd/casco/", "guard/admission/", "loop/", "policy/", "signed/", "state/", "report/", "lab/", "internal/atomicfile/",
 	"host/auditrules/", "host/compose/", "host/daemonjson/", "host/file/hand.go", "host/gate/gate.go", "host/gate/serve.go", "host/gate/watch.go", "host/swarm/", "host/sysctl/hand.go",
 	"host/docker/client.go", "host/docker/dial.go", "host/docker/gate.go", "host/docker/parked.go", "host/docker/recreate.go",
 	"host/docker/transaction.go", "host/docker/update.go",
