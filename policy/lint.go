@@ -3,6 +3,7 @@ package policy
 import (
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,6 +16,7 @@ import (
 // A Catalogue is what a policy may name of this program.
 type Catalogue struct {
 	Checks     []string // IDs
+	Rules      []string // IDs of what admission rules on; nil: they are not looked at
 	Frameworks []string // IDs
 	Kinds      []string // of objects
 	Hands      []string
@@ -35,6 +37,7 @@ func Lint(p *Policy, c Catalogue, at time.Time) []Problem {
 	l.tiers()
 	l.flows()
 	l.lists()
+	l.admission()
 	l.checks()
 	l.changes()
 	l.exceptions()
@@ -80,6 +83,7 @@ func (l *linter) known(path, word string, those []string, what lang.Text) {
 
 var (
 	aCheckThere  = lang.Text{En: "check", Es: "comprobación"}
+	aRuleThere   = lang.Text{En: "rule", Es: "regla"}
 	aTierThere   = lang.Text{En: "tier", Es: "nivel"}
 	aPersonThere = lang.Text{En: "person", Es: "persona"}
 )
@@ -346,6 +350,37 @@ func (l *linter) lists() {
 			En: "signatures are wanted and registries.keys names no key: no image could show one", Es: "se quieren firmas y registries.keys no nombra clave: ninguna imagen podría mostrar una",
 		})
 	}
+}
+
+func (l *linter) admission() {
+	a := l.p.Admission
+	own := slices.Concat(l.c.Rules, ids(l.p.Own))
+	for _, id := range slices.Sorted(maps.Keys(a.Rules)) {
+		path, r := "admission.rules."+id, a.Rules[id]
+		if l.c.Rules != nil {
+			l.known(path, id, own, aRuleThere)
+		}
+		for i, tier := range r.Tiers {
+			l.tier(item(path+".tiers", i), tier)
+		}
+		if r.Mode != Enforce && slices.Contains(l.p.Exceptions.MayNeverExcept, id) {
+			l.odd(path, lang.Text{
+				En: "%s may never be excepted (%s), and here requests that fail it are let through", Es: "%s no se puede exceptuar nunca (%s), y aquí se dejan pasar peticiones que la incumplen",
+			}, id, l.p.Where("exceptions.may_never_except"))
+		}
+	}
+	if a.Mode != Enforce && !reflect.ValueOf(a.Add).IsZero() {
+		l.odd("admission.add", lang.Text{
+			En: "nothing is added while mode is observe", Es: "no se añade nada mientras mode sea observe",
+		})
+	}
+}
+
+func ids(own []OwnCheck) (out []string) {
+	for _, o := range own {
+		out = append(out, o.ID)
+	}
+	return out
 }
 
 func (l *linter) checks() {

@@ -12,6 +12,7 @@ import (
 
 var catalogue = Catalogue{
 	Checks:     append(Builtin().Exceptions.MayNeverExcept, "container-privileged", "image-packages", "network-icc"),
+	Rules:      []string{"exec-root", "daemon-tls"},
 	Frameworks: []string{"cis-docker-1.8.0"},
 	Kinds:      []string{"container", "image"},
 	Hands:      []string{"file", "sysctl"},

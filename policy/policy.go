@@ -43,6 +43,7 @@ type Policy struct {
 	Registries Registries `json:"registries,omitzero" yaml:"registries"`
 	Images     Images     `json:"images,omitzero" yaml:"images"`
 	Runtime    Runtime    `json:"runtime,omitzero" yaml:"runtime"`
+	Admission  Admission  `json:"admission,omitzero" yaml:"admission"`
 	// Checks tailors checks by their IDs.
 	Checks     map[string]Tailoring `json:"checks,omitempty" yaml:"checks"`
 	SLA        SLA                  `json:"sla,omitzero" yaml:"sla"`
@@ -255,6 +256,45 @@ type RuntimeRules struct {
 	User            string   `json:"user,omitempty" yaml:"user"`
 	Seccomp         string   `json:"seccomp,omitempty" yaml:"seccomp"` // "default", "generated", or a file
 	MAC             string   `json:"mac,omitempty" yaml:"mac"`         // "default", "generated", or a profile's name
+}
+
+// What becomes of a request that a rule of Admission is against.
+const (
+	Ignore  = "ignore"  // nothing: the rule is not asked
+	Observe = "observe" // it is let through and noted
+	Enforce = "enforce" // it is refused
+)
+
+// Admission says what is let through to an engine.
+type Admission struct {
+	// Mode is what becomes of a request that a rule is against: "observe", it is
+	// let through and noted, which is the default; "enforce", it is refused.
+	Mode string `json:"mode,omitempty" yaml:"mode"`
+	// Rules are the rules that are not as Mode and casco have them, by their IDs,
+	// which are those of checks or of package admission.
+	Rules map[string]AdmissionRule `json:"rules,omitempty" yaml:"rules"`
+	// Add is put into requests to create a container that say nothing of it.
+	Add Additions `json:"add,omitzero" yaml:"add"`
+	// ReadOnly are callers who may look and no more: "uid:1001",
+	// "unit:exporter.service", "container:NAME", "tls:NAME" of a certificate.
+	ReadOnly []string `json:"read_only,omitempty" yaml:"read_only"`
+	// Runtimes may be asked for by name, beside the engine's default.
+	Runtimes []string `json:"runtimes,omitempty" yaml:"runtimes"`
+}
+
+// An AdmissionRule is how one rule is taken.
+type AdmissionRule struct {
+	Mode  string   `json:"mode" yaml:"mode"`             // "ignore", "observe", "enforce"
+	Tiers []string `json:"tiers,omitempty" yaml:"tiers"` // only of containers of these; empty: of all
+}
+
+// Additions are settings that a request gets where it names none.
+type Additions struct {
+	NoNewPrivileges bool     `json:"no_new_privileges,omitempty" yaml:"no_new_privileges"`
+	CapDrop         []string `json:"cap_drop,omitempty" yaml:"cap_drop"`
+	Pids            int64    `json:"pids,omitempty" yaml:"pids"`
+	LogMaxSize      Bytes    `json:"log_max_size,omitempty" yaml:"log_max_size"` // of json-file and local
+	LogMaxFile      int      `json:"log_max_file,omitempty" yaml:"log_max_file"`
 }
 
 // A Tailoring changes a check for this organisation. It is never silent: it

@@ -136,6 +136,16 @@ var rules = map[string]rule{
 	"RuntimeRules.seccomp":  aWord,
 	"RuntimeRules.mac":      aWord,
 
+	"Admission.mode":         {enum: []string{Observe, Enforce}},
+	"Admission.rules":        {keys: &aCheck},
+	"Admission.read_only":    {pattern: `^(uid:[0-9]{1,10}|unit:[^ \t\r\n]+|container:[^ \t\r\n]+|tls:[^ \t\r\n]+)$`, say: lang.Text{En: "uid:NUMBER, unit:NAME, container:NAME or tls:NAME", Es: "uid:NÚMERO, unit:NOMBRE, container:NOMBRE o tls:NOMBRE"}},
+	"Admission.runtimes":     aWord,
+	"AdmissionRule.mode":     {enum: []string{Ignore, Observe, Enforce}},
+	"AdmissionRule.tiers":    anID,
+	"Additions.cap_drop":     aCapability,
+	"Additions.pids":         {min: num(1), max: num(1 << 22)}, // as RuntimeRules.pids
+	"Additions.log_max_file": {min: num(1), max: num(1000)},
+
 	"Policy.checks":      {keys: &aCheck},
 	"Tailoring.severity": aLevel,
 	"Tailoring.because":  someText,
