@@ -9,6 +9,7 @@ import (
 	"time"
 	_ "time/tzdata" // windows name zones; a host may lack the database
 
+	"casco/guard/admission"
 	"casco/lang"
 	"casco/loop/audit"
 	"casco/loop/audit/checks"
@@ -160,6 +161,9 @@ func catalogue() policy.Catalogue {
 	var c policy.Catalogue
 	for _, check := range checks.All() {
 		c.Checks = append(c.Checks, check.ID)
+	}
+	for _, r := range admission.Rules() {
+		c.Rules = append(c.Rules, r.ID)
 	}
 	for id := range frameworks.All() {
 		c.Frameworks = append(c.Frameworks, id)

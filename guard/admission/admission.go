@@ -11,3 +11,294 @@
 // The package is pure: whoever owns the socket reads the request, says who
 // asks, and answers the questions about the host that World puts.
 package admission
+
+import (
+	"errors"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"casco/lang"
+	"casco/loop/audit"
+	"casco/loop/audit/checks"
+	"casco/loop/declared"
+	"casco/loop/inventory"
+	"casco/loop/risk"
+
+	"casco/guard/network"
+	"casco/policy"
+)
+
+// A Caller is who asks, as far as the socket told.
+type Caller struct {
+	UID, GID  uint32 // of the process at the other end (SO_PEERCRED)
+	PID       int
+	LoginUID  int64  // /proc/PID/loginuid; -1 none
+	Unit      string // systemd unit that it runs in
+	Container string // name of the container that it runs in
+	TLSName   string // common name of its certificate
+	Via       string // which door: a path, an address, "authz"
+}
+
+// An Asked is one request. Body is all of it, unless the Route streams.
+type Asked struct {
+	Caller      Caller
+	At          time.Time // UTC: exceptions begin and end
+	Method, URI string    // URI is what stood in the request line
+	ContentType string    // of all such headers, joined with ", "
+	Body        []byte
+}
+
+// A World answers what a request refers to, as it is now. Objects are those of
+// package inventory and are not changed. nil: there is no such thing, or it
+// could not be read.
+type World interface {
+	Image(ref string) *inventory.Object
+	Container(idOrName string) *inventory.Object
+	Network(idOrName string) *inventory.Object
+	Volume(name string) *inventory.Object
+	// Resolve follows the symlinks of a path of the host. Of a path that is not
+	// there it resolves what is, and leaves the rest.
+	Resolve(hostPath string) string
+	// Snapshot is the host as it was last read. While it is the same pointer, it
+	// has not changed.
+	Snapshot() *inventory.Snapshot
+}
+
+// A Decision is what becomes of a request.
+type Decision struct {
+	Allow    bool
+	Observed bool   // it is let through although a rule is against it, whose mode is observe
+	Rule     string // of the first refusal
+	Refusals []Refusal
+	Status   int // of HTTP, where it is refused
+
+	// Route is where it goes: Route.URI() is what to ask of the engine. Its
+	// Endpoint is nil if that could not be told; in mode observe the request is
+	// then passed on as it came.
+	Route Route
+	// Forward is the body to send, with Content-Type application/json. It is nil
+	// if the body is to be passed on as it came: a stream, or what could not be
+	// read in mode observe. Where it is empty no body is sent.
+	Forward []byte
+	Stream  bool
+	// MaskEnv: values of environment variables in the answer are not for this
+	// caller.
+	MaskEnv   bool
+	Mutations []Mutation // what Forward has that the request had not
+	// Excepted are the IDs of exceptions without which it would be refused.
+	Excepted []string
+}
+
+// A Mutation is a setting that the policy put into a request.
+type Mutation struct {
+	Field string // "HostConfig.SecurityOpt"
+	Value any
+	Path  string // of the policy: "admission.add.no_new_privileges"
+}
+
+// A Judge decides by one policy. It may be used by several goroutines.
+type Judge struct {
+	policy   *policy.Policy
+	declared *declared.Declared
+	places   *network.Judge
+	verify   risk.Verify
+	checks   []*audit.Check // of containers
+	optional map[string]bool
+	path     pathChecks
+	volume   *audit.Check
+
+	mu   sync.Mutex
+	seen *inventory.Snapshot // the World's last
+	with *inventory.Snapshot // the same with what the policy says
+}
+
+// NewJudge takes a policy that was parsed and linted. verify says who signed an
+// exception; own are the organisation's own checks, which are asked where the
+// policy names them under admission.rules.
+func NewJudge(p *policy.Policy, verify risk.Verify, own ...*audit.Check) (*Judge, error) {
+	places, err := network.NewJudge(p)
+	if err != nil {
+		return nil, err
+	}
+	j := &Judge{policy: p, declared: declared.By(p), places: places, verify: verify, optional: map[string]bool{}, volume: checks.Find("volume-host-path")}
+	for _, c := range checks.All() {
+		if slices.Contains(strict, c.ID) || slices.Contains(optional, c.ID) {
+			j.checks = append(j.checks, c)
+		}
+	}
+	for _, r := range Rules() {
+		j.optional[r.ID] = r.Optional
+	}
+	for _, c := range own {
+		if c.Kind == inventory.Container {
+			j.checks = append(j.checks, c)
+			j.optional[c.ID] = true
+		}
+	}
+	j.path = pathChecks{checks.Find("container-sensitive-mount"), checks.Find("container-engine-socket"), checks.Find("container-devices")}
+	return j, nil
+}
+
+// A question is one request on its way through the rules.
+type question struct {
+	*Judge
+	Asked
+	world World
+	route Route
+	body  map[string]any // nil if there is none
+	tier  string         // of the container that it is about
+	mine  bool           // the label AddedLabel was put there here
+	out   Decision
+}
+
+// Decide judges one request.
+func (j *Judge) Decide(a Asked, w World) Decision {
+	q := &question{Judge: j, Asked: a, world: w}
+	var err error
+	if q.route, err = ParseURI(a.Method, a.URI); err != nil {
+		return q.unread(err)
+	}
+	q.out.Route, q.out.Stream = q.route, q.route.Streams()
+	body, err := Decode(q.route, a.ContentType, a.Body)
+	if err != nil {
+		return q.unread(err)
+	}
+	q.out.Forward = body.JSON
+	q.body, _ = body.Value.(map[string]any)
+	q.caller()
+	q.weigh()
+	return q.decided()
+}
+
+// unread is the decision about what could not be read.
+func (q *question) unread(err error) Decision {
+	r := &Refusal{}
+	if !errors.As(err, &r) {
+		r = malformed(lang.Text{En: err.Error(), Es: err.Error()})
+	}
+	q.add(*r)
+	return q.decided()
+}
+
+func (q *question) decided() Decision {
+	d := &q.out
+	d.Allow = true
+	for _, r := range d.Refusals {
+		if !r.Observed {
+			d.Allow, d.Rule, d.Status = false, r.Rule, r.Status
+			break
+		}
+	}
+	switch {
+	case !d.Allow:
+		d.Forward, d.Mutations = nil, nil
+	case len(d.Refusals) > 0:
+		d.Observed, d.Rule = true, d.Refusals[0].Rule
+	}
+	return *d
+}
+
+// refuse notes that a rule is against the request, as the policy wants it
+// taken.
+func (q *question) refuse(rule string, reason, fix lang.Text) {
+	q.add(Refusal{Rule: rule, Reason: reason, Fix: fix, Status: 403})
+}
+
+func (q *question) add(r Refusal) {
+	mode, path := q.mode(r.Rule, q.tier)
+	if mode == policy.Ignore {
+		return
+	}
+	r.Observed = mode == policy.Observe
+	if r.Path == "" {
+		r.Path = path
+	}
+	q.out.Refusals = append(q.out.Refusals, r)
+}
+
+// caller judges who asks.
+func (q *question) caller() {
+	if q.readOnly() {
+		q.out.MaskEnv = true
+		ps := q.route.Query.Get("ps_args")
+		switch {
+		case q.route.Endpoint.Class != Ping && q.route.Endpoint.Class != Read:
+			q.refuse("caller-read-only", lang.Text{En: "this caller may look and no more; %s is more", Es: "quien llama puede mirar y nada más; %s es más"}.F(q.route.Endpoint), askOther)
+		case ps != "": // ps e shows the environment
+			q.refuse("caller-read-only", lang.Text{En: "this caller may not choose what ps shows", Es: "quien llama no puede elegir qué muestra ps"}, lang.Text{En: "docker top NAME without more", Es: "docker top NOMBRE sin más"})
+		}
+		return
+	}
+	if name := q.Caller.Container; name != "" && !q.route.Endpoint.reads() {
+		if o := q.world.Container(name); o != nil {
+			q.tier = q.tierOf(o)
+		}
+		q.refuse("caller-container", lang.Text{
+			En: "container %q asks for %s: who takes the container would have the host", Es: "el contenedor %q pide %s: quien tome el contenedor tendría el anfitrión",
+		}.F(name, q.route.Endpoint), askOther)
+		q.tier = ""
+	}
+}
+
+var askOther = lang.Text{En: "ask as another user, or change admission.read_only or admission.rules in the policy", Es: "pida como otro usuario, o cambie admission.read_only o admission.rules en la política"}
+
+func (q *question) readOnly() bool {
+	c := q.Caller
+	for _, is := range q.policy.Admission.ReadOnly {
+		if is == "uid:"+strconv.FormatUint(uint64(c.UID), 10) && c.TLSName == "" || c.Unit != "" && is == "unit:"+c.Unit ||
+			c.Container != "" && is == "container:"+c.Container || c.TLSName != "" && is == "tls:"+c.TLSName {
+			return true
+		}
+	}
+	return false
+}
+
+// weigh asks the rules that speak of such a request.
+func (q *question) weigh() {
+	e := q.route.Endpoint
+	switch e.Class {
+	case Create:
+		q.create()
+	case Update:
+		q.update()
+	case Exec:
+		q.exec()
+	case Archive:
+		q.archive()
+	case Lifecycle:
+		q.lifecycle()
+	case Build:
+		q.build()
+	case Image:
+		q.image()
+	case Network:
+		q.network()
+	case Volume:
+		q.volumes()
+	case Service:
+		q.service()
+	case Plugin:
+		q.refuse("plugin", lang.Text{En: "%s changes what runs inside the engine, as root", Es: "%s cambia lo que corre dentro del motor, como root"}.F(e), byHand)
+	case Swarm:
+		q.refuse("swarm", lang.Text{En: "%s hands the engine to a cluster, or changes who rules it", Es: "%s entrega el motor a un clúster, o cambia quién lo gobierna"}.F(e), byHand)
+	case Prune:
+		q.refuse("prune", lang.Text{En: "%s deletes whatever is not used now", Es: "%s borra lo que no se use ahora"}.F(e), lang.Text{En: "delete by name", Es: "borre por nombre"})
+	case Delete:
+		q.about(q.route.ID)
+		q.refuse("object-delete", lang.Text{En: "%s deletes %q", Es: "%s borra %q"}.F(e, q.route.ID), byHand)
+	}
+}
+
+var byHand = lang.Text{En: "a change with an approval (casco plan, casco approve), or admission.rules in the policy", Es: "un cambio con aprobación (casco plan, casco approve), o admission.rules en la política"}
+
+// about takes the tier of an existing container, where the request is about
+// one.
+func (q *question) about(idOrName string) *inventory.Object {
+	o := q.world.Container(idOrName)
+	if o != nil {
+		q.tier = q.tierOf(o)
+	}
+	return o
+}

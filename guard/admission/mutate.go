@@ -1,0 +1,97 @@
+package admission
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"casco/loop/inventory"
+	"casco/policy"
+)
+
+// AddedLabel lists, on a container, what the policy put into its request.
+const AddedLabel = "casco.added"
+
+// mutate puts into a request what admission.add names and the request does not,
+// into the container that is judged and into what is passed on. Nothing is
+// added while admission only observes.
+func (q *question) mutate(o *inventory.Object) {
+	add := q.policy.Admission.Add
+	if q.policy.Admission.Mode != policy.Enforce {
+		return
+	}
+	host := asMap(o.Fields["HostConfig"])
+	set := func(field, path string, v any) {
+		inventory.Put(o.Fields, field, v)
+		inventory.Put(q.body, field, v)
+		q.out.Mutations = append(q.out.Mutations, Mutation{field, v, "admission.add." + path})
+	}
+	if add.NoNewPrivileges && len(optsOf(host, "no-new-privileges")) == 0 && !asBool(host["Privileged"]) {
+		set("HostConfig.SecurityOpt", "no_new_privileges", append(slices.Clone(asList(host["SecurityOpt"])), "no-new-privileges:true"))
+	}
+	var drop []any
+	for _, c := range add.CapDrop {
+		if asked := append(capNames(host["CapDrop"]), capNames(host["CapAdd"])...); !slices.Contains(asked, c) && !slices.Contains(asked, "ALL") {
+			drop = append(drop, c)
+		}
+	}
+	if drop != nil && !asBool(host["Privileged"]) {
+		set("HostConfig.CapDrop", "cap_drop", append(slices.Clone(asList(host["CapDrop"])), drop...))
+	}
+	if add.Pids > 0 && asInt(host["PidsLimit"]) == 0 {
+		set("HostConfig.PidsLimit", "pids", number(add.Pids))
+	}
+	q.logBounds(host, set)
+	if len(q.out.Mutations) == 0 {
+		return
+	}
+	// The body has grown or not: either way it is written anew.
+	labels := map[string]any{}
+	for k, v := range asMap(q.body["Labels"]) {
+		labels[k] = v
+	}
+	var names []string
+	for _, m := range q.out.Mutations {
+		names = append(names, m.Path[strings.LastIndexByte(m.Path, '.')+1:])
+	}
+	if _, theirs := labels[AddedLabel]; !theirs {
+		q.mine = true
+		labels[AddedLabel] = strings.Join(names, ",")
+		q.body["Labels"] = labels
+		asMap(asMap(o.Fields["Config"])["Labels"])[AddedLabel] = labels[AddedLabel]
+	}
+	q.out.Forward = encode(q.body)
+}
+
+func (q *question) logBounds(host map[string]any, set func(field, path string, v any)) {
+	add := q.policy.Admission.Add
+	log := asMap(host["LogConfig"])
+	if driver := asString(log["Type"]); driver != "" && driver != "json-file" && driver != "local" {
+		return
+	}
+	config := map[string]any{}
+	for k, v := range asMap(log["Config"]) {
+		config[k] = v
+	}
+	if asString(log["Type"]) == "" { // options belong to a driver, and the engine's own may have none of these
+		if def, _, _ := inventory.DaemonLoggingDriver.Of(inventory.EngineOf(q.world.Snapshot())); def != "json-file" && def != "local" {
+			return
+		}
+	}
+	if size := add.LogMaxSize; size > 0 && config["max-size"] == nil {
+		config["max-size"] = size.String()
+		set("HostConfig.LogConfig.Config", "log_max_size", config)
+	}
+	if n := add.LogMaxFile; n > 0 && config["max-file"] == nil {
+		config["max-file"] = strconv.Itoa(n)
+		set("HostConfig.LogConfig.Config", "log_max_file", config)
+	}
+}
+
+func capNames(list any) []string {
+	var out []string
+	for _, c := range texts(list) {
+		out = append(out, strings.TrimPrefix(strings.ToUpper(c), "CAP_"))
+	}
+	return out
+}
