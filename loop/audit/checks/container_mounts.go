@@ -148,14 +148,21 @@ func liveMount(v map[string]any) mount {
 
 // devicePath is the path of the host that the options of a local volume make
 // it stand for: o=bind,device=/ or a file system on device=/dev/sda1. It is ""
-// for network file systems and tmpfs.
+// for network file systems and tmpfs. What is bound may be named from the root,
+// where the engine runs, and with more slashes than one.
 func devicePath(opts map[string]any) string {
 	device := asString(opts["device"])
-	bind := slices.ContainsFunc(strings.Split(asString(opts["o"]), ","), func(o string) bool { return o == "bind" || o == "rbind" })
-	if strings.HasPrefix(device, "/") && (bind || strings.HasPrefix(device, "/dev/")) {
+	switch {
+	case device != "" && binds(opts):
+		return path.Clean("/" + device)
+	case strings.HasPrefix(device, "/dev/"):
 		return device
 	}
 	return ""
+}
+
+func binds(opts map[string]any) bool {
+	return slices.ContainsFunc(strings.Split(asString(opts["o"]), ","), func(o string) bool { return o == "bind" || o == "rbind" })
 }
 
 // resolve finds the path of the host behind m. A volume that is nothing else

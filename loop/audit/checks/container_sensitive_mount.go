@@ -19,7 +19,7 @@ var whichMounts = lang.Text{
 // the others hold keys, code that root runs, or other containers' data).
 var (
 	// secretDirs: reading is enough, of any part.
-	secretDirs = []string{"/etc", "/proc", "/sys", "/root", "/var/lib/docker", "/var/lib/containerd", "/var/spool/cron", "/run/systemd/private", "/run/dbus/system_bus_socket"}
+	secretDirs = []string{"/etc", "/proc", "/sys", "/root", "/var/lib/docker", "/var/lib/containerd", "/var/spool/cron", "/run/systemd/private", "/run/dbus/system_bus_socket", "/var/lib/casco"}
 	// codeDirs: a part of them must be writable to do harm; as a whole, read-only is too much as well.
 	codeDirs = []string{"/boot", "/lib", "/lib64", "/usr", "/bin", "/sbin"}
 	// wholeDirs: harmful as a whole only; what programs keep below is their own.

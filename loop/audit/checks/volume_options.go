@@ -59,20 +59,28 @@ func evalVolumeHostPath(_ *inventory.Snapshot, o *inventory.Object) audit.Answer
 	if !ok {
 		return audit.Untold(fact)
 	}
-	device, mount := asString(options["device"]), strings.Split(asString(options["o"]), ",")
-	if !strings.HasPrefix(device, "/") || strings.HasPrefix(device, "//") { // a share, a tmpfs, or nothing
-		return audit.Good(fact)
-	}
-	device = canonical(device)
-	bound := slices.Contains(mount, "bind") || slices.Contains(mount, "rbind")
-	switch {
-	case !bound && within(device, "/dev"):
+	ro := slices.Contains(strings.Split(asString(options["o"]), ","), "ro")
+	device, typ := devicePath(options), asString(options["type"])
+	switch driver, _, _ := inventory.VolumeDriver.Of(o); {
+	case binds(options):
+		if device != "" && sensitive(canonical(device), ro, secretDirs) {
+			return audit.Bad(fact)
+		}
+	case within(canonical(device), "/dev") && device != "":
 		return audit.Bad(fact).Because(lang.Text{
 			En: "it mounts a disk of the host, past all of its permissions",
 			Es: "monta un disco del anfitrión, por encima de todos sus permisos",
 		})
-	case bound && sensitive(device, slices.Contains(mount, "ro"), secretDirs):
-		return audit.Bad(fact)
+	case typ != "" && (driver == "" || driver == "local") && !slices.Contains(ownFileSystems, typ):
+		return audit.Bad(fact).Because(lang.Text{
+			En: "a file system of type %s shows what the host holds",
+			Es: "un sistema de archivos de tipo %s muestra lo que tiene el anfitrión",
+		}.F(typ))
 	}
 	return audit.Good(fact)
 }
+
+// ownFileSystems are the types that a local volume may have without showing
+// anything of the host: those that come over the network, and memory. Others do
+// without naming a path: proc, sysfs, devtmpfs, overlay with lowerdir=/.
+var ownFileSystems = []string{"nfs", "nfs4", "cifs", "smb3", "tmpfs", "none"}
