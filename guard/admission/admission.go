@@ -16,6 +16,7 @@ import (
 	"errors"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -265,6 +266,8 @@ func (q *question) weigh() {
 		q.update()
 	case Exec:
 		q.exec()
+	case Attach:
+		q.attach()
 	case Archive:
 		q.archive()
 	case Lifecycle:
@@ -286,7 +289,9 @@ func (q *question) weigh() {
 	case Prune:
 		q.refuse("prune", lang.Text{En: "%s deletes whatever is not used now", Es: "%s borra lo que no se use ahora"}.F(e), lang.Text{En: "delete by name", Es: "borre por nombre"})
 	case Delete:
-		q.about(q.route.ID)
+		if strings.HasPrefix(e.Path, "/containers/") {
+			q.about(q.route.ID)
+		}
 		q.refuse("object-delete", lang.Text{En: "%s deletes %q", Es: "%s borra %q"}.F(e, q.route.ID), byHand)
 	}
 }

@@ -177,10 +177,7 @@ func bares(host map[string]any) bool {
 // excepted refuses what failed, unless an exception lets this very container
 // fail it.
 func (q *question) excepted(s *inventory.Snapshot, found []audit.Finding) {
-	exceptions := risk.Exceptions{}
-	if len(q.policy.Granted) > 0 {
-		exceptions = risk.Judge(q.policy, s, found, q.verify, q.At)
-	}
+	exceptions := q.exceptions(s, found)
 	for _, f := range found {
 		if f.Verdict != audit.Fail {
 			continue
@@ -194,6 +191,13 @@ func (q *question) excepted(s *inventory.Snapshot, found []audit.Finding) {
 		}
 		q.failed(f)
 	}
+}
+
+func (q *question) exceptions(s *inventory.Snapshot, found []audit.Finding) risk.Exceptions {
+	if len(q.policy.Granted) == 0 {
+		return risk.Exceptions{}
+	}
+	return risk.Judge(q.policy, s, found, q.verify, q.At)
 }
 
 // refuses reports whether a failure of that check would be said.

@@ -81,7 +81,7 @@ func Decode(r Route, contentType string, body []byte) (Body, error) {
 }
 
 func (e *Endpoint) limit() int {
-	if e.Class == Login || e.Class == Service {
+	if e.Class == Content || e.Class == Service {
 		return maxSwarmBody
 	}
 	return MaxBody

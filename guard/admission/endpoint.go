@@ -36,7 +36,8 @@ const (
 	Service   Class = "service" // containers that Swarm makes
 	Swarm     Class = "swarm"
 	Plugin    Class = "plugin"
-	Login     Class = "login" // POST /auth
+	Content   Class = "content" // secrets and configs of a swarm
+	Login     Class = "login"   // POST /auth
 )
 
 // A bodyKind is what an endpoint reads of a request's body.
@@ -209,13 +210,13 @@ var endpoints = []Endpoint{
 	{"GET", "/tasks/{id}/logs", Read, noBody, "details follow stdout stderr since timestamps tail", nil},
 	{"GET", "/secrets", Read, noBody, "filters", nil},
 	{"GET", "/secrets/{id}", Read, noBody, "", nil},
-	{"POST", "/secrets/create", Login, jsonBody, "", secretSpec},
-	{"POST", "/secrets/{id}/update", Login, jsonBody, "version", secretSpec},
+	{"POST", "/secrets/create", Content, jsonBody, "", secretSpec},
+	{"POST", "/secrets/{id}/update", Content, jsonBody, "version", secretSpec},
 	{"DELETE", "/secrets/{id}", Delete, noBody, "", nil},
 	{"GET", "/configs", Secret, noBody, "filters", nil}, // with what is in them
 	{"GET", "/configs/{id}", Secret, noBody, "", nil},
-	{"POST", "/configs/create", Login, jsonBody, "", configSpec},
-	{"POST", "/configs/{id}/update", Login, jsonBody, "version", configSpec},
+	{"POST", "/configs/create", Content, jsonBody, "", configSpec},
+	{"POST", "/configs/{id}/update", Content, jsonBody, "version", configSpec},
 	{"DELETE", "/configs/{id}", Delete, noBody, "", nil},
 }
 

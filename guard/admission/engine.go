@@ -159,6 +159,9 @@ func (q *question) connect() {
 	if networks := asMap(asMap(after.Fields["NetworkSettings"])["Networks"]); networks[name] == nil {
 		networks[name] = map[string]any{} // a name with dots in it
 	}
+	if name == "host" {
+		inventory.Put(after.Fields, inventory.NetworkMode.Path, "host")
+	}
 	if id := asString(e["NetworkID"]); id != "" {
 		if other := q.networkName(id); other != name {
 			q.networkTwice(name, id)
@@ -179,9 +182,6 @@ func (q *question) service() {
 		return
 	}
 	body := serviceAsCreate(q.body, task, spec)
-	if mode := asString(asMap(body["HostConfig"])["NetworkMode"]); q.networkName(mode) == "host" {
-		asMap(body["HostConfig"])["NetworkMode"] = "host"
-	}
 	o := q.created(asString(q.body["Name"]), body)
 	_, at := q.placed(o)
 	q.tier = at.Tier

@@ -56,22 +56,39 @@ func isRoot(user string) bool {
 // host: a shell in it is a shell there.
 var hostReach = []string{"container-privileged", "container-engine-socket", "container-host-pid", "container-sensitive-mount", "container-devices"}
 
-// reaches refuses a command in a container that yields the host.
+// reaches refuses a command in a container that yields the host, or the input
+// of its first process. Who may have such a container may be in it.
 func (q *question) reaches(o *inventory.Object) {
 	s := q.scene([]*inventory.Object{o})
 	if placed := s.Find(o.Ref); placed != nil {
 		o = placed
 	}
+	var found []audit.Finding
 	for _, c := range q.checks {
-		if !slices.Contains(hostReach, c.ID) {
+		if slices.Contains(hostReach, c.ID) {
+			found = append(found, audit.Finding{Check: c, Ref: o.Ref, Answer: c.Eval(s, o)})
+		}
+	}
+	exceptions := q.exceptions(s, found)
+	for _, f := range found {
+		if f.Verdict != audit.Fail {
 			continue
 		}
-		if a := c.Eval(s, o); a.Verdict == audit.Fail {
-			q.refuse("exec-host", lang.Text{
-				En: c.Title.En + ": " + o.Ref.Name, Es: c.Title.Es + ": " + o.Ref.Name,
-			}, lang.Text{En: "cure the container first: casco plan; or admission.rules.exec-host for its tier", Es: "remedie antes el contenedor: casco plan; o admission.rules.exec-host para su nivel"})
-			return
+		if id, ok := covers(exceptions, f); ok {
+			q.out.Excepted = append(q.out.Excepted, id)
+			continue
 		}
+		q.refuse("exec-host", lang.Text{
+			En: f.Check.Title.En + ": " + o.Ref.Name, Es: f.Check.Title.Es + ": " + o.Ref.Name,
+		}, lang.Text{En: "cure the container first: casco plan; or admission.rules.exec-host for its tier", Es: "remedie antes el contenedor: casco plan; o admission.rules.exec-host para su nivel"})
+		return
+	}
+}
+
+// attach judges who wants to write to the first process of a container.
+func (q *question) attach() {
+	if o := q.about(q.route.ID); o != nil && q.route.flag("stdin") {
+		q.reaches(o)
 	}
 }
 
@@ -119,11 +136,24 @@ func (q *question) lifecycle() {
 	if q.route.Endpoint.Path == "/exec/{id}/resize" {
 		return
 	}
-	q.about(q.route.ID)
+	o := q.about(q.route.ID)
+	if name := strings.TrimPrefix(q.route.Query.Get("name"), "/"); o != nil && q.route.Endpoint.Path == "/containers/{id}/rename" {
+		q.rename(o, name)
+	}
 	from := q.route.Query.Get("checkpoint") + q.route.Query.Get("checkpoint-dir") + asString(q.body["CheckpointID"]) + asString(q.body["CheckpointDir"])
 	if from != "" {
 		q.refuse("checkpoint", lang.Text{En: "a checkpoint is the memory of processes, read from or written to the host as root", Es: "un checkpoint es memoria de procesos, leída o escrita en el anfitrión como root"},
 			lang.Text{En: "leave out --checkpoint", Es: "quite --checkpoint"})
+	}
+}
+
+// rename judges a container under its new name, by which a policy may place it.
+func (q *question) rename(o *inventory.Object, name string) {
+	after := *o
+	after.Ref.Name = name
+	if is := q.tierOf(&after); is != q.tier {
+		q.refuse("rename-tier", lang.Text{En: "as %q it would be of tier %q, and it is of %q", Es: "como %q sería del nivel %q, y es de %q"}.F(name, is, q.tier),
+			lang.Text{En: "a name that keeps its tier; or create it anew in the other", Es: "un nombre que conserve su nivel; o créelo de nuevo en el otro"})
 	}
 }
 

@@ -67,8 +67,17 @@ func TestAdd(t *testing.T) {
 			t.Errorf("%s: allow %v, %v\n got %s\nwant %s", c.what, d.Allow, fields, d.Forward, c.want)
 		}
 	}
+	d := enforce.Decide(ask("POST", "/containers/create", `{"Image":"a","HostConfig":{"CapDrop":["ALL"]}}`), host(t, true))
+	again := enforce.Decide(ask("POST", "/containers/create", string(d.Forward)), host(t, true))
+	if !again.Allow || again.Mutations != nil || string(again.Forward) != string(d.Forward) {
+		t.Errorf("a second judge behind the first: %s became %s: %+v", d.Forward, again.Forward, again.Refusals)
+	}
+	forged := strings.Replace(string(d.Forward), `,"SecurityOpt":["no-new-privileges:true"]`, "", 1)
+	if again = enforce.Decide(ask("POST", "/containers/create", forged), host(t, true)); again.Allow || again.Rule != "label" {
+		t.Errorf("a label that lists what is not there: %s: %+v", forged, again.Refusals)
+	}
 	observe := judge(t, "admission:\n"+add)
-	if d := observe.Decide(ask("POST", "/containers/create", `{"Image":"a"}`), host(t, true)); string(d.Forward) != `{"Image":"a"}` || d.Mutations != nil {
+	if d = observe.Decide(ask("POST", "/containers/create", `{"Image":"a"}`), host(t, true)); string(d.Forward) != `{"Image":"a"}` || d.Mutations != nil {
 		t.Errorf("observing changes nothing: %s %v", d.Forward, d.Mutations)
 	}
 }

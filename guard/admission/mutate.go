@@ -1,6 +1,7 @@
 package admission
 
 import (
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -42,25 +43,49 @@ func (q *question) mutate(o *inventory.Object) {
 		set("HostConfig.PidsLimit", "pids", number(add.Pids))
 	}
 	q.logBounds(host, set)
-	if len(q.out.Mutations) == 0 {
-		return
-	}
-	// The body has grown or not: either way it is written anew.
-	labels := map[string]any{}
-	for k, v := range asMap(q.body["Labels"]) {
-		labels[k] = v
-	}
+	q.label(o)
+}
+
+// label writes on the container what was added. A request that comes with the
+// label has been here before, on its way to a second judge, if all that the
+// label lists is in it: then nothing was added now.
+func (q *question) label(o *inventory.Object) {
 	var names []string
 	for _, m := range q.out.Mutations {
 		names = append(names, m.Path[strings.LastIndexByte(m.Path, '.')+1:])
 	}
-	if _, theirs := labels[AddedLabel]; !theirs {
+	if was, theirs := asMap(q.body["Labels"])[AddedLabel]; theirs {
+		q.mine = !slices.ContainsFunc(strings.Split(asString(was), ","), func(word string) bool {
+			return !slices.Contains(q.additions(), word) || slices.Contains(names, word)
+		})
+	} else if names != nil {
 		q.mine = true
+		labels := maps.Clone(asMap(q.body["Labels"]))
+		if labels == nil {
+			labels = map[string]any{}
+		}
 		labels[AddedLabel] = strings.Join(names, ",")
 		q.body["Labels"] = labels
-		asMap(asMap(o.Fields["Config"])["Labels"])[AddedLabel] = labels[AddedLabel]
+		inventory.Put(o.Fields, inventory.Labels.Path, labels)
 	}
-	q.out.Forward = encode(q.body)
+	if names != nil {
+		q.out.Forward = encode(q.body)
+	}
+}
+
+// additions are the keys of admission.add that the policy has.
+func (q *question) additions() []string {
+	add := q.policy.Admission.Add
+	var out []string
+	for _, a := range []struct {
+		key string
+		has bool
+	}{{"no_new_privileges", add.NoNewPrivileges}, {"cap_drop", add.CapDrop != nil}, {"pids", add.Pids > 0}, {"log_max_size", add.LogMaxSize > 0}, {"log_max_file", add.LogMaxFile > 0}} {
+		if a.has {
+			out = append(out, a.key)
+		}
+	}
+	return out
 }
 
 func (q *question) logBounds(host map[string]any, set func(field, path string, v any)) {

@@ -93,11 +93,15 @@ func (q *question) created(name string, body map[string]any) *inventory.Object {
 	if name == "" {
 		name = unnamed
 	}
+	networks := q.networks(hostConfig, networking)
+	if networks["host"] != nil { // by whatever name
+		hostConfig["NetworkMode"] = "host"
+	}
 	o := &inventory.Object{
 		Ref: inventory.Ref{Kind: inventory.Container, Name: name}, Source: q.route.Endpoint.String(), Read: q.At,
 		Fields: map[string]any{
 			"Config": config, "HostConfig": hostConfig,
-			"NetworkSettings": map[string]any{"Networks": q.networks(hostConfig, networking)},
+			"NetworkSettings": map[string]any{"Networks": networks},
 			"State":           map[string]any{"Running": false},
 		},
 	}
@@ -159,7 +163,7 @@ func (q *question) networks(host, endpoints map[string]any) map[string]any {
 	out := map[string]any{}
 	mode := asString(host["NetworkMode"])
 	switch {
-	case mode == "host" || mode == "none" || strings.HasPrefix(mode, "container:"):
+	case mode == "none" || strings.HasPrefix(mode, "container:"):
 	case len(endpoints) == 0 || mode != "" && mode != "default":
 		if mode == "" || mode == "default" {
 			mode = "bridge"

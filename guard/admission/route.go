@@ -203,3 +203,13 @@ func (r Route) URI() string {
 // as it comes: an archive, or a connection that becomes another protocol. Where
 // it is false the whole body belongs into Asked.Body.
 func (r Route) Streams() bool { return r.Endpoint != nil && r.Endpoint.body == stream }
+
+// flag reads a parameter as the engine reads a boolean one (moby,
+// httputils.BoolValue).
+func (r Route) flag(name string) bool {
+	switch strings.ToLower(strings.TrimSpace(r.Query.Get(name))) {
+	case "", "0", "no", "false", "none":
+		return false
+	}
+	return true
+}

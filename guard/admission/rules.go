@@ -64,6 +64,7 @@ var own = []Rule{
 	{ID: "log-driver", Title: lang.Text{En: "Log goes elsewhere than the engine's", Es: "El registro va a otro sitio que el del motor"}},
 	{ID: "working-dir", Title: lang.Text{En: "Working directory lies in /proc", Es: "El directorio de trabajo está en /proc"}},
 	{ID: "network-id", Title: lang.Text{En: "Network is named twice and otherwise", Es: "La red se nombra dos veces y distinto"}},
+	{ID: "rename-tier", Title: lang.Text{En: "Container gets a name of another tier", Es: "El contenedor recibe un nombre de otro nivel"}},
 	{ID: "update-limits", Title: lang.Text{En: "Update takes a limit away", Es: "La actualización quita un límite"}},
 	{ID: "checkpoint", Title: lang.Text{En: "Checkpoint reads or writes a path of the host", Es: "El checkpoint lee o escribe una ruta del anfitrión"}},
 
