@@ -168,7 +168,7 @@ func mistyped(v any, t reflect.Type, at string) error {
 		is = "true"
 	}
 	if at == "" {
-		at = "the body"
+		return malformed(lang.Text{En: "the body is a JSON value like %s, and not a %s", Es: "el cuerpo es un valor JSON como %s, y no un %s"}.F(is, t.Kind()))
 	}
 	return malformed(lang.Text{En: "%s: a JSON value like %s is no %s of the engine", Es: "%s: un valor JSON como %s no es un %s del motor"}.F(at, is, t.Kind()))
 }

@@ -85,11 +85,7 @@ func (q *question) image() {
 			ref = withoutTag(ref) + ":" + tag
 		}
 		if len(q.policy.Registries.Allow) > 0 && !fromAny(q.policy.Registries.Allow, ref) {
-			q.add(Refusal{
-				Rule: "image-registry", Status: 403, Path: "registries.allow",
-				Reason: lang.Text{En: "%q comes from %s, which the policy does not allow", Es: "%q viene de %s, que la política no permite"}.F(ref, inventory.RegistryOf(ref)),
-				Fix:    lang.Text{En: "an image of %s", Es: "una imagen de %s"}.F(strings.Join(q.policy.Registries.Allow, ", ")),
-			})
+			q.notFrom(ref, inventory.RegistryOf(ref))
 		}
 	case "/images/load":
 		past()
@@ -106,13 +102,6 @@ func (q *question) image() {
 		q.about(get("container"))
 		q.refuse("image-commit", lang.Text{En: "the image would hold whatever somebody did in the container", Es: "la imagen tendría lo que alguien haya hecho en el contenedor"}, lang.Text{En: "docker build with a Dockerfile", Es: "docker build con un Dockerfile"})
 	}
-}
-
-// vouched reports whether an image was pulled from a registry that the policy
-// allows.
-func (q *question) vouched(ref string) bool {
-	digests, _, _ := inventory.ImageDigests.Of(q.world.Image(ref))
-	return slices.ContainsFunc(digests, func(d string) bool { return fromAny(q.policy.Registries.Allow, d) })
 }
 
 // bridgeOptions of a network that open what the engine closes, or take a
@@ -148,7 +137,7 @@ func (q *question) network() {
 func (q *question) connect() {
 	o := q.about(asString(q.body["Container"]))
 	if o == nil {
-		q.add(*unknown("container", asString(q.body["Container"])))
+		q.add(*unknown(asString(q.body["Container"])))
 		return
 	}
 	e := asMap(q.body["EndpointConfig"])

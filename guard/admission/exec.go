@@ -19,7 +19,7 @@ func (q *question) exec() {
 	}
 	o := q.about(q.route.ID)
 	if o == nil {
-		q.add(*unknown("container", q.route.ID))
+		q.add(*unknown(q.route.ID))
 		return
 	}
 	if asBool(q.body["Privileged"]) {
@@ -102,7 +102,7 @@ var programs = []string{"/bin", "/sbin", "/lib", "/lib64", "/usr/bin", "/usr/sbi
 func (q *question) archive() {
 	o := q.about(q.route.ID)
 	if o == nil {
-		q.add(*unknown("container", q.route.ID))
+		q.add(*unknown(q.route.ID))
 		return
 	}
 	to := path.Clean("/" + q.route.Query.Get("path"))
@@ -161,7 +161,7 @@ func (q *question) rename(o *inventory.Object, name string) {
 func (q *question) update() {
 	o := q.about(q.route.ID)
 	if o == nil {
-		q.add(*unknown("container", q.route.ID))
+		q.add(*unknown(q.route.ID))
 		return
 	}
 	was := asMap(o.Fields["HostConfig"])

@@ -198,6 +198,15 @@ func (q *question) networkName(idOrName string) string {
 // the containers that it joins, which a request may give by their IDs.
 func (q *question) settle(o *inventory.Object) {
 	host := asMap(o.Fields["HostConfig"])
+	// Engines before 29 take a port without a binding for one on any port (moby,
+	// container_routes.go, handlePortBindingsBC).
+	bindings := map[string]any{}
+	for port, v := range asMap(host["PortBindings"]) {
+		if bindings[port] = v; len(asList(v)) == 0 {
+			bindings[port] = []any{map[string]any{"HostIp": "", "HostPort": ""}}
+		}
+	}
+	host["PortBindings"] = bindings
 	sources := map[string]any{}
 	look := func(source string) {
 		if strings.HasPrefix(source, "/") {
