@@ -1,0 +1,155 @@
+package door
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"casco/internal/apicall"
+	"casco/lang"
+)
+
+// A conn is a client's connection.
+type conn struct {
+	net.Conn
+	door *door
+	who  apicall.Caller
+	in   *reader
+
+	// idleSince is when it began to wait for a request, in Unix nanoseconds; 0
+	// while it has one; evicted.
+	idleSince atomic.Int64
+
+	mu     sync.Mutex // guards what follows
+	engine net.Conn   // of the request under way
+	isCut  bool
+}
+
+// cut ends the connection and what it has under way.
+func (c *conn) cut() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.isCut = true
+	c.Close()
+	if c.engine != nil {
+		c.engine.Close()
+	}
+}
+
+// uses tells cut of the engine's end; nil when it is closed.
+func (c *conn) uses(engine net.Conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.engine = engine; engine != nil && c.isCut {
+		engine.Close()
+	}
+}
+
+// serve answers one request after the other. What a client sends before it was
+// answered waits in its socket, and nothing of it is looked at.
+func (c *conn) serve(ctx context.Context) {
+	for {
+		h, err := c.next()
+		if p, ok := errors.AsType[*problem](err); ok {
+			began := time.Now()
+			if c.refuse(p, "", false) == nil {
+				c.linger()
+			}
+			c.door.book.write(Record{Request: apicall.Request{Caller: c.who}, Status: p.status, Began: began, Err: err})
+		}
+		if err != nil || !c.exchange(ctx, h) {
+			return
+		}
+	}
+}
+
+var (
+	errEvicted  = errors.New("closed in favour of others")
+	errSlowHead = trouble(http.StatusRequestTimeout, lang.Text{
+		En: "the request's head did not arrive in time",
+		Es: "la cabecera de la petición no llegó a tiempo",
+	})
+)
+
+// next waits for a request's head.
+func (c *conn) next() (*head, error) {
+	now := time.Now()
+	if !c.idleSince.CompareAndSwap(0, now.UnixNano()) || c.door.roster.isDraining() {
+		return nil, errEvicted
+	}
+	if len(c.in.waiting()) == 0 {
+		c.SetReadDeadline(now.Add(c.door.IdleTime))
+		if err := c.in.fill(); err != nil {
+			return nil, err
+		}
+	}
+	c.SetReadDeadline(time.Now().Add(c.door.HeadTime))
+	b, err := c.in.head(c.door.MaxHead)
+	if !c.idleSince.CompareAndSwap(now.UnixNano(), 0) {
+		return nil, errEvicted
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = errSlowHead
+	}
+	if err != nil {
+		return nil, err
+	}
+	c.SetReadDeadline(time.Time{})
+	h, err := parseRequest(b)
+	c.in.discard(len(b))
+	return h, err
+}
+
+// refusing is how long a client may take to read that it is refused.
+const refusing = 5 * time.Second
+
+// refuse answers in the engine's own way, {"message": "…"}, and says whether the
+// connection is kept.
+func (c *conn) refuse(p *problem, method string, keep bool) error {
+	body, err := json.Marshal(map[string]string{"message": lang.Say(p.err, c.door.Lang)})
+	if err != nil {
+		return err
+	}
+	body = append(body, '\n')
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n", p.status, http.StatusText(p.status), len(body))
+	if !keep {
+		b.WriteString("Connection: close\r\n")
+	}
+	b.WriteString("\r\n")
+	if method != http.MethodHead {
+		b.Write(body)
+	}
+	c.SetWriteDeadline(time.Now().Add(refusing))
+	defer c.SetWriteDeadline(time.Time{})
+	_, err = c.Write(b.Bytes())
+	return err
+}
+
+// lingering is how long a client may go on sending what nobody reads any more:
+// if it were cut off at once, it could not read its answer (as in net/http:
+// rstAvoidanceDelay).
+const lingering = 500 * time.Millisecond
+
+func (c *conn) linger() {
+	closeWrite(c.Conn)
+	c.SetReadDeadline(time.Now().Add(lingering))
+	for c.in.fill() == nil {
+		c.in.discard(len(c.in.waiting()))
+	}
+}
+
+// closeWrite tells the other side that it will be sent no more.
+func closeWrite(c net.Conn) {
+	if c, ok := c.(interface{ CloseWrite() error }); ok {
+		c.CloseWrite()
+	}
+}

@@ -1,0 +1,281 @@
+package door
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"casco/internal/apicall"
+	"casco/lang"
+)
+
+// An exchange is a request and its answer.
+type exchange struct {
+	*conn
+	head   *head
+	asked  apicall.Request
+	record Record
+
+	uri  string // that the engine is asked for
+	body []byte // that is sent with the head
+	read bool   // the body was read, and is not to be streamed
+	way  *way
+}
+
+// exchange answers one request, and reports whether the connection is good for
+// another.
+func (c *conn) exchange(ctx context.Context, h *head) bool {
+	x := &exchange{conn: c, head: h, uri: h.uri}
+	x.asked = apicall.Request{Caller: c.who, Method: h.method, URI: h.uri, ContentType: h.contentType}
+	x.record = Record{Request: x.asked, Began: time.Now()}
+	defer func() {
+		x.record.Took = time.Since(x.record.Began)
+		x.record.Verdict.Body = nil
+		c.door.book.write(x.record)
+	}()
+	_, err := wayOf(h, h.uri)
+	if err == nil {
+		err = x.judge(ctx)
+	}
+	if err == nil { // the judge may have written the path anew
+		x.way, err = wayOf(h, x.uri)
+	}
+	if err != nil {
+		return x.refused(err, x.read || h.body == empty)
+	}
+	engine, err := x.dial(ctx)
+	if err != nil {
+		return x.refused(err, x.read || h.body == empty)
+	}
+	defer engine.Close()
+	defer c.uses(nil)
+	return x.pass(engine)
+}
+
+// refused answers that the engine was not asked, or did not answer.
+func (x *exchange) refused(err error, keep bool) bool {
+	x.record.Err = err
+	p, ok := errors.AsType[*problem](err)
+	if !ok { // the client is gone
+		return false
+	}
+	keep = keep && !x.head.closes && !x.door.roster.isDraining()
+	x.record.Status = p.status
+	err = x.refuse(p, x.head.method, keep)
+	if err == nil && !keep {
+		x.linger()
+	}
+	return err == nil && keep
+}
+
+// judge asks whether, and in which form, the request may go on.
+func (x *exchange) judge(ctx context.Context) error {
+	v, err := x.ask(ctx, x.door.Judge.Head)
+	if err != nil {
+		return err
+	}
+	if v.Stream {
+		return nil
+	}
+	if x.body, err = x.readBody(v.Limit); err != nil {
+		return err
+	}
+	x.read = true
+	v, err = x.ask(ctx, func(ctx context.Context, r apicall.Request) apicall.Verdict {
+		return x.door.Judge.Body(ctx, r, x.body)
+	})
+	if v.Body != nil {
+		x.body = v.Body
+	}
+	return err
+}
+
+// ask asks one half of the judge; a refusal is an error.
+func (x *exchange) ask(ctx context.Context, half func(context.Context, apicall.Request) apicall.Verdict) (apicall.Verdict, error) {
+	v, err := apicall.Ask(ctx, x.door.JudgeTime, x.door.Lang, func(ctx context.Context) apicall.Verdict { return half(ctx, x.asked) })
+	x.record.Verdict = v
+	if err != nil {
+		x.door.Log.Error("door: "+err.Error(), "method", x.asked.Method, "uri", x.asked.URI)
+	}
+	if !v.Allow {
+		return v, &problem{v.Status, errors.New(v.Message)}
+	}
+	if v.URI != "" {
+		if x.uri = v.URI; !isTarget(x.uri) {
+			return v, trouble(http.StatusInternalServerError, lang.Text{En: "casco made no good path of this request", Es: "casco no hizo una buena ruta de esta petición"})
+		}
+	}
+	return v, nil
+}
+
+// readBody reads the whole body, without its chunks, for the judge.
+func (x *exchange) readBody(limit int64) ([]byte, error) {
+	tooLong := trouble(http.StatusRequestEntityTooLarge, lang.Text{
+		En: "the request's body is longer than the %d bytes that are judged",
+		Es: "el cuerpo de la petición es más largo que los %d bytes que se juzgan",
+	}, limit)
+	f := framed(x.head.body, x.head.length)
+	if f.left > limit {
+		return nil, tooLong
+	}
+	if x.head.expects && !f.over {
+		if _, err := x.Write([]byte("HTTP/1.1 100 Continue\r\n\r\n")); err != nil {
+			return nil, err
+		}
+	}
+	body := make([]byte, 0, f.left)
+	f.data = func(b []byte) { body = append(body, b...) }
+	x.SetReadDeadline(time.Now().Add(x.door.BodyTime))
+	defer x.SetReadDeadline(time.Time{})
+	for !f.over {
+		if len(x.in.waiting()) == 0 {
+			if err := x.in.fill(); errors.Is(err, os.ErrDeadlineExceeded) {
+				return nil, trouble(http.StatusRequestTimeout, lang.Text{
+					En: "the request's body did not arrive in time",
+					Es: "el cuerpo de la petición no llegó a tiempo",
+				})
+			} else if err != nil {
+				return nil, err
+			}
+		}
+		n, err := f.scan(x.in.waiting())
+		x.in.discard(n)
+		if err != nil {
+			return nil, err
+		}
+		if int64(len(body)) > limit {
+			return nil, tooLong
+		}
+	}
+	return body, nil
+}
+
+// dial connects to the engine.
+func (x *exchange) dial(ctx context.Context) (*net.UnixConn, error) {
+	ctx, cancel := context.WithTimeout(ctx, x.door.DialTime)
+	defer cancel()
+	var d net.Dialer
+	nc, err := d.DialContext(ctx, "unix", x.door.Engine)
+	if err != nil {
+		return nil, trouble(http.StatusServiceUnavailable, lang.Text{
+			En: "the engine behind this socket does not take connections; is it running? %w",
+			Es: "el motor detrás de este socket no acepta conexiones; ¿está en marcha? %w",
+		}, cause(err))
+	}
+	engine := nc.(*net.UnixConn)
+	x.uses(engine)
+	return engine, nil
+}
+
+// cause leaves out the path of the engine's socket, which is not for everybody.
+func cause(err error) error {
+	if op, ok := errors.AsType[*net.OpError](err); ok {
+		return op.Err
+	}
+	return err
+}
+
+// pass sends the request on and the answer back.
+func (x *exchange) pass(engine *net.UnixConn) bool {
+	length, body := int64(-1), framed(x.head.body, x.head.length)
+	if x.read {
+		length, body = int64(len(x.body)), framed(empty, 0)
+	}
+	b := append(x.head.request(x.uri, length), x.body...)
+	if _, err := engine.Write(b); err != nil {
+		return x.refused(hungUp(err), x.read)
+	}
+	x.record.Up = int64(len(x.body))
+	u := newUplink(x.conn, engine, body)
+	go u.run()
+	over, err := x.answer(engine, u)
+	engine.Close()
+	whole := u.stop(err == nil)
+	x.record.Up += u.sent
+	switch {
+	case err == nil && over && whole:
+		return !x.door.roster.isDraining()
+	case err == nil:
+		if !u.switched {
+			x.linger()
+		}
+		return false
+	case u.err != nil && x.record.Status == 0: // the client did not send what it said
+		return x.refused(u.err, false)
+	case u.ended || x.record.Status != 0:
+		// Nobody waits for an answer, or it had begun: that it is not whole, its
+		// client learns by its end.
+		x.record.Err = err
+		return false
+	}
+	return x.refused(err, whole)
+}
+
+func hungUp(err error) error {
+	return trouble(http.StatusBadGateway, lang.Text{
+		En: "the engine ended the connection before it answered; was it restarted? %w",
+		Es: "el motor terminó la conexión antes de responder; ¿se reinició? %w",
+	}, cause(err))
+}
+
+// maxAnswerHead bounds the head of an answer, as Go's client does.
+const maxAnswerHead = 10 << 20
+
+// answer passes the answer on as it comes. It reports whether the connection is
+// good for another request.
+func (x *exchange) answer(engine *net.UnixConn, u *uplink) (over bool, err error) {
+	defer u.decide(false)
+	in := newReader(engine)
+	defer in.release()
+	var res *head
+	var length int
+	for {
+		b, err := in.head(maxAnswerHead)
+		if err != nil {
+			return false, hungUp(err)
+		}
+		if res, err = parseResponse(b, x.head.method); err != nil {
+			return false, err
+		}
+		length = len(b)
+		if res.status >= http.StatusOK || res.status == http.StatusSwitchingProtocols {
+			break
+		}
+		if _, err := x.Write(b); err != nil {
+			return false, err
+		}
+		in.discard(length)
+	}
+	f := framed(res.body, res.length)
+	if x.way.switches(x.head, res) {
+		f = framed(open, 0)
+		u.decide(true)
+	} else if res.status == http.StatusSwitchingProtocols {
+		return false, trouble(http.StatusBadGateway, lang.Text{En: "the engine switched protocols unasked", Es: "el motor cambió de protocolo sin que se le pidiera"})
+	}
+	x.record.Status = res.status
+	n, err := pump(x, in, length, f)
+	x.record.Down = max(n-int64(length), 0)
+	if err != nil {
+		return false, err
+	}
+	if u.switched {
+		x.ended(in, u)
+		return false, nil
+	}
+	return f.kind != open && !res.closes && !x.head.closes && res.minor == 1, nil
+}
+
+// ended tells the client that the engine will send no more. If it only said so,
+// it may still read; if it closed, nobody does.
+func (x *exchange) ended(in *reader, u *uplink) {
+	if in.gone() {
+		x.Close()
+	} else {
+		closeWrite(x.Conn)
+	}
+	<-u.done
+}

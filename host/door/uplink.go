@@ -1,0 +1,165 @@
+package door
+
+import (
+	"errors"
+	"io"
+	"net"
+	"time"
+)
+
+// An uplink carries to the engine what the client sends: the rest of a request,
+// then either that the client has gone, or all that it sends once the connection
+// was switched. It alone reads from the client until it is stopped.
+type uplink struct {
+	c      *conn
+	engine *net.UnixConn
+	body   *framing
+
+	bodyOver chan struct{} // closed once the body was read
+	decided  chan struct{} // closed once it is known whether the connection is switched
+	switched bool          // good once decided
+
+	// Good once done is closed.
+	done  chan struct{}
+	sent  int64
+	ended bool  // the client sends no more
+	err   error // a body that is not one
+}
+
+func newUplink(c *conn, engine *net.UnixConn, body *framing) *uplink {
+	return &uplink{c: c, engine: engine, body: body, bodyOver: make(chan struct{}), decided: make(chan struct{}), done: make(chan struct{})}
+}
+
+// decide says whether the connection is switched; the first word counts.
+func (u *uplink) decide(switched bool) {
+	select {
+	case <-u.decided:
+	default:
+		u.switched = switched
+		close(u.decided)
+	}
+}
+
+// stop ends it once the answer is over, and reports whether it took all of the
+// body and the client is still there. If it is patient, a client that is about to
+// finish its body may.
+func (u *uplink) stop(patient bool) bool {
+	if patient {
+		select {
+		case <-u.bodyOver:
+		case <-u.done:
+		case <-time.After(lingering):
+		}
+	}
+	past := time.Unix(1, 0)
+	u.c.SetReadDeadline(past)
+	<-u.done
+	u.c.SetReadDeadline(time.Time{})
+	select {
+	case <-u.bodyOver:
+		return !u.ended && u.err == nil
+	default:
+		return false
+	}
+}
+
+func (u *uplink) run() {
+	defer close(u.done)
+	if !u.sendBody() {
+		return
+	}
+	close(u.bodyOver)
+	if len(u.c.in.waiting()) == 0 {
+		if err := u.c.in.fill(); err != nil {
+			u.over(err)
+			return
+		}
+	}
+	<-u.decided
+	if !u.switched {
+		return // it is the next request
+	}
+	n, err := pump(u.engine, u.c.in, 0, framed(open, 0))
+	u.sent += n
+	if err == nil {
+		err = io.EOF
+	}
+	u.over(err)
+}
+
+// sendBody sends the body. If the engine does not take it, which it need not
+// before it answers, the client may send it all the same.
+func (u *uplink) sendBody() bool {
+	n, err := pump(u.engine, u.c.in, 0, u.body)
+	u.sent = n
+	if errors.As(err, new(*writeError)) {
+		_, err = pump(io.Discard, u.c.in, 0, u.body)
+	}
+	if err == nil {
+		return true
+	}
+	if p, ok := errors.AsType[*problem](err); ok {
+		u.err = p
+		u.engine.Close()
+		return false
+	}
+	u.over(err)
+	return false
+}
+
+// over tells the engine that the client sends no more, or is gone. An uplink
+// that was stopped tells nothing.
+func (u *uplink) over(err error) {
+	switch {
+	case errors.As(err, new(*writeError)):
+	case errors.Is(err, io.EOF) && !u.c.in.gone():
+		u.ended = true
+		u.engine.CloseWrite()
+	case isTimeout(err):
+	default:
+		u.ended = true
+		u.engine.Close()
+	}
+}
+
+func isTimeout(err error) bool {
+	var t interface{ Timeout() bool }
+	return errors.As(err, &t) && t.Timeout()
+}
+
+// A writeError is that of the side that is written to.
+type writeError struct{ error }
+
+func (e *writeError) Unwrap() error { return e.error }
+
+// pump passes on what comes, as it comes, until f says that it is over. The
+// first skip bytes that wait are no part of what f knows, and are passed on too.
+// An end before is io.ErrUnexpectedEOF, except where only the end is the end.
+func pump(to io.Writer, from *reader, skip int, f *framing) (n int64, err error) {
+	for {
+		b := from.waiting()
+		m, bad := f.scan(b[skip:])
+		if bad != nil {
+			return n, bad
+		}
+		if m += skip; m > 0 {
+			w, err := to.Write(b[:m])
+			n += int64(w)
+			from.discard(m)
+			if err != nil {
+				return n, &writeError{err}
+			}
+		}
+		if skip = 0; f.over {
+			return n, nil
+		}
+		if err := from.fill(); errors.Is(err, io.EOF) {
+			if f.kind == open {
+				return n, nil
+			}
+			return n, io.EOF
+		} else if err != nil {
+			return n, err
+		}
+	}
+}
