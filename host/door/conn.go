@@ -29,8 +29,16 @@ type conn struct {
 	idleSince atomic.Int64
 
 	mu     sync.Mutex // guards what follows
-	engine net.Conn   // of the request under way
+	engine *engine    // the one in use, or kept for the next request
 	isCut  bool
+}
+
+// An engine is a connection to it. One that an answer left in good order serves
+// the client's next request; each client has its own.
+type engine struct {
+	*net.UnixConn
+	in   *reader
+	used bool // has answered a request before
 }
 
 // cut ends the connection and what it has under way.
@@ -44,18 +52,38 @@ func (c *conn) cut() {
 	}
 }
 
-// uses tells cut of the engine's end; nil when it is closed.
-func (c *conn) uses(engine net.Conn) {
+// keep makes e the engine's end of this connection; nil if there is none now.
+func (c *conn) keep(e *engine) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.engine = engine; engine != nil && c.isCut {
-		engine.Close()
+	if c.engine = e; e != nil && c.isCut {
+		e.Close()
 	}
+}
+
+// kept is the engine's end that was kept, if it is still good.
+func (c *conn) kept() *engine {
+	c.mu.Lock()
+	e := c.engine
+	c.mu.Unlock()
+	if e == nil || e.in.quiet() {
+		return e
+	}
+	c.drop(e)
+	return nil
+}
+
+// drop closes the engine's end.
+func (c *conn) drop(e *engine) {
+	e.Close()
+	e.in.release()
+	c.keep(nil)
 }
 
 // serve answers one request after the other. What a client sends before it was
 // answered waits in its socket, and nothing of it is looked at.
 func (c *conn) serve(ctx context.Context) {
+	defer c.cut()
 	for {
 		h, err := c.next()
 		if p, ok := errors.AsType[*problem](err); ok {

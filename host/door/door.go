@@ -10,8 +10,9 @@
 // each side's end of sending is told to the other, as it would be without a
 // door.
 //
-// Each request has a connection to the engine of its own, so an engine that was
-// restarted is met at the next request and nothing is ever sent twice. If the
+// Each client's connection has one of its own to the engine, made when it is
+// needed, so an engine that was restarted is met at the next request; nothing
+// that changes anything is ever sent twice. If the
 // door dies, its requests die with it: the engine sees that its client is gone.
 // Nobody gets past a door that is not there.
 //
@@ -39,6 +40,9 @@ import (
 type Config struct {
 	Engine string // path of the engine's socket
 	Judge  apicall.Judge
+	// Pass, if it is not nil, gives each request that is let through the value of
+	// apicall.PassField, by which a judge of the engine's plugin may know it.
+	Pass func(apicall.Request) string
 	// Done is told of each request that was answered or given up; see Record. It
 	// is called one at a time and holds no request up; while it is busy, records
 	// wait, and beyond keptRecords they are lost and counted.

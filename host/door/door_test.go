@@ -272,12 +272,15 @@ func TestJudged(t *testing.T) {
 	var seen string
 	engine := fake(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		b, _ := io.ReadAll(r.Body)
+		if pass := r.Header.Get(apicall.PassField); pass != "number 7" {
+			t.Errorf("pass: %q", pass)
+		}
 		mu.Lock()
 		defer mu.Unlock()
 		last = got{r.RequestURI, string(b), r.ContentLength, r.TransferEncoding}
 		io.WriteString(w, "created")
 	}))
-	h := behind(t, engine, Config{Judge: judge{
+	h := behind(t, engine, Config{Pass: func(apicall.Request) string { return "number 7" }, Judge: judge{
 		head: func(apicall.Request) apicall.Verdict { return apicall.Verdict{Allow: true, Limit: 100} },
 		body: func(_ apicall.Request, b []byte) apicall.Verdict {
 			mu.Lock()

@@ -3,9 +3,11 @@ package door
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"os"
+	"syscall"
 	"time"
 
 	"casco/internal/apicall"
@@ -46,13 +48,7 @@ func (c *conn) exchange(ctx context.Context, h *head) bool {
 	if err != nil {
 		return x.refused(err, x.read || h.body == empty)
 	}
-	engine, err := x.dial(ctx)
-	if err != nil {
-		return x.refused(err, x.read || h.body == empty)
-	}
-	defer engine.Close()
-	defer c.uses(nil)
-	return x.pass(engine)
+	return x.pass(ctx)
 }
 
 // refused answers that the engine was not asked, or did not answer.
@@ -154,7 +150,7 @@ func (x *exchange) readBody(limit int64) ([]byte, error) {
 }
 
 // dial connects to the engine.
-func (x *exchange) dial(ctx context.Context) (*net.UnixConn, error) {
+func (x *exchange) dial(ctx context.Context) (*engine, error) {
 	ctx, cancel := context.WithTimeout(ctx, x.door.DialTime)
 	defer cancel()
 	var d net.Dialer
@@ -165,9 +161,9 @@ func (x *exchange) dial(ctx context.Context) (*net.UnixConn, error) {
 			Es: "el motor detrás de este socket no acepta conexiones; ¿está en marcha? %w",
 		}, cause(err))
 	}
-	engine := nc.(*net.UnixConn)
-	x.uses(engine)
-	return engine, nil
+	e := &engine{UnixConn: nc.(*net.UnixConn), in: newReader(nc)}
+	x.keep(e)
+	return e, nil
 }
 
 // cause leaves out the path of the engine's socket, which is not for everybody.
@@ -178,40 +174,77 @@ func cause(err error) error {
 	return err
 }
 
-// pass sends the request on and the answer back.
-func (x *exchange) pass(engine *net.UnixConn) bool {
+// pass sends the request on and the answer back. An engine that was restarted
+// may hang up a kept connection just when it is used again: what only reads is
+// then asked anew, once, and all else is not, for nobody knows whether it was
+// done.
+func (x *exchange) pass(ctx context.Context) bool {
+	for {
+		e := x.kept()
+		if e == nil {
+			var err error
+			if e, err = x.dial(ctx); err != nil {
+				return x.refused(err, x.read || x.head.body == empty)
+			}
+		}
+		again, good := x.through(e)
+		if !again {
+			return good
+		}
+	}
+}
+
+// through sends the request to e and the answer back. It reports whether to ask
+// again, and whether the client's connection is good for another request.
+func (x *exchange) through(e *engine) (again, good bool) {
 	length, body := int64(-1), framed(x.head.body, x.head.length)
 	if x.read {
 		length, body = int64(len(x.body)), framed(empty, 0)
 	}
-	b := append(x.head.request(x.uri, length), x.body...)
-	if _, err := engine.Write(b); err != nil {
-		return x.refused(hungUp(err), x.read)
+	repeat := e.used && body.over && len(x.body) == 0 && (x.head.method == http.MethodGet || x.head.method == http.MethodHead)
+	e.used = true
+	pass := ""
+	if x.door.Pass != nil {
+		pass = x.door.Pass(x.asked)
+	}
+	if _, err := e.Write(append(x.head.request(x.uri, length, pass), x.body...)); err != nil {
+		x.drop(e)
+		if repeat {
+			return true, false
+		}
+		return false, x.refused(hungUp(err), x.read || body.over)
 	}
 	x.record.Up = int64(len(x.body))
-	u := newUplink(x.conn, engine, body)
-	go u.run()
-	over, err := x.answer(engine, u)
-	engine.Close()
+	u := newUplink(x.conn, e, body, x.way != nil)
+	over, err := x.answer(e, u)
+	over = over && err == nil && u.tookBody()
+	if !over {
+		x.drop(e)
+	}
 	whole := u.stop(err == nil)
 	x.record.Up += u.sent
 	switch {
-	case err == nil && over && whole:
-		return !x.door.roster.isDraining()
+	case over && whole:
+		return false, !x.door.roster.isDraining()
+	case over:
+		x.drop(e)
+		fallthrough
 	case err == nil:
 		if !u.switched {
 			x.linger()
 		}
-		return false
+		return false, false
 	case u.err != nil && x.record.Status == 0: // the client did not send what it said
-		return x.refused(u.err, false)
+		return false, x.refused(u.err, false)
 	case u.ended || x.record.Status != 0:
 		// Nobody waits for an answer, or it had begun: that it is not whole, its
 		// client learns by its end.
 		x.record.Err = err
-		return false
+		return false, false
+	case repeat && (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)):
+		return true, false
 	}
-	return x.refused(err, whole)
+	return false, x.refused(err, whole)
 }
 
 func hungUp(err error) error {
@@ -226,10 +259,9 @@ const maxAnswerHead = 10 << 20
 
 // answer passes the answer on as it comes. It reports whether the connection is
 // good for another request.
-func (x *exchange) answer(engine *net.UnixConn, u *uplink) (over bool, err error) {
+func (x *exchange) answer(e *engine, u *uplink) (over bool, err error) {
 	defer u.decide(false)
-	in := newReader(engine)
-	defer in.release()
+	in := e.in
 	var res *head
 	var length int
 	for {
@@ -257,7 +289,7 @@ func (x *exchange) answer(engine *net.UnixConn, u *uplink) (over bool, err error
 		return false, trouble(http.StatusBadGateway, lang.Text{En: "the engine switched protocols unasked", Es: "el motor cambió de protocolo sin que se le pidiera"})
 	}
 	x.record.Status = res.status
-	n, err := pump(x, in, length, f)
+	n, err := pump(x.Conn, in, length, f)
 	x.record.Down = max(n-int64(length), 0)
 	if err != nil {
 		return false, err

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"casco/internal/apicall"
 	"casco/lang"
 )
 
@@ -161,6 +162,8 @@ func (h *head) frame() error {
 			again, h.contentType = h.contentType != "", f.value
 		case "upgrade":
 			again, h.upgrade = h.upgrade != "", f.value
+		case strings.ToLower(apicall.PassField):
+			return badRequest(lang.Text{En: "%s is written by casco alone", Es: "%s solo lo escribe casco"}, f.name)
 		case "http2-settings":
 			// With it an Upgrade is answered by the engine's server, and not by the
 			// endpoint: all that follows would be HTTP/2, unseen by anybody.
@@ -246,9 +249,9 @@ func parseResponse(b []byte, method string) (*head, error) {
 }
 
 // request is the head that is sent to the engine, with another target and, if
-// length is not negative, another length. What was asked for beyond one request
-// is answered here: Expect. The engine gets a connection for each request.
-func (h *head) request(uri string, length int64) []byte {
+// length is not negative, another length, for a body that is here already.
+// pass is what the engine's plugin shall know it by; "" is nothing.
+func (h *head) request(uri string, length int64, pass string) []byte {
 	var b bytes.Buffer
 	b.Grow(512)
 	b.WriteString(h.method + " " + uri + " HTTP/1." + strconv.Itoa(h.minor) + "\r\n")
@@ -260,6 +263,9 @@ func (h *head) request(uri string, length int64) []byte {
 	}
 	if length > 0 || length == 0 && h.body != empty {
 		b.WriteString("Content-Length: " + strconv.FormatInt(length, 10) + "\r\n")
+	}
+	if pass != "" {
+		b.WriteString(apicall.PassField + ": " + pass + "\r\n")
 	}
 	b.WriteString("\r\n")
 	return b.Bytes()

@@ -96,6 +96,7 @@ func TestSmuggling(t *testing.T) {
 		{"HTTP2-Settings", "POST /grpc HTTP/1.1\r\n" + host + "Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n\r\n", refused},
 		{"field to be dropped", "POST /x HTTP/1.1\r\n" + host + "Connection: Content-Type\r\nContent-Type: application/json\r\n\r\n", refused},
 		{"two types", "POST /x HTTP/1.1\r\n" + host + "Content-Type: text/plain\r\nContent-Type: application/json\r\n\r\n", refused},
+		{"the door's own field", "GET /x HTTP/1.1\r\n" + host + "casco-pass: x\r\n\r\n", refused},
 		{"expectation", "POST /x HTTP/1.1\r\n" + host + "Expect: 200-ok\r\nContent-Length: 0\r\n\r\n", refused},
 		{"chunk with an extension", "POST /x HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\n\r\n2;x\r\nhi\r\n0\r\n\r\n", refused},
 		{"chunk with bare LF", "POST /x HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\n\r\n2\nhi\r\n0\r\n\r\n", refused},
@@ -153,7 +154,7 @@ func FuzzHead(f *testing.F) {
 		if _, err := wayOf(h, h.uri); err != nil {
 			return
 		}
-		sent := append(h.request(h.uri, -1), b[end:]...)
+		sent := append(h.request(h.uri, -1, ""), b[end:]...)
 		r, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(sent)))
 		if err != nil {
 			t.Fatalf("%q: net/http refuses it: %v", sent, err)

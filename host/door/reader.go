@@ -145,6 +145,21 @@ func (r *reader) gone() bool {
 	return err != nil || p[0].Revents&(unix.POLLHUP|unix.POLLERR|unix.POLLNVAL) != 0
 }
 
+// quiet reports whether nothing has come and the other side is there: that is
+// how a kept connection waits. Only a unix socket can tell.
+func (r *reader) quiet() bool {
+	if r.raw == nil || r.r != r.w {
+		return false
+	}
+	quiet := false
+	err := r.raw.Control(func(fd uintptr) {
+		var b [1]byte
+		_, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		quiet = err == unix.EAGAIN
+	})
+	return err == nil && quiet
+}
+
 // head waits for a whole head, the empty line included, and returns it without
 // using it up. A line that does not end in CR LF is refused as soon as it is
 // there: RFC 9112, 2.2 lets a server take a bare LF, and then two readers of the

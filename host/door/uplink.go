@@ -3,7 +3,6 @@ package door
 import (
 	"errors"
 	"io"
-	"net"
 	"time"
 )
 
@@ -12,8 +11,10 @@ import (
 // was switched. It alone reads from the client until it is stopped.
 type uplink struct {
 	c      *conn
-	engine *net.UnixConn
+	engine *engine
 	body   *framing
+	idle   bool        // there is no body to send, and the connection cannot be switched
+	later  *time.Timer // starts one that is idle
 
 	bodyOver chan struct{} // closed once the body was read
 	decided  chan struct{} // closed once it is known whether the connection is switched
@@ -26,8 +27,30 @@ type uplink struct {
 	err   error // a body that is not one
 }
 
-func newUplink(c *conn, engine *net.UnixConn, body *framing) *uplink {
-	return &uplink{c: c, engine: engine, body: body, bodyOver: make(chan struct{}), decided: make(chan struct{}), done: make(chan struct{})}
+// watchAfter is when a client that has sent all of its request begins to be
+// watched: most have their answer by then.
+const watchAfter = 20 * time.Millisecond
+
+// newUplink starts one. The connection may be switched if there is a way.
+func newUplink(c *conn, e *engine, body *framing, way bool) *uplink {
+	u := &uplink{c: c, engine: e, body: body, idle: body.over && !way, bodyOver: make(chan struct{}), decided: make(chan struct{}), done: make(chan struct{})}
+	if u.idle {
+		close(u.bodyOver)
+		u.later = time.AfterFunc(watchAfter, u.run)
+	} else {
+		go u.run()
+	}
+	return u
+}
+
+// tookBody reports whether all of the body was read.
+func (u *uplink) tookBody() bool {
+	select {
+	case <-u.bodyOver:
+		return true
+	default:
+		return false
+	}
 }
 
 // decide says whether the connection is switched; the first word counts.
@@ -44,6 +67,9 @@ func (u *uplink) decide(switched bool) {
 // body and the client is still there. If it is patient, a client that is about to
 // finish its body may.
 func (u *uplink) stop(patient bool) bool {
+	if u.idle && u.later.Stop() {
+		return true
+	}
 	if patient {
 		select {
 		case <-u.bodyOver:
@@ -55,20 +81,17 @@ func (u *uplink) stop(patient bool) bool {
 	u.c.SetReadDeadline(past)
 	<-u.done
 	u.c.SetReadDeadline(time.Time{})
-	select {
-	case <-u.bodyOver:
-		return !u.ended && u.err == nil
-	default:
-		return false
-	}
+	return u.tookBody() && !u.ended && u.err == nil
 }
 
 func (u *uplink) run() {
 	defer close(u.done)
-	if !u.sendBody() {
-		return
+	if !u.idle {
+		if !u.sendBody() {
+			return
+		}
+		close(u.bodyOver)
 	}
-	close(u.bodyOver)
 	if len(u.c.in.waiting()) == 0 {
 		if err := u.c.in.fill(); err != nil {
 			u.over(err)

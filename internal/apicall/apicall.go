@@ -51,7 +51,14 @@ type Request struct {
 	Method      string // "POST"
 	URI         string // as it was sent, not cleaned: "/v1.41/containers/create?name=web1"
 	ContentType string // as it was sent; "" if it was not
+	// Pass is what the door wrote into the field PassField of a request that it
+	// let through: the engine's plugin sees neither the caller nor, otherwise,
+	// that the door was passed.
+	Pass string
 }
+
+// PassField is the field of a request's head that only the door may write.
+const PassField = "Casco-Pass"
 
 // A Verdict is what becomes of a call.
 type Verdict struct {
