@@ -1,0 +1,304 @@
+// Package authz is the second lock: the authorization plugin of a Docker engine
+// (https://docs.docker.com/engine/extend/plugins_authorization/). The engine
+// asks it about each call, whichever way that came: through the door, over TCP,
+// or past the door to the engine's own socket.
+//
+// It sees less than the door: no user, process or container, only the name of a
+// TLS certificate; of bodies only those of type application/json, and from an
+// engine before 29.3 none that is longer than 1 MiB. What the judge wants to see
+// and is not there is refused. It cannot change what it lets pass: Verdict.URI
+// and Verdict.Body are not looked at.
+//
+// When it is dead, the engine refuses every call, "docker ps" too, after 15 s
+// each; containers run on. When it does not answer, the engine waits for ever:
+// hence the deadline. An engine that is started, or told by SIGHUP, to use a
+// plugin that is not there ends itself; and a socket that nobody listens at makes
+// "docker volume ls" wait for 15 s on every engine of the host. So Serve must run
+// before an engine is told of it, and takes its socket away when it ends. The way
+// out of a lock-out: take the plugin out of authorization-plugins in daemon.json
+// and send dockerd a SIGHUP. (Measured on 20.10 and 29.)
+package authz
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"mime"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"time"
+
+	"casco/internal/apicall"
+	"casco/lang"
+)
+
+// Path is where an engine looks for the plugin "casco" (moby, pkg/plugins:
+// socketsPath).
+const Path = "/run/docker/plugins/casco.sock"
+
+// A Config says how the plugin works. Judge must be set.
+type Config struct {
+	Judge apicall.Judge
+	Done  func(Record) // is told of each verdict, before the engine is; it must not wait
+	Lang  lang.Lang    // of refusals
+	Log   *slog.Logger
+	Time  time.Duration // for one verdict; 0 is DefaultTime
+}
+
+// DefaultTime is long for a judge that computes and asks an engine on the same
+// host, and short for a person who waits.
+const DefaultTime = 2 * time.Second
+
+// A Record is what was answered about a call.
+type Record struct {
+	Request apicall.Request
+	Verdict apicall.Verdict // without its Body
+	Began   time.Time
+	Took    time.Duration
+	Err     error // why there was no verdict of the judge's own
+}
+
+// Serve answers engines at the socket at path until ctx ends, and then removes
+// it. A directory that is missing is made; a socket that nobody listens at is
+// replaced.
+func Serve(ctx context.Context, path string, cfg Config) error {
+	if cfg.Judge == nil {
+		return errors.New("authz: no judge") // a mistake of the program
+	}
+	if cfg.Time == 0 {
+		cfg.Time = DefaultTime
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	l, err := listen(path)
+	if err != nil {
+		return err
+	}
+	mine, err := os.Lstat(path)
+	if err != nil {
+		l.Close()
+		return err
+	}
+	s := &http.Server{
+		Handler:           (&plugin{cfg}).handler(),
+		ReadHeaderTimeout: reading, ReadTimeout: reading,
+		ErrorLog: slog.NewLogLogger(cfg.Log.Handler(), slog.LevelWarn),
+	}
+	var ending sync.WaitGroup
+	stop := context.AfterFunc(ctx, func() {
+		defer ending.Done()
+		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), cfg.Time)
+		defer cancel()
+		if s.Shutdown(last) != nil {
+			s.Close()
+		}
+	})
+	ending.Add(1)
+	err = s.Serve(l)
+	if stop() {
+		ending.Done() // it was not told to end
+	}
+	ending.Wait()
+	if now, statErr := os.Lstat(path); statErr == nil && os.SameFile(mine, now) {
+		err = errors.Join(err, os.Remove(path))
+	}
+	if ctx.Err() != nil && errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+const (
+	// reading is how long an engine may take to send a question.
+	reading = 10 * time.Second
+	// longest is how long a question may be: a body of 4 MiB, the most that an
+	// engine sends (moby, daemon/pkg/authorization: maxBodySize), in base64, and a
+	// head of 1 MiB.
+	longest = 4<<20*4/3 + 1<<20 + 64<<10
+)
+
+// A plugin answers an engine. The names are those of its protocol.
+type plugin struct{ Config }
+
+type request struct {
+	User            string
+	UserAuthNMethod string // "TLS" if User is the common name of a certificate
+	RequestMethod   string
+	RequestURI      string `json:"RequestUri"`
+	RequestBody     []byte
+	RequestHeaders  map[string]string
+}
+
+type response struct {
+	Allow bool
+	Msg   string `json:",omitempty"` // for the person who asked
+	Err   string `json:",omitempty"` // for the engine: it is then the plugin that failed
+}
+
+const contentType = "application/vnd.docker.plugins.v1.1+json"
+
+func (p *plugin) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /Plugin.Activate", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", contentType)
+		io.WriteString(w, `{"Implements":["authz"]}`)
+	})
+	mux.HandleFunc("POST /AuthZPlugin.AuthZReq", func(w http.ResponseWriter, r *http.Request) {
+		p.answer(w, p.judge(r))
+	})
+	// What an engine answers was decided with the question. It is not read: the
+	// engine would have to wait for that.
+	mux.HandleFunc("POST /AuthZPlugin.AuthZRes", func(w http.ResponseWriter, _ *http.Request) {
+		p.answer(w, response{Allow: true})
+	})
+	return mux
+}
+
+func (p *plugin) answer(w http.ResponseWriter, res response) {
+	w.Header().Set("Content-Type", contentType)
+	if err := json.NewEncoder(w).Encode(res); err != nil {
+		p.Log.Warn("authz: the answer did not arrive", "err", err)
+	}
+}
+
+// judge answers one question; whatever goes wrong is a refusal.
+func (p *plugin) judge(r *http.Request) (res response) {
+	rec := Record{Began: time.Now()}
+	defer func() {
+		if v := recover(); v != nil {
+			rec.Verdict, rec.Err = apicall.Verdict{}, fmt.Errorf("authz: panic: %v\n%s", v, debug.Stack())
+			res = response{Msg: failed.In(p.Lang)}
+		}
+	}()
+	defer func() {
+		rec.Took, rec.Verdict.Body = time.Since(rec.Began), nil
+		if rec.Err != nil {
+			p.Log.Error("authz: "+rec.Err.Error(), "method", rec.Request.Method, "uri", rec.Request.URI)
+		}
+		if p.Done != nil {
+			p.Done(rec)
+		}
+	}()
+	var q request
+	if err := json.NewDecoder(http.MaxBytesReader(nil, r.Body, longest)).Decode(&q); err != nil {
+		rec.Err = fmt.Errorf("the engine's question: %w", err)
+		return response{Msg: failed.In(p.Lang)}
+	}
+	rec.Request = asked(q)
+	rec.Verdict, rec.Err = p.verdict(r.Context(), rec.Request, q.RequestBody)
+	return response{Allow: rec.Verdict.Allow, Msg: rec.Verdict.Message}
+}
+
+// asked is what the engine tells of a call.
+func asked(q request) apicall.Request {
+	r := apicall.Request{
+		Caller: apicall.Caller{UID: apicall.NoID, GID: apicall.NoID, LoginUID: -1, Via: apicall.ViaPlugin},
+		Method: q.RequestMethod, URI: q.RequestURI,
+	}
+	if q.UserAuthNMethod == "TLS" {
+		r.TLSName = q.User
+	}
+	for name, value := range q.RequestHeaders {
+		switch {
+		case strings.EqualFold(name, "content-type"):
+			r.ContentType = value
+		case strings.EqualFold(name, apicall.PassField):
+			r.Pass = value
+		}
+	}
+	return r
+}
+
+func (p *plugin) verdict(ctx context.Context, r apicall.Request, body []byte) (apicall.Verdict, error) {
+	ctx, cancel := context.WithTimeout(ctx, p.Time)
+	defer cancel()
+	// The engine tells the last of several types and goes by the first.
+	if media, _, err := mime.ParseMediaType(r.ContentType); len(body) > 0 && (err != nil || media != "application/json") {
+		return apicall.Refuse(http.StatusBadRequest, types.In(p.Lang)), nil
+	}
+	v, err := apicall.Ask(ctx, p.Time, p.Lang, func(ctx context.Context) apicall.Verdict { return p.Judge.Head(ctx, r) })
+	switch {
+	case !v.Allow || v.Stream:
+		return v, err
+	case len(body) == 0 && v.Limit > 0:
+		return apicall.Refuse(http.StatusForbidden, absent.In(p.Lang)), nil
+	case int64(len(body)) > v.Limit:
+		return apicall.Refuse(http.StatusRequestEntityTooLarge, tooLong.F(v.Limit).In(p.Lang)), nil
+	}
+	return apicall.Ask(ctx, p.Time, p.Lang, func(ctx context.Context) apicall.Verdict { return p.Judge.Body(ctx, r, body) })
+}
+
+var (
+	failed = lang.Text{
+		En: "casco could not judge this request and refuses it; its log says why",
+		Es: "casco no pudo juzgar esta petición y la rechaza; su registro dice por qué",
+	}
+	absent = lang.Text{
+		En: "the engine did not show the body of this request, so it cannot be judged: send it as application/json and shorter than 1 MiB",
+		Es: "el motor no mostró el cuerpo de esta petición, así que no se puede juzgar: envíelo como application/json y con menos de 1 MiB",
+	}
+	tooLong = lang.Text{
+		En: "the request's body is longer than the %d bytes that are judged",
+		Es: "el cuerpo de la petición es más largo que los %d bytes que se juzgan",
+	}
+	types = lang.Text{
+		En: "the request has more than one Content-Type",
+		Es: "la petición tiene más de un Content-Type",
+	}
+)
+
+// listen makes the socket, for root alone. It appears with its rights.
+func listen(path string) (*net.UnixListener, error) {
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	if err := free(path); err != nil {
+		return nil, err
+	}
+	hidden, err := os.MkdirTemp(dir, ".casco-") // mode 0700
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(hidden)
+	temp := filepath.Join(hidden, "s")
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: temp, Net: "unix"})
+	if err != nil {
+		return nil, err
+	}
+	l.SetUnlinkOnClose(false)
+	if err := errors.Join(os.Chmod(temp, 0o600), os.Rename(temp, path)); err != nil {
+		l.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+// free reports why path cannot be taken.
+func free(path string) error {
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if info.Mode().Type() != fs.ModeSocket {
+		return lang.Errorf(lang.Text{En: "%s: is there and no socket", Es: "%s: ya existe y no es un socket"}, path)
+	}
+	if c, err := net.DialTimeout("unix", path, time.Second); err == nil {
+		c.Close()
+		return lang.Errorf(lang.Text{En: "%s: another plugin listens there", Es: "%s: otro plugin escucha ahí"}, path)
+	}
+	return nil
+}
