@@ -175,7 +175,7 @@ func (w *Watcher) Drop(id uint64) (Seen, error) {
 	if s == nil {
 		return Seen{}, lang.Errorf(errNobody, id)
 	}
-	seen, err := s.read()
+	seen, err := s.last()
 	return seen, errors.Join(err, s.close())
 }
 

@@ -36,7 +36,9 @@ type space struct {
 	listed time.Time     // when that was
 	ended  map[name]bool // connections that end while they are listed; else nil
 
-	asked   time.Time // when own addresses were
+	asked   time.Time           // when own addresses were
+	ever    map[netip.Addr]bool // all that were
+	ends    bool
 	waiting map[uint16]bool
 	waited  time.Time // when waiting was asked
 }
@@ -47,7 +49,7 @@ func open(ns netns.NsHandle, about network.Flow, o Options) (*space, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &space{ns: netns.NsHandle(fd), tally: newTally(about, o.Flows)}
+	s := &space{ns: netns.NsHandle(fd), ever: map[netip.Addr]bool{}, tally: newTally(about, o.Flows)}
 	t := s.tally
 	t.loopback, t.look, t.waits = o.Loopback, s.addresses, s.waits
 	if o.First != nil {
@@ -188,6 +190,16 @@ func (s *space) read() (Seen, error) {
 	return s.seen(flows, now), errors.Join(err, s.broken)
 }
 
+// last is read for the last time. A container that ends loses its interfaces one
+// by one before its namespace: what is still listed there began with the
+// addresses that it had.
+func (s *space) last() (Seen, error) {
+	s.mu.Lock()
+	s.ends = true
+	s.mu.Unlock()
+	return s.read()
+}
+
 // glance is read without a list of what is open.
 func (s *space) glance() (Seen, error) {
 	s.mu.Lock()
@@ -248,27 +260,21 @@ const (
 
 // addresses are those of the namespace.
 func (s *space) addresses(now time.Time) map[netip.Addr]bool {
+	if s.ends {
+		return s.ever
+	}
 	if now.Sub(s.asked) < askAddresses {
 		return s.tally.own
 	}
 	own, err := addresses(s.ns)
-	// A container that ends loses its interfaces before its namespace is gone:
-	// what is still listed there began with the addresses that it had.
-	if err != nil || !reaches(own) {
+	if err != nil {
 		return s.tally.own
 	}
 	s.asked = now
-	return own
-}
-
-// reaches reports whether one of the addresses is no loopback.
-func reaches(own map[netip.Addr]bool) bool {
 	for a := range own {
-		if !a.IsLoopback() {
-			return true
-		}
+		s.ever[a] = true
 	}
-	return false
+	return own
 }
 
 func addresses(ns netns.NsHandle) (map[netip.Addr]bool, error) {
