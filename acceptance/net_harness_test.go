@@ -251,6 +251,7 @@ type guarding struct {
 	state    string
 	run      string
 	policy   string   // its file; "" for the one in force
+	more     []string // arguments
 	launcher []string // of the program: a shell with limits, for instance
 	cmd      *exec.Cmd
 	log      *lines
@@ -317,6 +318,7 @@ func (g *guarding) tryStart() error {
 	if g.policy != "" {
 		args = append(args, "--policy", g.policy)
 	}
+	args = append(args, g.more...)
 	g.cmd = exec.Command(args[0], args[1:]...)
 	g.cmd.Env = append(os.Environ(), "DOCKER_CONFIG="+filepath.Join(g.w.e.Root, "cli"), "DOCKER_HOST=", "DOCKER_CONTEXT=")
 	g.cmd.Stdout, g.cmd.Stderr = g.log, g.log

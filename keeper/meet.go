@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io/fs"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -332,6 +333,9 @@ func (k *Keeper) MayStart(s gate.Start) bool {
 // reread reads again what a container is, and keeps its published ports.
 func (k *Keeper) reread(c *container) {
 	d, err := k.cfg.Files.Read(c.ID)
+	if errors.Is(err, fs.ErrNotExist) {
+		return // it was removed
+	}
 	if err != nil {
 		k.trouble(c.Workload.Workload.Name, err)
 		return

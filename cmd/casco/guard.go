@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -23,28 +24,45 @@ import (
 	"casco/keeper"
 	"casco/lang"
 	"casco/loop/inventory"
+	"casco/policy"
 	"casco/store"
 )
 
 func guardCmd(a *app) *cobra.Command {
+	var at doors
 	cmd := a.manual.verb(&cobra.Command{
 		Use:  "guard",
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.guard(cmd.Context()) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.guard(cmd.Context(), at) },
 	}, lang.Text{
-		En: "Guard the host between two turns of the loop, as a service: networks",
-		Es: "Guarda el anfitrión entre dos vueltas del ciclo, como servicio: redes",
+		En: "Guard the host between two turns of the loop, as a service: networks, requests to the engine",
+		Es: "Guarda el anfitrión entre dos vueltas del ciclo, como servicio: redes, peticiones al motor",
 	}, lang.Text{
 		En: "Guard the host between two turns of the loop. The start of each container is held until its network rules are in place, and the " +
 			"rules follow what runs. Until casco net enforce was approved nothing is dropped: what would be is counted, and flows are seen.\n\n" +
+			"With --door it judges what is asked of the engine, too: clients use that socket in place of the engine's, and each request is held " +
+			"against the checks and the policy's admission before the engine sees it, written anew as it was read. With --plugin it is the " +
+			"engine's authorization plugin. What the policy only observes is written down and let through.\n\n" +
 			"It runs until it is told to end; with systemd: casco guard units | sh. Rules stay when it ends. What starts without it is as " +
 			"each tier says (without_guard).\n\n" +
 			"Exit codes: 0 it was told to end, 1 trouble.",
 		Es: "Guarda el anfitrión entre dos vueltas del ciclo. El arranque de cada contenedor se retiene hasta que sus reglas de red están " +
 			"puestas, y las reglas siguen a lo que corre. Hasta que se apruebe casco net enforce no se descarta nada: lo que se descartaría se " +
 			"cuenta, y los flujos se ven.\n\n" +
+			"Con --door juzga también lo que se pide al motor: los clientes usan ese socket en lugar del suyo, y cada petición se contrasta con las " +
+			"comprobaciones y con admission de la política antes de que el motor la vea, reescrita como se leyó. Con --plugin es el complemento de " +
+			"autorización del motor. Lo que la política solo observa se anota y se deja pasar.\n\n" +
 			"Corre hasta que se le diga que termine; con systemd: casco guard units | sh. Las reglas quedan cuando termina. Lo que arranca " +
 			"sin ella es como diga cada nivel (without_guard).\n\n" +
 			"Códigos de salida: 0 se le dijo que terminara, 1 problema.",
+	})
+	cmd.Flags().StringVar(&at.public, "door", "", "")
+	a.manual.flag(cmd.Flags(), "door", lang.Text{En: "judge requests at this `SOCKET`, before the engine's", Es: "juzga las peticiones en este `SOCKET`, antes del del motor"})
+	cmd.Flags().IntVar(&at.group, "door-group", 0, "")
+	a.manual.flag(cmd.Flags(), "door-group", lang.Text{En: "`GID` of the group that may use the door", Es: "`GID` del grupo que puede usar la puerta"})
+	cmd.Flags().StringVar(&at.plugin, "plugin", "", "")
+	a.manual.flag(cmd.Flags(), "plugin", lang.Text{
+		En: "judge requests for the engine's authorization plugin at this `SOCKET`: /run/docker/plugins/casco.sock",
+		Es: "juzga las peticiones del complemento de autorización del motor en este `SOCKET`: /run/docker/plugins/casco.sock",
 	})
 	second := &cobra.Command{
 		Use: secondVerb, Hidden: true, Args: cobra.NoArgs,
@@ -67,6 +85,8 @@ type guard struct {
 	since  time.Time
 	log    *slog.Logger
 
+	doorman atomic.Pointer[doorman] // nil if no requests are judged
+
 	mu      sync.Mutex // guards what follows
 	last    []keeper.Event
 	waiting []store.Event // for the ledger
@@ -77,7 +97,7 @@ type guard struct {
 // keptEvents is how many events a status shows.
 const keptEvents = 200
 
-func (a *app) guard(ctx context.Context) error {
+func (a *app) guard(ctx context.Context, at doors) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	h, err := a.openHost()
@@ -115,12 +135,38 @@ func (a *app) guard(ctx context.Context) error {
 		return errors.Join(err, ended(work.Wait()))
 	}
 	work.Go(func() error { return g.keeper.Follow(ctx) })
+	if at.public != "" || at.plugin != "" {
+		if err := g.openDoors(ctx, work, h, cfg.Policy, at); err != nil {
+			cancel()
+			return errors.Join(err, ended(work.Wait()))
+		}
+	}
 	work.Go(func() error { return api.Serve(ctx, api.Socket(a.runPath), api.Handler(g, g.log)) })
 	work.Go(func() error { return g.write(ctx) })
 	work.Go(func() error { return g.beat(ctx) })
 	work.Go(func() error { return g.follow(ctx) })
 	g.log.Info("guard", "engine", g.engine, "enforce", g.enforce, "start", g.start, "policy", g.policy)
 	return ended(work.Wait())
+}
+
+// openDoors begins to judge requests. A door needs an engine behind it.
+func (g *guard) openDoors(ctx context.Context, work *errgroup.Group, h *host, p *policy.Policy, at doors) error {
+	if h.trouble != nil {
+		return h.trouble
+	}
+	d, err := newDoorman(ctx, g, h.engine, p)
+	if err != nil {
+		return err
+	}
+	g.doorman.Store(d)
+	work.Go(func() error { return d.follow(ctx) })
+	if at.public != "" {
+		work.Go(func() error { return d.serveDoor(ctx, at, h.engine.Socket()) })
+	}
+	if at.plugin != "" {
+		work.Go(func() error { return d.servePlugin(ctx, at) })
+	}
+	return nil
 }
 
 const fanotifyStart = "fanotify"
@@ -240,6 +286,13 @@ func (g *guard) happened(e keeper.Event) {
 	}
 	g.waiting = append(g.waiting, store.Alert{Ref: ref, What: string(e.Kind), Text: e.Text.En, Count: e.Count})
 	g.log.Warn(string(e.Kind), "ref", ref, "text", e.Text.En, "count", e.Count)
+}
+
+// noted keeps a decision for the ledger. It does not wait.
+func (g *guard) noted(e store.Event) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.waiting = append(g.waiting, e)
 }
 
 // lapsed is told that starts were not judged for a while, because this process
@@ -383,6 +436,11 @@ func (g *guard) Reload(context.Context) error {
 	p := j.inForce.Policy
 	if err := g.keeper.SetPolicy(p, mode.Enforce); err != nil {
 		return err
+	}
+	if d := g.doorman.Load(); d != nil {
+		if err := d.setPolicy(p); err != nil {
+			return err
+		}
 	}
 	g.mu.Lock()
 	changed := g.enforce != mode.Enforce

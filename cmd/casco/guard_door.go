@@ -1,0 +1,259 @@
+package main
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"casco/guard/admission"
+	"casco/host/authz"
+	"casco/host/docker"
+	"casco/host/door"
+	"casco/internal/apicall"
+	"casco/keeper"
+	"casco/lang"
+	"casco/loop/inventory"
+	"casco/policy"
+	"casco/store"
+)
+
+// A doorman judges what is asked of the engine, at the door and for its plugin.
+type doorman struct {
+	g      *guard
+	client *docker.Client
+	judge  atomic.Pointer[admission.Judge]
+	host   atomic.Pointer[inventory.Snapshot]
+}
+
+// rereadEvery is how often the doorman reads which containers and networks there
+// are, for what a request has to do with others. What it names itself is asked
+// for at once.
+const rereadEvery = 15 * time.Second
+
+func newDoorman(ctx context.Context, g *guard, client *docker.Client, p *policy.Policy) (*doorman, error) {
+	d := &doorman{g: g, client: client}
+	if err := d.setPolicy(p); err != nil {
+		return nil, err
+	}
+	return d, d.reread(ctx)
+}
+
+func (d *doorman) setPolicy(p *policy.Policy) error {
+	j, err := admission.NewJudge(p, loaded)
+	if err == nil {
+		d.judge.Store(j)
+	}
+	return err
+}
+
+// reread takes a new look at the engine.
+func (d *doorman) reread(ctx context.Context) error {
+	s := inventory.Take(ctx, d.g.engine, time.Now(), docker.NewSource(d.client, docker.Options{}))
+	d.host.Store(s.Share())
+	return ctx.Err()
+}
+
+// follow rereads until ctx ends.
+func (d *doorman) follow(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(rereadEvery):
+		}
+		if err := d.reread(ctx); err != nil && ctx.Err() == nil {
+			d.g.log.Error("engine not read for admission", "err", err)
+		}
+	}
+}
+
+// asked is a request as the judge reads it.
+func asked(r apicall.Request, body []byte) admission.Asked {
+	c := r.Caller
+	return admission.Asked{
+		Caller: admission.Caller{
+			UID: c.UID, GID: c.GID, PID: c.PID, LoginUID: c.LoginUID, Unit: c.Unit, Container: c.Container, TLSName: c.TLSName, Via: c.Via,
+		},
+		At: time.Now().UTC(), Method: r.Method, URI: r.URI, ContentType: r.ContentType, Body: body,
+	}
+}
+
+// Head is a method of apicall.Judge: what has no body to see is decided at once.
+func (d *doorman) Head(ctx context.Context, r apicall.Request) apicall.Verdict {
+	route, err := admission.ParseURI(r.Method, r.URI)
+	if err == nil && !route.Streams() && !slices.Contains([]string{http.MethodGet, http.MethodHead}, r.Method) {
+		return apicall.Verdict{Allow: true, Limit: 2 * admission.MaxBody}
+	}
+	v := d.decide(ctx, r, nil)
+	v.Stream, v.Body = true, nil
+	return v
+}
+
+// Body is a method of apicall.Judge.
+func (d *doorman) Body(ctx context.Context, r apicall.Request, body []byte) apicall.Verdict {
+	return d.decide(ctx, r, body)
+}
+
+func (d *doorman) decide(ctx context.Context, r apicall.Request, body []byte) apicall.Verdict {
+	out := d.judge.Load().Decide(asked(r, body), world{ctx, d})
+	d.note(r, out)
+	if !out.Allow {
+		return apicall.Verdict{Status: out.Status, Message: refusalText(out, d.g.a.lang)}
+	}
+	v := apicall.Verdict{Allow: true, Body: out.Forward}
+	if out.Route.Endpoint != nil {
+		v.URI = out.Route.URI()
+	}
+	return v
+}
+
+// refusalText says to who asked why, and what would pass.
+func refusalText(d admission.Decision, l lang.Lang) string {
+	var lines []string
+	for _, r := range d.Refusals {
+		if r.Observed {
+			continue
+		}
+		line := "casco: " + r.Reason.In(l) + " (" + r.Rule + ")"
+		if fix := r.Fix.In(l); fix != "" {
+			line += ": " + fix
+		}
+		lines = append(lines, line)
+	}
+	return strings.Join(lines, "; ")
+}
+
+// reading are the classes of requests that change nothing.
+var reading = []admission.Class{admission.Ping, admission.Read, admission.Login}
+
+// note writes down who asked for a change, and what was decided; and every
+// refusal. Bodies are never written down.
+func (d *doorman) note(r apicall.Request, out admission.Decision) {
+	of := out.Route.Endpoint
+	quiet := of != nil && slices.Contains(reading, of.Class)
+	if quiet && out.Rule == "" {
+		return
+	}
+	what := "allowed"
+	switch {
+	case !out.Allow:
+		what = "refused"
+	case out.Observed:
+		what = "observed"
+	}
+	path := r.Method + " " + r.URI
+	if of != nil {
+		path = of.Method + " " + out.Route.URI()
+	}
+	text := path + " by " + callerText(r.Caller)
+	for _, f := range out.Refusals {
+		text += "; " + f.Rule + ": " + f.Reason.En
+	}
+	d.g.noted(store.Decision{Ref: inventory.Ref{Kind: inventory.Daemon, Name: d.g.engine}.String(), By: "admission", What: what, Text: text})
+	if out.Rule != "" {
+		d.g.log.Warn("admission", "what", what, "rule", out.Rule, "request", path, "by", callerText(r.Caller))
+	}
+}
+
+func callerText(c apicall.Caller) string {
+	var parts []string
+	if c.UID != apicall.NoID {
+		parts = append(parts, lang.Text{En: "uid %d, pid %d"}.F(c.UID, c.PID).En)
+	}
+	for _, p := range []struct{ name, is string }{{"container", c.Container}, {"unit", c.Unit}, {"certificate", c.TLSName}} {
+		if p.is != "" {
+			parts = append(parts, p.name+" "+p.is)
+		}
+	}
+	return strings.Join(append(parts, "via "+c.Via), ", ")
+}
+
+// A world answers a judge what a request refers to.
+type world struct {
+	ctx context.Context
+	*doorman
+}
+
+func (w world) object(kind inventory.Kind, name, path string) *inventory.Object {
+	if name == "" {
+		return nil
+	}
+	o := &inventory.Object{Ref: inventory.Ref{Kind: kind, Name: name}, Source: "GET " + path, Read: time.Now().UTC(), Fields: map[string]any{}}
+	if err := w.client.Call(w.ctx, http.MethodGet, path, nil, &o.Fields); err != nil {
+		return nil
+	}
+	return o
+}
+
+func (w world) Image(ref string) *inventory.Object {
+	return w.object(inventory.Image, ref, "/images/"+(&url.URL{Path: ref}).EscapedPath()+"/json")
+}
+
+func (w world) Container(name string) *inventory.Object {
+	o := w.object(inventory.Container, name, "/containers/"+url.PathEscape(name)+"/json")
+	if o != nil {
+		if real, ok := o.Fields["Name"].(string); ok {
+			o.Ref.Name = strings.TrimPrefix(real, "/")
+		}
+	}
+	return o
+}
+
+func (w world) Network(name string) *inventory.Object {
+	o := w.object(inventory.Network, name, "/networks/"+url.PathEscape(name))
+	if o != nil {
+		if real, ok := o.Fields["Name"].(string); ok {
+			o.Ref.Name = real
+		}
+	}
+	return o
+}
+
+func (w world) Volume(name string) *inventory.Object {
+	return w.object(inventory.Volume, name, "/volumes/"+url.PathEscape(name))
+}
+
+// Resolve follows the links of a path as far as it is there.
+func (w world) Resolve(path string) string {
+	path = filepath.Clean(path)
+	rest := ""
+	for at := path; ; at = filepath.Dir(at) {
+		if real, err := filepath.EvalSymlinks(at); err == nil {
+			return filepath.Join(real, rest)
+		}
+		if at == "/" || at == "." {
+			return path
+		}
+		rest = filepath.Join(filepath.Base(at), rest)
+	}
+}
+
+func (w world) Snapshot() *inventory.Snapshot { return w.host.Load() }
+
+// doors are where the guard judges requests: sockets of its own, "" for none.
+type doors struct {
+	public string // that clients know, before the engine's
+	plugin string // of the engine's authorization plugin
+	group  int    // that may use the public one
+}
+
+// serve opens what is wanted, and works until ctx ends.
+func (d *doorman) serveDoor(ctx context.Context, at doors, socket string) error {
+	l, err := door.Listen(at.public, at.group)
+	if err != nil {
+		return err
+	}
+	d.g.happened(keeper.Event{Time: time.Now().UTC(), Kind: keeper.Mode, Text: lang.Text{
+		En: "requests are judged at %s", Es: "las peticiones se juzgan en %s",
+	}.F(at.public)})
+	return door.Serve(ctx, l, door.Config{Engine: socket, Judge: d, Lang: d.g.a.lang, Log: d.g.log})
+}
+
+func (d *doorman) servePlugin(ctx context.Context, at doors) error {
+	return authz.Serve(ctx, at.plugin, authz.Config{Judge: d, Lang: d.g.a.lang, Log: d.g.log})
+}
