@@ -156,9 +156,10 @@ func (p *plugin) handler() http.Handler {
 	mux.HandleFunc("POST /AuthZPlugin.AuthZReq", func(w http.ResponseWriter, r *http.Request) {
 		p.answer(w, p.judge(r))
 	})
-	// What an engine answers was decided with the question. It is not read: the
-	// engine would have to wait for that.
-	mux.HandleFunc("POST /AuthZPlugin.AuthZRes", func(w http.ResponseWriter, _ *http.Request) {
+	// What an engine answers was decided with the question. It is let go by, for an
+	// engine that cannot send it all takes that for a failure.
+	mux.HandleFunc("POST /AuthZPlugin.AuthZRes", func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
 		p.answer(w, response{Allow: true})
 	})
 	return mux

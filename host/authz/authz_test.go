@@ -186,7 +186,7 @@ func TestProtocol(t *testing.T) {
 	mu.Lock()
 	last := records[len(records)-1]
 	want := apicall.Request{
-		Caller: apicall.Caller{UID: apicall.NoID, GID: apicall.NoID, LoginUID: -1, TLSName: "ana", Via: "plugin"},
+		Caller: apicall.Caller{UID: apicall.NoID, GID: apicall.NoID, LoginUID: -1, TLSName: "ana", Via: "authz"},
 		Method: "POST", URI: "/x", ContentType: "application/json", Pass: "7",
 	}
 	if last.Request != want || !last.Verdict.Allow || string(seen) != "{}" || len(records) != 16 {

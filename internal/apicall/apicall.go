@@ -35,15 +35,11 @@ type Caller struct {
 	Unit      string // of systemd: "cron.service", "session-3.scope"; "" if it is in none
 	Container string // its full ID, if the process is in one; "" if it is the host's own
 	TLSName   string // common name of a client certificate that was verified
-	Via       string // "unix", "tls" or "plugin"
+	Via       string // the door's name, which is its address if it was given none; ViaPlugin
 }
 
-// The ways in which a call is seen: Caller.Via.
-const (
-	ViaUnix   = "unix"
-	ViaTLS    = "tls"
-	ViaPlugin = "plugin"
-)
+// ViaPlugin is Caller.Via of what the engine's plugin sees.
+const ViaPlugin = "authz"
 
 // A Request is one call.
 type Request struct {
@@ -72,7 +68,8 @@ type Verdict struct {
 	// wants to see the body, up to Limit bytes; a longer one is refused.
 	Stream bool
 	Limit  int64
-	// Body is what a judge of the body wants to be sent instead; nil leaves it.
+	// Body is what a judge of the body wants to be sent instead, as
+	// application/json; an empty one is no body. nil leaves what came.
 	Body []byte
 }
 
