@@ -2,6 +2,7 @@ package door
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -18,6 +19,7 @@ import (
 	"time"
 
 	"casco/internal/apicall"
+	"casco/internal/realdocker"
 )
 
 // alone runs the door in a process of its own, which is this program again, so
@@ -50,9 +52,18 @@ func TestDoorAlone(t *testing.T) {
 	if socket == "" {
 		t.Skip("only as the process that a benchmark measures")
 	}
-	l, err := Listen(socket, os.Getegid())
-	if err != nil {
-		t.Fatal(err)
+	var l net.Listener
+	var err error
+	if socket == "inherited" {
+		var ls []net.Listener
+		if ls, err = Inherited(); len(ls) == 1 {
+			l = ls[0]
+		}
+	} else {
+		l, err = Listen(socket, os.Getegid())
+	}
+	if l == nil || err != nil {
+		t.Fatal(l, err)
 	}
 	ctx, stop := signal.NotifyContext(t.Context(), syscall.SIGTERM)
 	defer stop()
@@ -117,7 +128,7 @@ func BenchmarkStream(b *testing.B) {
 			io.CopyBuffer(struct{ io.Writer }{io.Discard}, in, make([]byte, 32<<10))
 		}
 	}))
-	socket, _ := alone(b, engine)
+	socket, pid := alone(b, engine)
 	sockets := [2]string{engine, socket}
 	for _, c := range []struct {
 		name string
@@ -154,7 +165,7 @@ func BenchmarkStream(b *testing.B) {
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			var took [2]time.Duration
-			n := 0
+			n, used := 0, processorTime(b, pid)
 			for b.Loop() {
 				for i, socket := range sockets {
 					began := time.Now()
@@ -166,6 +177,69 @@ func BenchmarkStream(b *testing.B) {
 			b.ReportMetric(float64(n)*size/took[0].Seconds()/1e9, "GB/s-bare")
 			b.ReportMetric(float64(n)*size/took[1].Seconds()/1e9, "GB/s-door")
 			b.ReportMetric(took[1].Seconds()/took[0].Seconds(), "ratio")
+			b.ReportMetric((processorTime(b, pid)-used).Seconds()/float64(n), "cpu-s-door")
+		})
+	}
+}
+
+// processorTime is what a process has used: fields 14 and 15 of
+// proc_pid_stat(5), in hundredths of a second.
+func processorTime(t testing.TB, pid int) time.Duration {
+	t.Helper()
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	fields := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
+	user, err1 := strconv.Atoi(fields[14-3])
+	system, err2 := strconv.Atoi(fields[15-3])
+	if err := errors.Join(err1, err2); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(user+system) * 10 * time.Millisecond
+}
+
+// BenchmarkEngine has a real engine send and take a GiB, in turn without and
+// with a door.
+func BenchmarkEngine(b *testing.B) {
+	e := realdocker.Start(b)
+	img := e.Image("busy")
+	e.Docker("run", "--name", "big", img, "dd", "if=/dev/urandom", "of=/big", "bs=1M", "count=1024")
+	e.Docker("run", "-d", "--name", "takes", img, "sleep", "6000")
+	socket, _ := alone(b, e.Socket)
+	docker := func(socket string, stdin io.Reader, args ...string) {
+		cmd := exec.Command("docker", append([]string{"-H", "unix://" + socket}, args...)...)
+		cmd.Env = append(os.Environ(), "DOCKER_CONFIG="+filepath.Join(e.Root, "cli"), "DOCKER_CONTEXT=")
+		cmd.Stdin = stdin
+		if out, err := cmd.StdoutPipe(); err != nil || cmd.Start() != nil {
+			b.Fatal(err)
+		} else if _, err := io.Copy(io.Discard, out); err != nil || cmd.Wait() != nil {
+			b.Fatalf("docker %v: %v", args, err)
+		}
+	}
+	for _, c := range []struct {
+		name string
+		run  func(socket string)
+	}{
+		{"cp-from", func(s string) { docker(s, nil, "cp", "big:/big", "-") }},
+		{"export", func(s string) { docker(s, nil, "export", "big") }},
+		{"stdin", func(s string) {
+			docker(s, io.LimitReader(zeros{}, 1<<30), "exec", "-i", "takes", "sh", "-c", "cat >/dev/null")
+		}},
+		{"stdout", func(s string) { docker(s, nil, "exec", "takes", "head", "-c", "1073741824", "/dev/zero") }},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			c.run(e.Socket) // what it reads is in memory then
+			var took [2]time.Duration
+			for b.Loop() {
+				for i, s := range [2]string{e.Socket, socket} {
+					began := time.Now()
+					c.run(s)
+					took[i] += time.Since(began)
+				}
+			}
+			b.ReportMetric(took[1].Seconds()/took[0].Seconds(), "ratio")
+			b.ReportMetric(took[0].Seconds()/float64(b.N), "s-bare")
 		})
 	}
 }

@@ -18,7 +18,7 @@ import (
 // when it connected. What it says of a process is believed only if the process
 // is still the one that connected.
 func identify(c *net.UnixConn) (apicall.Caller, error) {
-	who := apicall.Caller{UID: apicall.NoID, GID: apicall.NoID, LoginUID: -1, Unit: apicall.Unknown, Container: apicall.Unknown, Via: apicall.ViaUnix}
+	who := apicall.Caller{UID: apicall.NoID, GID: apicall.NoID, LoginUID: -1, Unit: apicall.Unknown, Container: apicall.Unknown}
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return who, err

@@ -40,6 +40,7 @@ import (
 type Config struct {
 	Engine string // path of the engine's socket
 	Judge  apicall.Judge
+	Via    string // what callers are said to have come by; "" is the listener's address
 	// Pass, if it is not nil, gives each request that is let through the value of
 	// apicall.PassField, by which a judge of the engine's plugin may know it.
 	Pass func(apicall.Request) string
@@ -131,6 +132,9 @@ func Serve(ctx context.Context, l net.Listener, cfg Config) error {
 		cfg.TLS = cfg.TLS.Clone()
 		cfg.TLS.NextProtos = []string{"http/1.1"}
 	}
+	if cfg.Via == "" {
+		cfg.Via = l.Addr().String()
+	}
 	b := newBook(cfg.Done)
 	defer b.close()
 	d := &door{Config: cfg, roster: newRoster(cfg.Conns, cfg.PerCaller), book: b}
@@ -205,6 +209,7 @@ func (d *door) welcome(ctx context.Context, nc net.Conn, entered func()) {
 			d.Log.Warn("door: who comes?", "err", err)
 			return
 		}
+		who.Via = d.Via
 		c.who = who
 	default:
 		// Those that do not finish their handshake must not keep others out.
@@ -230,7 +235,7 @@ func (d *door) welcome(ctx context.Context, nc net.Conn, entered func()) {
 func (d *door) shake(ctx context.Context, tc *tls.Conn) (apicall.Caller, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.HeadTime)
 	defer cancel()
-	who := apicall.Caller{UID: apicall.NoID, GID: apicall.NoID, LoginUID: -1, Via: apicall.ViaTLS}
+	who := apicall.Caller{UID: apicall.NoID, GID: apicall.NoID, LoginUID: -1, Via: d.Via}
 	if err := tc.HandshakeContext(ctx); err != nil {
 		return who, err
 	}

@@ -24,6 +24,7 @@ type exchange struct {
 	uri  string // that the engine is asked for
 	body []byte // that is sent with the head
 	read bool   // the body was read, and is not to be streamed
+	anew bool   // the judge wrote it
 	way  *way
 }
 
@@ -84,7 +85,7 @@ func (x *exchange) judge(ctx context.Context) error {
 		return x.door.Judge.Body(ctx, r, x.body)
 	})
 	if v.Body != nil {
-		x.body = v.Body
+		x.body, x.anew = v.Body, true
 	}
 	return err
 }
@@ -207,7 +208,7 @@ func (x *exchange) through(e *engine) (again, good bool) {
 	if x.door.Pass != nil {
 		pass = x.door.Pass(x.asked)
 	}
-	if _, err := e.Write(append(x.head.request(x.uri, length, pass), x.body...)); err != nil {
+	if _, err := e.Write(append(x.head.request(x.uri, length, x.anew, pass), x.body...)); err != nil {
 		x.drop(e)
 		if repeat {
 			return true, false

@@ -250,16 +250,22 @@ func parseResponse(b []byte, method string) (*head, error) {
 
 // request is the head that is sent to the engine, with another target and, if
 // length is not negative, another length, for a body that is here already.
-// pass is what the engine's plugin shall know it by; "" is nothing.
-func (h *head) request(uri string, length int64, pass string) []byte {
+// A body that the judge wrote anew is JSON. pass is what the engine's plugin
+// shall know the request by; "" is nothing.
+func (h *head) request(uri string, length int64, anew bool, pass string) []byte {
 	var b bytes.Buffer
 	b.Grow(512)
 	b.WriteString(h.method + " " + uri + " HTTP/1." + strconv.Itoa(h.minor) + "\r\n")
 	for _, f := range h.fields {
-		if length >= 0 && (strings.EqualFold(f.name, "content-length") || strings.EqualFold(f.name, "transfer-encoding") || strings.EqualFold(f.name, "expect")) {
-			continue
+		switch name := strings.ToLower(f.name); {
+		case length >= 0 && (name == "content-length" || name == "transfer-encoding" || name == "expect"):
+		case anew && name == "content-type":
+		default:
+			b.WriteString(f.name + ": " + f.value + "\r\n")
 		}
-		b.WriteString(f.name + ": " + f.value + "\r\n")
+	}
+	if anew && length > 0 {
+		b.WriteString("Content-Type: application/json\r\n")
 	}
 	if length > 0 || length == 0 && h.body != empty {
 		b.WriteString("Content-Length: " + strconv.FormatInt(length, 10) + "\r\n")

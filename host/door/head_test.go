@@ -110,7 +110,9 @@ func TestSmuggling(t *testing.T) {
 		{"body of a GET", "GET /x HTTP/1.1\r\n" + host + "Content-Length: 2\r\n\r\nhi" + second, ok(`GET /x "hi" <nil>`, secondRead)},
 		{"request in a body", fmt.Sprintf("POST /x HTTP/1.1\r\n"+host+"Content-Length: %d\r\n\r\n%s", len(second), second) + second, ok(fmt.Sprintf("POST /x %q <nil>", second), secondRead)},
 	} {
+		mu.Lock()
 		judged, reached = nil, nil
+		mu.Unlock()
 		conn := h.dial()
 		answer := func() string {
 			io.WriteString(conn, c.in)
@@ -154,7 +156,7 @@ func FuzzHead(f *testing.F) {
 		if _, err := wayOf(h, h.uri); err != nil {
 			return
 		}
-		sent := append(h.request(h.uri, -1, ""), b[end:]...)
+		sent := append(h.request(h.uri, -1, false, ""), b[end:]...)
 		r, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(sent)))
 		if err != nil {
 			t.Fatalf("%q: net/http refuses it: %v", sent, err)

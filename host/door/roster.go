@@ -27,7 +27,7 @@ func callerKey(who apicall.Caller) string {
 	switch {
 	case who.Container != "":
 		return "container " + who.Container
-	case who.Via == apicall.ViaTLS:
+	case who.UID == apicall.NoID:
 		return "tls " + who.TLSName
 	}
 	return "user " + strconv.FormatUint(uint64(who.UID), 10)

@@ -102,7 +102,7 @@ func (u *uplink) run() {
 	if !u.switched {
 		return // it is the next request
 	}
-	n, err := pump(u.engine, u.c.in, 0, framed(open, 0))
+	n, err := pump(u.engine.UnixConn, u.c.in, 0, framed(open, 0))
 	u.sent += n
 	if err == nil {
 		err = io.EOF
@@ -113,7 +113,7 @@ func (u *uplink) run() {
 // sendBody sends the body. If the engine does not take it, which it need not
 // before it answers, the client may send it all the same.
 func (u *uplink) sendBody() bool {
-	n, err := pump(u.engine, u.c.in, 0, u.body)
+	n, err := pump(u.engine.UnixConn, u.c.in, 0, u.body)
 	u.sent = n
 	if errors.As(err, new(*writeError)) {
 		_, err = pump(io.Discard, u.c.in, 0, u.body)
@@ -157,7 +157,7 @@ func (e *writeError) Unwrap() error { return e.error }
 
 // pump passes on what comes, as it comes, until f says that it is over. The
 // first skip bytes that wait are no part of what f knows, and are passed on too.
-// An end before is io.ErrUnexpectedEOF, except where only the end is the end.
+// An end before is io.EOF, except where only the end is the end.
 func pump(to io.Writer, from *reader, skip int, f *framing) (n int64, err error) {
 	for {
 		b := from.waiting()
@@ -165,7 +165,9 @@ func pump(to io.Writer, from *reader, skip int, f *framing) (n int64, err error)
 		if bad != nil {
 			return n, bad
 		}
-		if m += skip; m > 0 {
+		m += skip
+		much := m == bufferSize
+		if m > 0 {
 			w, err := to.Write(b[:m])
 			n += int64(w)
 			from.discard(m)
@@ -176,13 +178,52 @@ func pump(to io.Writer, from *reader, skip int, f *framing) (n int64, err error)
 		if skip = 0; f.over {
 			return n, nil
 		}
-		if err := from.fill(); errors.Is(err, io.EOF) {
-			if f.kind == open {
-				return n, nil
+		if much && f.kind != chunked {
+			m, err := pour(to, from, f)
+			if n += m; err != errNoChannel {
+				return n, err
 			}
-			return n, io.EOF
-		} else if err != nil {
-			return n, err
+		}
+		if err := from.fill(); err != nil {
+			return n, f.end(err)
 		}
 	}
+}
+
+// pour is pump for much, where nothing has to be looked at and nothing waits.
+func pour(to io.Writer, from *reader, f *framing) (n int64, err error) {
+	c := newChannel(to, from)
+	if c == nil {
+		return 0, errNoChannel
+	}
+	defer c.close()
+	for !f.over {
+		limit := int64(channelSize)
+		if f.kind == counted {
+			limit = f.left
+		}
+		m, err := c.move(limit)
+		n += m
+		if f.kind == counted {
+			f.left -= m
+			f.over = f.left == 0
+		}
+		if err != nil {
+			return n, f.end(err)
+		}
+	}
+	return n, nil
+}
+
+var errNoChannel = errors.New("not two unix sockets")
+
+// end is what an error of reading means for the body.
+func (f *framing) end(err error) error {
+	if errors.Is(err, io.EOF) {
+		if f.kind == open {
+			return nil
+		}
+		return io.EOF
+	}
+	return err
 }
