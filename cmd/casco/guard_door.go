@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/url"
 	"path/filepath"
@@ -163,7 +164,7 @@ func (d *doorman) note(r apicall.Request, out admission.Decision) {
 func callerText(c apicall.Caller) string {
 	var parts []string
 	if c.UID != apicall.NoID {
-		parts = append(parts, lang.Text{En: "uid %d, pid %d"}.F(c.UID, c.PID).En)
+		parts = append(parts, fmt.Sprintf("uid %d, pid %d", c.UID, c.PID))
 	}
 	for _, p := range []struct{ name, is string }{{"container", c.Container}, {"unit", c.Unit}, {"certificate", c.TLSName}} {
 		if p.is != "" {
