@@ -20,6 +20,7 @@ import (
 
 	"casco/guard/network"
 	"casco/internal/atomicfile"
+	"casco/internal/unixsock"
 	"casco/keeper"
 	"casco/lang"
 	"casco/policy"
@@ -99,28 +100,17 @@ func Handler(g Guard, log *slog.Logger) http.Handler {
 }
 
 // Serve answers at path until ctx ends. Another guard that answers there is an
-// error; what a dead one left is taken away.
+// error; what a dead one left is replaced.
 func Serve(ctx context.Context, path string, h http.Handler) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return err
-	}
-	if c, err := net.DialTimeout("unix", path, time.Second); err == nil {
-		c.Close()
-		return lang.Errorf(lang.Text{En: "%s: another guard is at work", Es: "%s: hay otra guardia en marcha"}, path)
-	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	l, err := net.Listen("unix", path)
+	l, err := unixsock.Listen(path, 0o700, 0)
 	if err != nil {
 		return err
 	}
-	if err := os.Chmod(path, 0o600); err != nil {
-		l.Close()
-		return err
-	}
 	s := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second}
-	stop := context.AfterFunc(ctx, func() { s.Close() })
+	stop := context.AfterFunc(ctx, func() {
+		os.Remove(path) // before others may take the place
+		s.Close()
+	})
 	defer stop()
 	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 		return err

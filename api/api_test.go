@@ -73,7 +73,7 @@ func TestSocket(t *testing.T) {
 	if err := client.Reload(t.Context()); err == nil || !strings.Contains(lang.Say(err, lang.Spanish), "no hay sitio") {
 		t.Errorf("what failed is not said in both languages: %v", err)
 	}
-	if err := Serve(t.Context(), Socket(run), nil); err == nil || !strings.Contains(err.Error(), "another guard") {
+	if err := Serve(t.Context(), Socket(run), nil); err == nil || !strings.Contains(err.Error(), "somebody listens") {
 		t.Errorf("a second guard: %v", err)
 	}
 	cancel()

@@ -16,6 +16,7 @@ import (
 	"casco/host/docker"
 	"casco/host/door"
 	"casco/internal/apicall"
+	"casco/internal/unixsock"
 	"casco/keeper"
 	"casco/lang"
 	"casco/loop/inventory"
@@ -254,7 +255,7 @@ type doors struct {
 
 // serve opens what is wanted, and works until ctx ends.
 func (d *doorman) serveDoor(ctx context.Context, at doors, socket string) error {
-	l, err := door.Listen(at.public, at.group)
+	l, err := unixsock.Listen(at.public, 0o755, at.group)
 	if err != nil {
 		return err
 	}

@@ -25,19 +25,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
 	"mime"
-	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
 
 	"casco/internal/apicall"
+	"casco/internal/unixsock"
 	"casco/lang"
 )
 
@@ -80,7 +78,7 @@ func Serve(ctx context.Context, path string, cfg Config) error {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	l, err := listen(path)
+	l, err := unixsock.Listen(path, 0o755, 0)
 	if err != nil {
 		return err
 	}
@@ -257,49 +255,3 @@ var (
 		Es: "la petición tiene más de un Content-Type",
 	}
 )
-
-// listen makes the socket, for root alone. It appears with its rights.
-func listen(path string) (*net.UnixListener, error) {
-	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, err
-	}
-	if err := free(path); err != nil {
-		return nil, err
-	}
-	hidden, err := os.MkdirTemp(dir, ".casco-") // mode 0700
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(hidden)
-	temp := filepath.Join(hidden, "s")
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: temp, Net: "unix"})
-	if err != nil {
-		return nil, err
-	}
-	l.SetUnlinkOnClose(false)
-	if err := errors.Join(os.Chmod(temp, 0o600), os.Rename(temp, path)); err != nil {
-		l.Close()
-		return nil, err
-	}
-	return l, nil
-}
-
-// free reports why path cannot be taken.
-func free(path string) error {
-	info, err := os.Lstat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if info.Mode().Type() != fs.ModeSocket {
-		return lang.Errorf(lang.Text{En: "%s: is there and no socket", Es: "%s: ya existe y no es un socket"}, path)
-	}
-	if c, err := net.DialTimeout("unix", path, time.Second); err == nil {
-		c.Close()
-		return lang.Errorf(lang.Text{En: "%s: another plugin listens there", Es: "%s: otro plugin escucha ahí"}, path)
-	}
-	return nil
-}

@@ -20,6 +20,7 @@ import (
 
 	"casco/internal/apicall"
 	"casco/internal/realdocker"
+	"casco/internal/unixsock"
 )
 
 // alone runs the door in a process of its own, which is this program again, so
@@ -60,7 +61,7 @@ func TestDoorAlone(t *testing.T) {
 			l = ls[0]
 		}
 	} else {
-		l, err = Listen(socket, os.Getegid())
+		l, err = unixsock.Listen(socket, 0o700, os.Getegid())
 	}
 	if l == nil || err != nil {
 		t.Fatal(l, err)

@@ -23,6 +23,7 @@ import (
 
 	"casco/internal/apicall"
 	"casco/internal/realdocker"
+	"casco/internal/unixsock"
 )
 
 func TestMain(m *testing.M) { realdocker.Main(m) }
@@ -63,7 +64,7 @@ type house struct {
 func behind(t testing.TB, engine string, cfg Config) *house {
 	t.Helper()
 	h := &house{t: t, engine: engine, socket: filepath.Join(shortDir(t), "door.sock")}
-	l, err := Listen(h.socket, os.Getegid())
+	l, err := unixsock.Listen(h.socket, 0o700, os.Getegid())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -830,42 +831,5 @@ func TestRecords(t *testing.T) {
 	b.close()
 	if last.Lost < 8 || last.Lost > 10 {
 		t.Errorf("%+v", last)
-	}
-}
-
-// TestListen: what is not ours is left alone.
-func TestListen(t *testing.T) {
-	dir := shortDir(t)
-	path := filepath.Join(dir, "s")
-	l, err := Listen(path, os.Getegid())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o660 {
-		t.Errorf("%v %v", info, err)
-	}
-	if _, err := Listen(path, os.Getegid()); err == nil {
-		t.Error("a socket that is listened at was taken")
-	}
-	l.Close()
-	if l, err = Listen(path, os.Getegid()); err != nil {
-		t.Error("a stale socket stands in the way:", err)
-	} else {
-		l.Close()
-	}
-	if err := errors.Join(os.Remove(path), os.WriteFile(path, []byte("mine"), 0o600)); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := Listen(path, os.Getegid()); err == nil {
-		t.Error("a file was replaced")
-	}
-	if err := os.Chmod(dir, 0o777); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := Listen(filepath.Join(dir, "t"), os.Getegid()); err == nil {
-		t.Error("a socket was made where everybody can put theirs")
-	}
-	if left, _ := filepath.Glob(filepath.Join(dir, ".*")); len(left) > 0 {
-		t.Errorf("left: %v", left)
 	}
 }

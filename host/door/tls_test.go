@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"casco/internal/apicall"
+	"casco/internal/unixsock"
 )
 
 // certificate is one that its parent signed, or that signed itself.
@@ -137,7 +138,7 @@ func TestTLS(t *testing.T) {
 // away.
 func TestHandOver(t *testing.T) {
 	engine := fake(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "OK") }))
-	l, err := Listen(shortDir(t)+"/s", os.Getegid())
+	l, err := unixsock.Listen(shortDir(t)+"/s", 0o700, os.Getegid())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,20 +6,16 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"io/fs"
 	"log/slog"
 	"net"
 	"os"
-	"path/filepath"
-	"strconv"
 	"sync"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"casco/internal/ocicall"
-	"casco/lang"
+	"casco/internal/unixsock"
 )
 
 const (
@@ -44,7 +40,7 @@ const (
 // The wrapper says how long it waits; the judge gets nine tenths of that. Each
 // question is answered on its own, and none waits for another.
 func Serve(ctx context.Context, path string, judge Judge, log *slog.Logger) error {
-	l, err := listen(path)
+	l, err := unixsock.Listen(path, 0o700, 0)
 	if err != nil {
 		return err
 	}
@@ -176,67 +172,4 @@ func peer(c *net.UnixConn) (uid uint32, err error) {
 		return 0, err
 	}
 	return cred.Uid, nil
-}
-
-// listen makes the socket under another name, gives it its mode, and moves it to
-// its own: a stale one is replaced in one step.
-func listen(path string) (*net.UnixListener, error) {
-	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, err
-	}
-	if err := own(dir); err != nil {
-		return nil, err
-	}
-	if err := free(path); err != nil {
-		return nil, err
-	}
-	temp := filepath.Join(dir, "."+filepath.Base(path)+"."+strconv.Itoa(os.Getpid()))
-	os.Remove(temp)
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: temp, Net: "unix"})
-	if err != nil {
-		return nil, err
-	}
-	l.SetUnlinkOnClose(false)
-	if err := errors.Join(os.Chmod(temp, 0o600), os.Rename(temp, path)); err != nil {
-		os.Remove(temp)
-		l.Close()
-		return nil, err
-	}
-	return l, nil
-}
-
-// own wants a directory in which nobody else can put a socket.
-func own(dir string) error {
-	info, err := os.Stat(dir)
-	if err != nil {
-		return err
-	}
-	if st := info.Sys().(*syscall.Stat_t); int(st.Uid) != os.Geteuid() || info.Mode().Perm()&0o022 != 0 {
-		return lang.Errorf(lang.Text{
-			En: "%s: owner %d, mode %v: others could put a socket of theirs into it",
-			Es: "%s: propietario %d, modo %v: otros podrían poner en él un socket suyo",
-		}, dir, st.Uid, info.Mode())
-	}
-	return nil
-}
-
-// free reports why path cannot be taken.
-func free(path string) error {
-	info, err := os.Lstat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if info.Mode().Type() != fs.ModeSocket {
-		return lang.Errorf(lang.Text{En: "%s: is there and no socket", Es: "%s: ya existe y no es un socket"}, path)
-	}
-	c, err := net.DialTimeout("unix", path, time.Second)
-	if err == nil {
-		c.Close()
-		return lang.Errorf(lang.Text{En: "%s: another guard listens there", Es: "%s: otro guardián escucha ahí"}, path)
-	}
-	return nil
 }

@@ -217,7 +217,7 @@ func TestServeTakesItsPlace(t *testing.T) {
 	yes := func(context.Context, Start) error { return nil }
 	p := newPost(t, yes)
 	quiet := slog.New(slog.DiscardHandler)
-	if err := Serve(t.Context(), p.socket, yes, quiet); err == nil || !strings.Contains(err.Error(), "another guard") {
+	if err := Serve(t.Context(), p.socket, yes, quiet); err == nil || !strings.Contains(err.Error(), "somebody listens") {
 		t.Errorf("where another guard is: %v", err)
 	}
 	if info, err := os.Stat(p.socket); err != nil || info.Mode().Perm() != 0o600 {

@@ -42,12 +42,12 @@ var may = map[string]string{
 	"supervision":           "store",
 	"report":                "loop/ policy store supervision internal/handtest",
 	"report/netmap":         "guard/network policy",
-	"api":                   "guard/network keeper policy internal/atomicfile",
+	"api":                   "guard/network keeper policy internal/atomicfile internal/unixsock",
 	"keeper":                "guard/network host/docker host/flows host/gate host/nft host/resolver host/spaces policy internal/handtest internal/realdocker internal/nsenter internal/sockdiag",
 	"lab":                   "host/docker internal/handtest",
 	"lab/actor":             "",
 	"lab/probe":             "lab/actor",
-	"cmd/casco":             "api guard/ keeper loop/ host/ policy policy/folder signed ledger store supervision lab lab/actor report report/netmap state internal/apicall internal/atomicfile",
+	"cmd/casco":             "api guard/ keeper loop/ host/ policy policy/folder signed ledger store supervision lab lab/actor report report/netmap state internal/apicall internal/atomicfile internal/unixsock",
 	"cmd/casco-verify":      "",
 	"cmd/casco-runtime":     "internal/ocicall", // little, for it is started at each call of the runtime
 	"bench":                 "api guard/network host/flows host/gate host/netbench host/nft host/spaces keeper policy internal/realdocker",
@@ -59,12 +59,13 @@ var may = map[string]string{
 	"internal/realdocker":   "internal/nsenter",
 	"internal/nsenter":      "internal/handtest",
 	"internal/ocicall":      "",
+	"internal/unixsock":     "",
 	"internal/sockdiag":     "internal/handtest internal/nsenter",
 }
 
 // hostMay is what any package under host/ may import: never another one. What they
 // write into a kernel and read from it are values of guard/network.
-const hostMay = "guard/network policy signed loop/inventory loop/plan loop/apply internal/apicall internal/atomicfile internal/nsenter internal/ocicall internal/sockdiag"
+const hostMay = "guard/network policy signed loop/inventory loop/plan loop/apply internal/apicall internal/atomicfile internal/nsenter internal/ocicall internal/sockdiag internal/unixsock"
 
 // pure packages decide and never act: no process, no network, no database.
 var pure = []string{"loop/", "profile", "vuln", "guard/", "probe", "casefile"}

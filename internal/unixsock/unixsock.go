@@ -1,4 +1,6 @@
-package door
+// Package unixsock makes the sockets at which casco is asked, so that nobody
+// meets one that is not whole, and nobody else's is taken.
+package unixsock
 
 import (
 	"errors"
@@ -9,26 +11,25 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/coreos/go-systemd/v22/activation"
-
 	"casco/lang"
 )
 
-// Listen makes the socket at path that clients know, for root and a group
-// (mode 0660), as docker.socket does. It is made elsewhere and moved there, so
-// nobody meets one with other rights. A socket that nobody
-// listens at is replaced; one at which somebody does, and anything that is no
-// socket, is left alone, with an error.
-func Listen(path string, gid int) (*net.UnixListener, error) {
-	dir := filepath.Dir(path)
-	if err := own(dir); err != nil {
+// Listen makes the socket at path for root and a group (0 for root alone: mode
+// 0600, else 0660). It is made elsewhere and moved there, so it appears with its
+// rights. A socket that nobody listens at is replaced; one at which somebody
+// does, and anything that is no socket, is left alone, with an error. A
+// directory that is missing is made with mode dir; others must not be able to
+// write to it. Closing the listener leaves the path.
+func Listen(path string, dir fs.FileMode, gid int) (*net.UnixListener, error) {
+	in := filepath.Dir(path)
+	if err := os.MkdirAll(in, dir); err != nil {
 		return nil, err
 	}
-	if err := free(path); err != nil {
+	if err := errors.Join(own(in), free(path)); err != nil {
 		return nil, err
 	}
 	// In a directory of mode 0700 nobody connects before owner and mode are set.
-	hidden, err := os.MkdirTemp(dir, ".door-")
+	hidden, err := os.MkdirTemp(in, ".casco-")
 	if err != nil {
 		return nil, err
 	}
@@ -39,30 +40,15 @@ func Listen(path string, gid int) (*net.UnixListener, error) {
 		return nil, err
 	}
 	l.SetUnlinkOnClose(false)
-	if err := errors.Join(os.Chown(temp, os.Geteuid(), gid), os.Chmod(temp, 0o660), os.Rename(temp, path)); err != nil {
+	mode := fs.FileMode(0o600)
+	if gid != 0 {
+		mode = 0o660
+	}
+	if err := errors.Join(os.Chown(temp, os.Geteuid(), gid), os.Chmod(temp, mode), os.Rename(temp, path)); err != nil {
 		l.Close()
 		return nil, err
 	}
 	return l, nil
-}
-
-// Inherited returns the listeners that systemd, or a door that hands over to its
-// successor, left in this process: LISTEN_FDS, sd_listen_fds(3). It has none if
-// there are none. The variables are taken out of the environment.
-func Inherited() ([]net.Listener, error) {
-	ls, err := activation.Listeners()
-	if err != nil {
-		return nil, err
-	}
-	for i, l := range ls {
-		if l == nil {
-			return nil, lang.Errorf(lang.Text{
-				En: "descriptor %d, which this process was given, is no socket that listens",
-				Es: "el descriptor %d, que recibió este proceso, no es un socket que escuche",
-			}, i+3)
-		}
-	}
-	return ls, nil
 }
 
 // own wants a directory in which nobody else can put a socket.
