@@ -3,6 +3,7 @@ package keeper
 import (
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -44,6 +45,42 @@ func TestUnreadState(t *testing.T) {
 	}
 	if n := len(k.state.Namespaces()); n != 1 {
 		t.Errorf("%d namespaces are kept after one ended, want 1", n)
+	}
+}
+
+// TestDisconnected: an end takes a container out of its networks, and its files
+// are gone when that is heard of. Of one that lives on that is trouble.
+func TestDisconnected(t *testing.T) {
+	c := newCrowd(t, 2)
+	k := c.keeper(t, true)
+	defer k.Close()
+	if err := k.Load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var told []Event
+	k.cfg.Happened = func(e Event) {
+		if e.Kind == Trouble {
+			told = append(told, e)
+		}
+	}
+	ended := exec.Command("true")
+	if err := ended.Run(); err != nil {
+		t.Fatal(err)
+	}
+	for i, pid := range []int{ended.Process.Pid, c.starts[1].PID} {
+		id := c.starts[i].ID
+		if err := os.RemoveAll(filepath.Join(c.dir, "containers", id)); err != nil {
+			t.Fatal(err)
+		}
+		k.containers[id].pid = pid
+		e := EngineEvent{Type: "network", Action: "disconnect"}
+		e.Actor.Attributes = map[string]string{"container": id}
+		if err := k.event(t.Context(), e); err != nil {
+			t.Error(err)
+		}
+		if len(told) != i {
+			t.Errorf("container %d of an ended and a living one: told of %v", i, told)
+		}
 	}
 }
 
