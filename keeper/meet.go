@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"io/fs"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -330,14 +329,15 @@ func (k *Keeper) MayStart(s gate.Start) bool {
 	return open
 }
 
-// reread reads again what a container is, and keeps its published ports.
+// reread reads again what a container is, and keeps its published ports. The
+// engine takes one that ends out of its networks first, and its files may be
+// gone when that is heard of.
 func (k *Keeper) reread(c *container) {
 	d, err := k.cfg.Files.Read(c.ID)
-	if errors.Is(err, fs.ErrNotExist) {
-		return // it was removed
-	}
 	if err != nil {
-		k.trouble(c.Workload.Workload.Name, err)
+		if alive(c.pid) {
+			k.trouble(c.Workload.Workload.Name, err)
+		}
 		return
 	}
 	d.Published = c.Published
