@@ -10,9 +10,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// bufferSize is how much is read at a time: what the kernel lets wait in a unix
-// socket is 208 KiB (net.core.wmem_default), half of it overhead.
-const bufferSize = 64 << 10
+const (
+	// bufferSize is how much is read at a time: what the kernel lets wait in a unix
+	// socket is 208 KiB (net.core.wmem_default), some of it overhead. A GiB of
+	// chunks cost 0.45 s of processor time with 64 KiB, and 0.36 s with 128.
+	bufferSize = 128 << 10
+	// recordSize is the longest record of TLS (RFC 8446, 5.1).
+	recordSize = 16 << 10
+)
 
 type buffer [bufferSize]byte
 
@@ -62,12 +67,17 @@ func (r *reader) release() {
 	if r.pooled != nil {
 		buffers.Put(r.pooled)
 	}
-	r.pooled, r.buf, r.r, r.w = nil, nil, 0, 0
+	r.pooled, r.r, r.w = nil, 0, 0
+	if r.raw != nil || len(r.buf) > recordSize {
+		r.buf = nil
+	}
 }
 
 // room makes room for more bytes.
 func (r *reader) room() {
 	switch {
+	case r.buf == nil && r.raw == nil:
+		r.buf = make([]byte, recordSize)
 	case r.buf == nil:
 		r.pooled = buffers.Get().(*buffer)
 		r.buf = r.pooled[:]
