@@ -40,8 +40,10 @@ func (b *book) write(r Record) {
 	}
 }
 
-// close waits until all records are handed over. Nobody writes any more.
-func (b *book) close() {
+// close waits until all records are handed over. Nobody writes any more. It
+// returns how many were lost since the last.
+func (b *book) close() (lost int) {
 	close(b.records)
 	<-b.over
+	return b.lost
 }

@@ -136,7 +136,11 @@ func Serve(ctx context.Context, l net.Listener, cfg Config) error {
 		cfg.Via = l.Addr().String()
 	}
 	b := newBook(cfg.Done)
-	defer b.close()
+	defer func() {
+		if lost := b.close(); lost > 0 {
+			cfg.Log.Error("door: records were lost", "records", lost)
+		}
+	}()
 	d := &door{Config: cfg, roster: newRoster(cfg.Conns, cfg.PerCaller), book: b}
 	return d.serve(ctx, l)
 }
