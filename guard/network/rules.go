@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"casco/policy"
 )
@@ -178,6 +179,12 @@ func common[T comparable](n *placedNS, f func(placed) []T) []T {
 	return out
 }
 
+// mayBePrivate reports whether a name may have addresses of private networks. No
+// name is told from another by its case (RFC 4343).
+func (j *Judge) mayBePrivate(name string) bool {
+	return slices.ContainsFunc(j.policy.Network.PrivateNames, func(n string) bool { return strings.EqualFold(n, name) })
+}
+
 // still is the part of a namespace's rules that does not depend on who else is
 // there.
 func (j *Judge) still(n *placedNS, managed []netip.Prefix) *Inside {
@@ -193,7 +200,7 @@ func (j *Judge) still(n *placedNS, managed []netip.Prefix) *Inside {
 	in.Names = common(n, func(p placed) (out []NamePort) {
 		for _, i := range p.from {
 			if f := j.flows[i]; f.to.kind == aHostName {
-				out = append(out, NamePort{f.to.name, f.port, slices.Contains(j.policy.Network.PrivateNames, f.to.name)})
+				out = append(out, NamePort{f.to.name, f.port, j.mayBePrivate(f.to.name)})
 			}
 		}
 		return out
