@@ -58,8 +58,8 @@ func TestAnswers(t *testing.T) {
 			t.Fatal(err)
 		}
 		for line := range strings.Lines(out.String()) {
-			if utf8.RuneCountInString(strings.TrimSuffix(line, "\n")) > columns {
-				t.Errorf("%q is wider than %d", line, columns)
+			if utf8.RuneCountInString(strings.TrimSuffix(line, "\n")) > width {
+				t.Errorf("%q is wider than %d", line, width)
 			}
 		}
 		golden(t, fmt.Sprintf("testdata/answers.%s.txt", l), out.Bytes())

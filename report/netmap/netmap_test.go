@@ -365,8 +365,8 @@ func FuzzHostile(f *testing.F) {
 			if strings.ContainsFunc(line, unicode.IsControl) {
 				t.Errorf("%q has what a terminal obeys", line)
 			}
-			if utf8.RuneCountInString(line) > columns {
-				t.Errorf("%q is wider than %d", line, columns)
+			if utf8.RuneCountInString(line) > width {
+				t.Errorf("%q is wider than %d", line, width)
 			}
 		}
 	})

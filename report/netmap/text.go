@@ -9,11 +9,12 @@ import (
 	"unicode/utf8"
 
 	"casco/guard/network"
+	"casco/internal/columns"
 	"casco/lang"
 )
 
-// columns is how wide a text is at most.
-const columns = 100
+// width is how wide a text is at most.
+const width = 100
 
 // A page is a text for a terminal.
 type page struct {
@@ -31,86 +32,26 @@ func (p *page) head(t lang.Text) { p.printf("\n%s\n", t.In(p.l)) }
 // wrap prints s in lines that fit, the later ones further in.
 func (p *page) wrap(first, rest, s string) {
 	in := first
-	for _, line := range fold(network.Printable(s), columns-utf8.RuneCountInString(first)) {
+	for _, line := range columns.Fold(network.Printable(s), width-utf8.RuneCountInString(first)) {
 		p.printf("%s%s\n", in, line)
 		in = rest
 	}
 }
 
-// table prints rows in columns under their heads. The widest column gives way
-// until a line fits.
+// table prints rows in columns under their heads.
 func (p *page) table(heads []lang.Text, rows [][]string) {
-	all := [][]string{{}}
+	t := columns.Table{Width: width, Least: 1}
 	for _, h := range heads {
-		all[0] = append(all[0], h.In(p.l))
+		t.Heads = append(t.Heads, h.In(p.l))
 	}
-	width := make([]int, len(heads))
-	for _, r := range append(all, rows...) {
-		for i, c := range r {
-			width[i] = max(width[i], utf8.RuneCountInString(c))
+	for _, r := range rows {
+		var cells []string
+		for _, c := range r {
+			cells = append(cells, network.Printable(c))
 		}
+		t.Rows = append(t.Rows, cells)
 	}
-	sum := func() (n int) {
-		for _, w := range width {
-			n += w + 2
-		}
-		return n
-	}
-	for sum() > columns {
-		widest := 0
-		for i := range width {
-			if width[i] > width[widest] {
-				widest = i
-			}
-		}
-		width[widest]--
-	}
-	for n, r := range append(all, rows...) {
-		cells, lines := make([][]string, len(r)), 1
-		for i, c := range r {
-			cells[i] = fold(network.Printable(c), width[i])
-			lines = max(lines, len(cells[i]))
-		}
-		for k := range lines {
-			var b strings.Builder
-			for i := range cells {
-				s := ""
-				if k < len(cells[i]) {
-					s = cells[i][k]
-				}
-				b.WriteString("  " + s + strings.Repeat(" ", max(0, width[i]-utf8.RuneCountInString(s))))
-			}
-			p.printf("%s\n", strings.TrimRight(b.String(), " "))
-		}
-		if n == 0 {
-			p.printf("  %s\n", strings.Repeat("·", max(0, sum()-2)))
-		}
-	}
-}
-
-// fold breaks s into lines of at most w runes, between words where it can.
-func fold(s string, w int) []string {
-	w = max(w, 1)
-	var lines []string
-	line := ""
-	for word := range strings.FieldsSeq(s) {
-		for utf8.RuneCountInString(word) > w {
-			if line != "" {
-				lines, line = append(lines, line), ""
-			}
-			r := []rune(word)
-			lines, word = append(lines, string(r[:w])), string(r[w:])
-		}
-		switch {
-		case line == "":
-			line = word
-		case utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > w:
-			lines, line = append(lines, line), word
-		default:
-			line += " " + word
-		}
-	}
-	return append(lines, line)
+	t.Print(p.w)
 }
 
 // list is names on one line, so many at most.
