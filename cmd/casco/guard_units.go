@@ -18,24 +18,16 @@ func guardUnitsCmd(a *app) *cobra.Command {
 	return a.manual.verb(&cobra.Command{
 		Use: "units",
 		RunE: func(*cobra.Command, []string) error {
-			self, err := os.Executable()
+			line, err := a.unitLine()
 			if err != nil {
 				return err
-			}
-			state, err := filepath.Abs(a.statePath)
-			if err != nil {
-				return err
-			}
-			line := []string{self, "--state", state}
-			if a.host != "" {
-				line = append(line, "--host", a.host)
 			}
 			p, err := a.policy()
 			if err != nil {
 				return err
 			}
 			if p.Network.Start == runtimeStart {
-				if err := a.printWrapper(p, self); err != nil {
+				if err := a.printWrapper(p, line[0]); err != nil {
 					return err
 				}
 			}

@@ -21,17 +21,9 @@ func unitsCmd(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			self, err := os.Executable()
+			line, err := a.unitLine()
 			if err != nil {
 				return err
-			}
-			state, err := filepath.Abs(a.statePath)
-			if err != nil {
-				return err
-			}
-			line := []string{self, "--state", state}
-			if a.host != "" {
-				line = append(line, "--host", a.host)
 			}
 			every := time.Duration(p.Operations.Every)
 			fmt.Fprintf(a.out, unitScript, unitWords(append(line, "run")), int(every.Seconds()), int(every.Seconds())/20)
@@ -49,6 +41,23 @@ func unitsCmd(a *app) *cobra.Command {
 			"temporizador recupera la ejecución perdida mientras la máquina estaba apagada.\n\n" +
 			"Códigos de salida: 0 impresos, 1 problema.",
 	})
+}
+
+// unitLine is how a unit begins to call this program, as it was called here.
+func (a *app) unitLine() ([]string, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	state, err := filepath.Abs(a.statePath)
+	if err != nil {
+		return nil, err
+	}
+	line := []string{self, "--state", state}
+	if a.host != "" {
+		line = append(line, "--host", a.host)
+	}
+	return line, nil
 }
 
 // unitWords is a command line as a unit file has it: a word in quotes, "%" and
