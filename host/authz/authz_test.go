@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"casco/internal/apicall"
+	"casco/internal/handtest"
 	"casco/internal/realdocker"
 )
 
@@ -203,7 +204,7 @@ func TestProtocol(t *testing.T) {
 // TestEngine: a real engine asks, goes by the answers, refuses all when nobody
 // answers, and heals.
 func TestEngine(t *testing.T) {
-	realdockerNeeds(t)
+	handtest.NeedRoot(t) // the engine looks for plugins below /run
 	name := fmt.Sprintf("casco-test-%d", os.Getpid())
 	path := filepath.Join(filepath.Dir(Path), name+".sock")
 	over := make(chan bool)
@@ -304,12 +305,4 @@ func TestEngine(t *testing.T) {
 		t.Errorf("%v", uris)
 	}
 	e.Stop() // before its plugin
-}
-
-// realdockerNeeds keeps a test that cannot run from making a plugin's socket.
-func realdockerNeeds(t *testing.T) {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("needs root: the engine looks for plugins in " + filepath.Dir(Path))
-	}
 }

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"casco/internal/apicall"
+	"casco/internal/handtest"
 )
 
 const (
@@ -45,9 +46,7 @@ func TestPlaces(t *testing.T) {
 // TestIdentify: processes are known by what they are now; one that has ended is
 // known by nothing but what the kernel kept.
 func TestIdentify(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root: another user's process is looked at")
-	}
+	handtest.NeedRoot(t) // another user's process is looked at
 	path := filepath.Join(shortDir(t), "s")
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
