@@ -108,7 +108,7 @@ func Serve(ctx context.Context, path string, h http.Handler) error {
 	}
 	s := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second}
 	stop := context.AfterFunc(ctx, func() {
-		os.Remove(path) // before others may take the place
+		l.Remove() // before others may take the place
 		s.Close()
 	})
 	defer stop()

@@ -262,7 +262,7 @@ func (d *doorman) serveDoor(ctx context.Context, at doors, socket string) error 
 	d.g.happened(keeper.Event{Time: time.Now().UTC(), Kind: keeper.Mode, Text: lang.Text{
 		En: "requests are judged at %s", Es: "las peticiones se juzgan en %s",
 	}.F(at.public)})
-	return door.Serve(ctx, l, door.Config{Engine: socket, Judge: d, Lang: d.g.a.lang, Log: d.g.log})
+	return door.Serve(ctx, l.UnixListener, door.Config{Engine: socket, Judge: d, Lang: d.g.a.lang, Log: d.g.log})
 }
 
 func (d *doorman) servePlugin(ctx context.Context, at doors) error {

@@ -28,7 +28,6 @@ import (
 	"log/slog"
 	"mime"
 	"net/http"
-	"os"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -82,11 +81,6 @@ func Serve(ctx context.Context, path string, cfg Config) error {
 	if err != nil {
 		return err
 	}
-	mine, err := os.Lstat(path)
-	if err != nil {
-		l.Close()
-		return err
-	}
 	s := &http.Server{
 		Handler:           (&plugin{cfg}).handler(),
 		ReadHeaderTimeout: reading, ReadTimeout: reading,
@@ -107,9 +101,7 @@ func Serve(ctx context.Context, path string, cfg Config) error {
 		ending.Done() // it was not told to end
 	}
 	ending.Wait()
-	if now, statErr := os.Lstat(path); statErr == nil && os.SameFile(mine, now) {
-		err = errors.Join(err, os.Remove(path))
-	}
+	err = errors.Join(err, l.Remove())
 	if ctx.Err() != nil && errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}

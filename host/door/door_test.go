@@ -81,7 +81,7 @@ func behind(t testing.TB, engine string, cfg Config) *house {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	over := make(chan error, 1)
-	go func() { over <- Serve(ctx, l, cfg) }()
+	go func() { over <- Serve(ctx, l.UnixListener, cfg) }()
 	h.end = sync.OnceFunc(func() {
 		cancel()
 		select {

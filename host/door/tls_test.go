@@ -150,7 +150,7 @@ func TestHandOver(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	over := make(chan error, 1)
-	go func() { over <- Serve(ctx, l, Config{Engine: engine, Judge: judge{}}) }()
+	go func() { over <- Serve(ctx, l.UnixListener, Config{Engine: engine, Judge: judge{}}) }()
 
 	cmd := exec.Command("sh", "-c", `LISTEN_PID=$$ exec "$0" "$@"`, os.Args[0], "-test.run=^TestDoorAlone$")
 	cmd.Env = append(os.Environ(), "CASCO_DOOR=inherited", "CASCO_DOOR_ENGINE="+engine, "LISTEN_FDS=1")

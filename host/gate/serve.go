@@ -8,7 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"os"
 	"sync"
 	"time"
 
@@ -44,19 +43,12 @@ func Serve(ctx context.Context, path string, judge Judge, log *slog.Logger) erro
 	if err != nil {
 		return err
 	}
-	mine, err := os.Lstat(path)
-	if err != nil {
-		l.Close()
-		return err
-	}
 	stop := context.AfterFunc(ctx, func() { l.Close() })
 	defer stop()
 
 	d := &door{bench: newBench(judge), log: log}
-	err = d.serve(ctx, l)
-	if now, statErr := os.Lstat(path); statErr == nil && os.SameFile(mine, now) {
-		err = errors.Join(err, os.Remove(path))
-	}
+	err = d.serve(ctx, l.UnixListener)
+	err = errors.Join(err, l.Remove())
 	return err
 }
 

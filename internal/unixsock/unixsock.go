@@ -14,13 +14,29 @@ import (
 	"casco/lang"
 )
 
+// A Listener has a path that it can take away again.
+type Listener struct {
+	*net.UnixListener
+	path string
+	made fs.FileInfo
+}
+
+// Remove takes the path away, if the socket there is still this one: another
+// process may have put its own in its place. It does not close.
+func (l *Listener) Remove() error {
+	if now, err := os.Lstat(l.path); err != nil || !os.SameFile(l.made, now) {
+		return nil
+	}
+	return os.Remove(l.path)
+}
+
 // Listen makes the socket at path for root and a group (0 for root alone: mode
 // 0600, else 0660). It is made elsewhere and moved there, so it appears with its
 // rights. A socket that nobody listens at is replaced; one at which somebody
 // does, and anything that is no socket, is left alone, with an error. A
 // directory that is missing is made with mode dir; others must not be able to
 // write to it. Closing the listener leaves the path.
-func Listen(path string, dir fs.FileMode, gid int) (*net.UnixListener, error) {
+func Listen(path string, dir fs.FileMode, gid int) (*Listener, error) {
 	in := filepath.Dir(path)
 	if err := os.MkdirAll(in, dir); err != nil {
 		return nil, err
@@ -44,11 +60,12 @@ func Listen(path string, dir fs.FileMode, gid int) (*net.UnixListener, error) {
 	if gid != 0 {
 		mode = 0o660
 	}
-	if err := errors.Join(os.Chown(temp, os.Geteuid(), gid), os.Chmod(temp, mode), os.Rename(temp, path)); err != nil {
+	made, statErr := os.Lstat(temp)
+	if err := errors.Join(statErr, os.Chown(temp, os.Geteuid(), gid), os.Chmod(temp, mode), os.Rename(temp, path)); err != nil {
 		l.Close()
 		return nil, err
 	}
-	return l, nil
+	return &Listener{l, path, made}, nil
 }
 
 // own wants a directory in which nobody else can put a socket.

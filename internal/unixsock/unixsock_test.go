@@ -52,6 +52,30 @@ func TestListen(t *testing.T) {
 	if left, err := os.ReadDir(dir); err != nil || len(left) != 3 {
 		t.Errorf("left: %v, %v", left, err)
 	}
+	// Another's socket in its place is not taken away.
+	if err := os.Rename(filepath.Join(dir, "shared"), path); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Remove(); err != nil {
+		t.Error(err)
+	}
+	if err := shared.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Lstat(path); err != nil {
+		t.Errorf("another's socket: %v", err)
+	}
+	again, err := Listen(path, 0o700, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	if err := again.Remove(); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Lstat(path); !os.IsNotExist(err) {
+		t.Errorf("its own socket: %v", err)
+	}
 	if err := os.Chmod(dir, 0o777); err != nil {
 		t.Fatal(err)
 	}
