@@ -86,7 +86,7 @@ func TestFullDataRoot(t *testing.T) {
 	inside(t, e, name, "sh", "-c", "echo precious >/srv/f")
 	ref := "container/" + name
 	before, listed := inspect(t, e, name), e.Docker("ps", "-a", "--format", "{{.ID}} {{.Names}}")
-	refused := 0
+	unbegun, undone := 0, 0
 	for free := 0; free <= 4<<20; free = max(2*free, 4<<10) {
 		file := filepath.Join(t.TempDir(), "plan.json")
 		casco(t, e, "plan", "--check", "container-host-pid", "--ref", ref, "-o", file)
@@ -97,8 +97,15 @@ func TestFullDataRoot(t *testing.T) {
 		if code == 0 {
 			break
 		}
-		refused++
-		wants(t, out+errs, code, 1, "was undone") // an engine without room fails in many words
+		// An engine without room fails in many words, and with none at all
+		// already when it is asked what the container wrote.
+		if strings.Contains(out+errs, "nothing was begun") {
+			unbegun++
+			wants(t, out+errs, code, 1)
+		} else {
+			undone++
+			wants(t, out+errs, code, 1, "was undone")
+		}
 		if c := lastChange(t, e); c.State != "undone" {
 			t.Errorf("%d bytes free: change %s is %s: %s", free, c.ID, c.State, c.Why)
 		}
@@ -109,8 +116,8 @@ func TestFullDataRoot(t *testing.T) {
 			t.Errorf("%d bytes free: containers are\n%s\nwere\n%s", free, got, listed)
 		}
 	}
-	if refused == 0 {
-		t.Error("the disk was never full")
+	if undone == 0 {
+		t.Error("the disk was never full in the middle of the change")
 	}
 	if got := inside(t, e, name, "cat", "/srv/f"); !strings.Contains(got, "precious") {
 		t.Errorf("its volume holds %q", got)
@@ -119,5 +126,5 @@ func TestFullDataRoot(t *testing.T) {
 	if got := inspect(t, e, name); got != before {
 		t.Errorf("after the rollback the container is\n%s\nwas\n%s", got, before)
 	}
-	t.Logf("refused %d times", refused)
+	t.Logf("not begun %d times, undone %d times", unbegun, undone)
 }
