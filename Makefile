@@ -63,6 +63,7 @@ bench-ledger:
 
 # What the network guard costs packets, starts and an idle host; fails where that is more than it may. Needs root.
 bench-net: setup
+	$(GO) test -run '^$$' -bench Host/start -benchtime 300x ./keeper
 	$(if $(ENGINE),scripts/engines run $(ENGINE) --) $(GO) run ./bench -net -rounds 15
 
 clean:

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"casco/guard/network"
+	"casco/internal/conntrack"
 	"casco/internal/nsenter"
 	"casco/lang"
 )
@@ -81,7 +82,7 @@ func Cut(ns netns.NsHandle, matches ...Match) (n int, err error) {
 
 // cut works in the thread's namespace.
 func cut(own map[netip.Addr]bool, matches []Match) (n int, err error) {
-	if none() {
+	if conntrack.None() {
 		return 0, nil
 	}
 	fd, err := dial()

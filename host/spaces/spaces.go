@@ -23,6 +23,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"casco/guard/network"
+	"casco/internal/conntrack"
+	"casco/internal/nsenter"
 	"casco/lang"
 	"casco/policy"
 )
@@ -82,6 +84,11 @@ func (s *Space) again() {
 // does not let be: what belongs to one is then judged anew. It returns how many
 // they were.
 func (s *Space) Forget(allows func(network.Connection) bool) (int, error) {
+	none := false
+	err := nsenter.Net(s.NS, func() error { none = conntrack.None(); return nil })
+	if err != nil || none {
+		return 0, err
+	}
 	nl, err := netlink.NewHandleAt(s.NS, unix.NETLINK_NETFILTER)
 	if err != nil {
 		return 0, fmt.Errorf("connections: %w", err)
