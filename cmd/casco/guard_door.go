@@ -107,21 +107,24 @@ func (d *doorman) decide(ctx context.Context, r apicall.Request, body []byte) ap
 	if !out.Allow {
 		return apicall.Verdict{Status: out.Status, Message: refusalText(out, d.g.a.lang)}
 	}
-	if out.MaskEnv {
-		// The door changes no answers, and these have what is not for this caller.
-		return apicall.Verdict{Status: http.StatusForbidden, Message: maskedText.In(d.g.a.lang)}
-	}
 	v := apicall.Verdict{Allow: true, Body: out.Forward}
 	if out.Route.Endpoint != nil {
 		v.URI = out.Route.URI()
 	}
+	if e := out.Edit; e != nil {
+		ctx := context.WithoutCancel(ctx) // it is needed when the engine answers
+		v.Edit = &apicall.Edit{Lines: e.Lines, Do: func(b []byte) ([]byte, error) {
+			ctx, cancel := context.WithTimeout(ctx, editTime)
+			defer cancel()
+			return e.Do(world{ctx, d}, b)
+		}}
+	}
 	return v
 }
 
-var maskedText = lang.Text{
-	En: "casco: the answer has values of environment variables, which are not for callers that may only read",
-	Es: "casco: la respuesta tiene valores de variables de entorno, que no son para quienes solo pueden leer",
-}
+// editTime is how long it may take to change an answer, which may need questions
+// to the engine.
+const editTime = 10 * time.Second
 
 // refusalText says to who asked why, and what would pass.
 func refusalText(d admission.Decision, l lang.Lang) string {

@@ -84,9 +84,9 @@ type Decision struct {
 	// read in mode observe. Where it is empty no body is sent.
 	Forward []byte
 	Stream  bool
-	// MaskEnv: values of environment variables in the answer are not for this
-	// caller.
-	MaskEnv   bool
+	// Edit takes out of the answer what is not for this caller; nil: it may have
+	// all of it. Who cannot have an answer changed must refuse.
+	Edit      *Edit
 	Mutations []Mutation // what Forward has that the request had not
 	// Excepted are the IDs of exceptions without which it would be refused.
 	Excepted []string
@@ -194,7 +194,7 @@ func (q *question) decided() Decision {
 	}
 	switch {
 	case !d.Allow:
-		d.Forward, d.Mutations = nil, nil
+		d.Forward, d.Mutations, d.Edit = nil, nil, nil
 	case len(d.Refusals) > 0:
 		d.Observed, d.Rule = true, d.Refusals[0].Rule
 	}
@@ -221,15 +221,8 @@ func (q *question) add(r Refusal) {
 
 // caller judges who asks.
 func (q *question) caller() {
-	if q.readOnly() {
-		q.out.MaskEnv = true
-		ps := q.route.Query.Get("ps_args")
-		switch {
-		case q.route.Endpoint.Class != Ping && q.route.Endpoint.Class != Read:
-			q.refuse("caller-read-only", lang.Text{En: "this caller may look and no more; %s is more", Es: "quien llama puede mirar y nada más; %s es más"}.F(q.route.Endpoint), askOther)
-		case ps != "": // ps e shows the environment
-			q.refuse("caller-read-only", lang.Text{En: "this caller may not choose what ps shows", Es: "quien llama no puede elegir qué muestra ps"}, lang.Text{En: "docker top NAME without more", Es: "docker top NOMBRE sin más"})
-		}
+	if q.mayOnlyLook() {
+		q.readOnly()
 		return
 	}
 	if name := q.Caller.Container; name != "" && !q.route.Endpoint.reads() {
@@ -245,7 +238,7 @@ func (q *question) caller() {
 
 var askOther = lang.Text{En: "ask as another user, or change admission.read_only or admission.rules in the policy", Es: "pida como otro usuario, o cambie admission.read_only o admission.rules en la política"}
 
-func (q *question) readOnly() bool {
+func (q *question) mayOnlyLook() bool {
 	c := q.Caller
 	for _, is := range q.policy.Admission.ReadOnly {
 		if is == "uid:"+strconv.FormatUint(uint64(c.UID), 10) && c.TLSName == "" || c.Unit != "" && is == "unit:"+c.Unit ||

@@ -108,23 +108,6 @@ func TestObserve(t *testing.T) {
 	}
 }
 
-// TestMaskEnv: who may only look does not see values of the environment.
-func TestMaskEnv(t *testing.T) {
-	j := judge(t, policies["base"])
-	for _, caller := range []string{"", "uid:1001", "unit:exporter.service", "tls:monitor"} {
-		a := ask("GET", "/containers/web/json", "")
-		a.Caller = callerOf(caller)
-		if d := j.Decide(a, host(t, true)); !d.Allow || d.MaskEnv != (caller != "") {
-			t.Errorf("%q: %+v", caller, d)
-		}
-	}
-	a := ask("GET", "/containers/web/json", "")
-	a.Caller = Caller{UID: 1001, TLSName: "somebody"} // no process of this host has that uid
-	if d := j.Decide(a, host(t, true)); d.MaskEnv {
-		t.Errorf("%+v", d)
-	}
-}
-
 // TestRefusalNames: the text says what to write instead, and by which line.
 func TestRefusalNames(t *testing.T) {
 	j := judge(t, policies["nnp"])

@@ -7,7 +7,9 @@
 // TLS certificate; of bodies only those of type application/json, and from an
 // engine before 29.3 none that is longer than 1 MiB. What the judge wants to see
 // and is not there is refused. It cannot change what it lets pass: Verdict.URI
-// and Verdict.Body are not looked at.
+// and Verdict.Body are not looked at, and what must not be answered without an
+// Edit is refused. (It is shown the answer's body, up to 64 KiB, and may only
+// allow or refuse that: moby, pkg/authorization.)
 //
 // When it is dead, the engine refuses every call, "docker ps" too, after 15 s
 // each; containers run on. When it does not answer, the engine waits for ever:
@@ -187,6 +189,9 @@ func (p *plugin) judge(r *http.Request) (res response) {
 	}
 	rec.Request = asked(q)
 	rec.Verdict, rec.Err = p.verdict(r.Context(), rec.Request, q.RequestBody)
+	if rec.Verdict.Allow && rec.Verdict.Edit != nil {
+		rec.Verdict = apicall.Refuse(http.StatusForbidden, edited.In(p.Lang))
+	}
 	return response{Allow: rec.Verdict.Allow, Msg: rec.Verdict.Message}
 }
 
@@ -241,6 +246,10 @@ var (
 	tooLong = lang.Text{
 		En: "the request's body is longer than the %d bytes that are judged",
 		Es: "el cuerpo de la petición es más largo que los %d bytes que se juzgan",
+	}
+	edited = lang.Text{
+		En: "the answer has what is not for this caller, and only casco's door can leave that out: ask there",
+		Es: "la respuesta tiene lo que no es para quien llama, y solo la puerta de casco lo puede quitar: pregunte ahí",
 	}
 	types = lang.Text{
 		En: "the request has more than one Content-Type",

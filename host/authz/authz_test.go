@@ -133,6 +133,8 @@ func TestProtocol(t *testing.T) {
 					return apicall.Refuse(0, "no")
 				case "/nothing":
 					return apicall.Verdict{Allow: true}
+				case "/edited":
+					return apicall.Verdict{Allow: true, Stream: true, Edit: &apicall.Edit{}}
 				}
 				return apicall.Verdict{Allow: true, Limit: 20}
 			},
@@ -166,6 +168,7 @@ func TestProtocol(t *testing.T) {
 		{"no type", `{"RequestUri":"/x","RequestBody":"e30="}`, false, "Content-Type"},
 		{"stream", `{"RequestUri":"/stream"}`, true, ""},
 		{"refused", `{"RequestUri":"/refused"}`, false, "no"},
+		{"not without a change of the answer", `{"RequestUri":"/edited"}`, false, "only casco's door"},
 		{"late", `{"RequestUri":"/late"}`, false, "in time"},
 		{"panic", `{"RequestUri":"/panic"}`, false, "could not judge"},
 		{"not base64", `{"RequestUri":"/stream","RequestBody":"%"}`, false, "could not judge"},
@@ -190,7 +193,7 @@ func TestProtocol(t *testing.T) {
 		Caller: apicall.Caller{UID: apicall.NoID, GID: apicall.NoID, LoginUID: -1, TLSName: "ana", Via: "authz"},
 		Method: "POST", URI: "/x", ContentType: "application/json", Pass: "7",
 	}
-	if last.Request != want || !last.Verdict.Allow || string(seen) != "{}" || len(records) != 16 {
+	if last.Request != want || !last.Verdict.Allow || string(seen) != "{}" || len(records) != 17 {
 		t.Errorf("%d %+v %s", len(records), last, seen)
 	}
 	mu.Unlock()

@@ -25,6 +25,7 @@ type exchange struct {
 	body []byte // that is sent with the head
 	read bool   // the body was read, and is not to be streamed
 	anew bool   // the judge wrote it
+	edit *apicall.Edit
 	way  *way
 }
 
@@ -36,7 +37,7 @@ func (c *conn) exchange(ctx context.Context, h *head) bool {
 	x.record = Record{Request: x.asked, Began: time.Now()}
 	defer func() {
 		x.record.Took = time.Since(x.record.Began)
-		x.record.Verdict.Body = nil
+		x.record.Verdict.Body, x.record.Verdict.Edit = nil, nil
 		c.door.book.write(x.record)
 	}()
 	_, err := wayOf(h, h.uri)
@@ -45,6 +46,9 @@ func (c *conn) exchange(ctx context.Context, h *head) bool {
 	}
 	if err == nil { // the judge may have written the path anew
 		x.way, err = wayOf(h, x.uri)
+	}
+	if x.edit != nil {
+		x.plain()
 	}
 	if err != nil {
 		return x.refused(err, x.read || h.body == empty)
@@ -100,6 +104,7 @@ func (x *exchange) ask(ctx context.Context, half func(context.Context, apicall.R
 	if !v.Allow {
 		return v, &problem{v.Status, errors.New(v.Message)}
 	}
+	x.edit = v.Edit
 	if v.URI != "" {
 		if x.uri = v.URI; !isTarget(x.uri) {
 			return v, trouble(http.StatusInternalServerError, lang.Text{En: "casco made no good path of this request", Es: "casco no hizo una buena ruta de esta petición"})
@@ -288,6 +293,9 @@ func (x *exchange) answer(e *engine, u *uplink) (over bool, err error) {
 		u.decide(true)
 	} else if res.status == http.StatusSwitchingProtocols {
 		return false, trouble(http.StatusBadGateway, lang.Text{En: "the engine switched protocols unasked", Es: "el motor cambió de protocolo sin que se le pidiera"})
+	}
+	if x.edit != nil && res.body != empty && res.status/100 == 2 {
+		return x.edited(in, res, length)
 	}
 	x.record.Status = res.status
 	n, err := pump(x.Conn, in, length, f)

@@ -71,6 +71,29 @@ type Verdict struct {
 	// Body is what a judge of the body wants to be sent instead, as
 	// application/json; an empty one is no body. nil leaves what came.
 	Body []byte
+	// Edit changes what the engine answers on its way to the caller; nil leaves it.
+	// Only a door can do so: who cannot must refuse.
+	Edit *Edit
+}
+
+// An Edit changes an answer in JSON that is a success (2xx).
+type Edit struct {
+	// Lines: the answer is a stream of JSON values, one a line, and Do is given each
+	// as it comes, without the end of its line. Otherwise Do is given all of it.
+	Lines bool
+	// Do returns what the caller gets instead; of a line, nothing is no line. It is
+	// called one at a time.
+	Do func([]byte) ([]byte, error)
+}
+
+// Apply is Do, and takes a panic for an error.
+func (e *Edit) Apply(b []byte) (out []byte, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			out, err = nil, fmt.Errorf("edit: panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return e.Do(b)
 }
 
 // A Judge decides about calls, several at the same time.

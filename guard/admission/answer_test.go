@@ -1,0 +1,127 @@
+package admission
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestReadOnlyIsDecided: of each endpoint that reads it is known where its
+// answer has environment variables, and no other is for who may only look.
+func TestReadOnlyIsDecided(t *testing.T) {
+	j := judge(t, policies["base"])
+	refused := []string{}
+	for _, e := range Endpoints() {
+		a := ask(e.Method, strings.NewReplacer("{id}", "web", "{name}", "nginx", "{sub}", "c1").Replace(e.Path), "")
+		a.Caller = callerOf("uid:1001")
+		if e.of != nil {
+			a.Body, a.ContentType = []byte(`{}`), "application/json"
+		}
+		d := j.Decide(a, host(t, true))
+		reads := e.Class == Ping || e.Class == Read
+		if _, said := environment[e.String()]; !said && reads {
+			refused = append(refused, e.String())
+			reads = false
+		}
+		if d.Allow != reads || !reads && d.Edit != nil {
+			t.Errorf("%s: %v %+v", &e, d.Allow, d.Refusals)
+		}
+	}
+	if d := cmp.Diff([]string{"GET /images/{name}/attestations"}, refused); d != "" {
+		t.Errorf("reads that who may only look may not do: %s", d)
+	}
+	known := slices.Collect(func(yield func(string) bool) {
+		for _, e := range endpoints {
+			if !yield(e.String()) {
+				return
+			}
+		}
+	})
+	for name := range environment {
+		if !slices.Contains(known, name) {
+			t.Errorf("%s is no endpoint", name)
+		}
+	}
+}
+
+// TestMasked: who may only look sees the names of environment variables, and all
+// else as the engine wrote it, white space and all.
+func TestMasked(t *testing.T) {
+	j := judge(t, policies["base"])
+	for _, c := range []struct{ what, uri, answer, want string }{
+		{
+			"a container", "/containers/web/json",
+			`{"Id" : "1", "Config":{"Env":["A=s3cret","B=s3cret=x","C"],"Labels":{"Env":"dev","x":"<b>é"}}, "n":1.50,"HostConfig":{"Memory":12345678901234567890}}` + "\n",
+			`{"Id" : "1", "Config":{"Env":["A=***","B=***","C"],"Labels":{"Env":"dev","x":"<b>é"}}, "n":1.50,"HostConfig":{"Memory":12345678901234567890}}` + "\n",
+		},
+		{"without any", "/v1.41/containers/web/json", `{"Config":{"Env":null,"Cmd":["a=b"]}}`, `{"Config":{"Env":null,"Cmd":["a=b"]}}`},
+		{
+			"an image", "/images/nginx/json",
+			`{"Config":{"Env":["A=s3cret"],"OnBuild":["ENV B=s3cret","RUN x"]},"ContainerConfig":{"Env":["A=s3cret"]}}`,
+			`{"Config":{"Env":["A=***"],"OnBuild":["ENV ***","RUN x"]},"ContainerConfig":{"Env":["A=***"]}}`,
+		},
+		{"services", "/services", `[{"Spec":{"TaskTemplate":{"ContainerSpec":{"Env":["A=s3cret"]}}},"PreviousSpec":{"TaskTemplate":{"ContainerSpec":{"Env":["A=s3cret"]}}}}]`, `[{"Spec":{"TaskTemplate":{"ContainerSpec":{"Env":["A=***"]}}},"PreviousSpec":{"TaskTemplate":{"ContainerSpec":{"Env":["A=***"]}}}}]`},
+		{
+			"plugins", "/plugins", `[{"Config":{"Env":[{"Name":"A","Value":"s3cret","Settable":["value"]}]},"Settings":{"Env":["A=s3cret"]}}]`,
+			`[{"Config":{"Env":[{"Name":"A","Value":"***","Settable":["value"]}]},"Settings":{"Env":["A=***"]}}]`,
+		},
+		{
+			"the history of an image", "/images/nginx/history",
+			`[{"CreatedBy":"/bin/sh -c #(nop)  ENV A=s3cret"},{"CreatedBy":"ENV A=s3cret B=s3cret"},{"CreatedBy":"ARG A=s3cret"},{"CreatedBy":"RUN |1 A=s3cret /bin/sh -c true # buildkit"},{"CreatedBy":"|2 A=s3cret B=1 /bin/sh -c true"},{"CreatedBy":"RUN /bin/sh -c env # buildkit","Size":3}]`,
+			`[{"CreatedBy":"/bin/sh -c #(nop)  ENV ***"},{"CreatedBy":"ENV ***"},{"CreatedBy":"ARG ***"},{"CreatedBy":"RUN |1 ***"},{"CreatedBy":"|2 ***"},{"CreatedBy":"RUN /bin/sh -c env # buildkit","Size":3}]`,
+		},
+		{"no JSON", "/containers/web/json", `{"Config":{"Env":["A=s3cret"]}`, ""},
+		{"two values", "/containers/web/json", `{} {"Config":{"Env":["A=s3cret"]}}`, ""},
+		{"a bracket more", "/containers/web/json", `{}]`, ""},
+		{"a text", "/containers/web/json", `"A=s3cret"`, ""},
+		{"a variable of another form", "/containers/web/json", `{"Env":[["A","s3cret"]]}`, ""},
+		{"nothing", "/services", `null`, `null`},
+	} {
+		a := ask("GET", c.uri, "")
+		a.Caller = callerOf("tls:monitor")
+		d := j.Decide(a, host(t, true))
+		if !d.Allow || d.Edit == nil || d.Edit.Lines {
+			t.Errorf("%s: %+v", c.what, d)
+			continue
+		}
+		got, err := d.Edit.Do(host(t, true), []byte(c.answer))
+		if string(got) != c.want || (err != nil) != (c.want == "") {
+			t.Errorf("%s: %v\n got %s\nwant %s", c.what, err, got, c.want)
+		}
+	}
+	for _, caller := range []string{"", "tls:another"} {
+		a := ask("GET", "/containers/web/json", "")
+		if a.Caller = callerOf(caller); caller != "" {
+			a.Caller.UID = 1001 // no process of this host has the uid of who comes with a certificate
+		}
+		if d := j.Decide(a, host(t, true)); !d.Allow || d.Edit != nil {
+			t.Errorf("%q: %+v", caller, d)
+		}
+	}
+}
+
+// FuzzMaskEnv: whatever is let through is JSON without the value, and nothing
+// else is lost.
+func FuzzMaskEnv(f *testing.F) {
+	f.Add(`{"Config":{"Env":["A=s3cret"],"x":[1,{"Env":[{"Value":"s3cret"}]}]}}`)
+	f.Add(` [ {"env" :["s3cret"]} ,null]`)
+	f.Fuzz(func(t *testing.T, in string) {
+		out, err := maskEnv([]byte(in))
+		if err != nil {
+			return
+		}
+		if !json.Valid(out) || json.Valid([]byte(in)) != json.Valid(out) {
+			t.Fatalf("%q became %q", in, out)
+		}
+		again, err := maskEnv(out)
+		if err != nil || string(again) != string(out) {
+			t.Fatalf("%q became %q and then %q: %v", in, out, again, err)
+		}
+		if !strings.Contains(strings.ToLower(in), "env") && !strings.Contains(in, `\`) && !strings.Contains(strings.ToLower(in), "onbuild") && in != string(out) {
+			t.Fatalf("%q became %q", in, out)
+		}
+	})
+}

@@ -1,0 +1,193 @@
+package door
+
+import (
+	"bytes"
+	"mime"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"casco/lang"
+)
+
+const (
+	// maxEdited bounds an answer that is changed on its way, for all of it must be
+	// here: a list of 1,000 containers has 0.9 MB.
+	maxEdited = 64 << 20
+	// maxLine bounds a line of a stream that is. An event has the labels of a
+	// container, of which a request can bring 1 MiB.
+	maxLine = 2 << 20
+)
+
+// plain makes the request one whose answer can be changed: not compressed, and
+// not switched to another protocol.
+func (x *exchange) plain() {
+	x.way = nil
+	x.head.fields = slices.DeleteFunc(x.head.fields, func(f field) bool { return strings.EqualFold(f.name, "accept-encoding") })
+}
+
+var errNotEdited = trouble(http.StatusBadGateway, lang.Text{
+	En: "the engine's answer has what is not for this caller, and is not of a form in which that can be left out",
+	Es: "la respuesta del motor tiene lo que no es para quien llama, y no tiene una forma en que se pueda quitar",
+})
+
+// edited changes an answer on its way, of which the head waits in in. It reports
+// whether the connection is good for another request.
+func (x *exchange) edited(in *reader, res *head, length int) (over bool, err error) {
+	if !editable(res) {
+		return false, errNotEdited
+	}
+	line, _, _ := bytes.Cut(in.waiting()[:length], crlf)
+	first := string(line)
+	in.discard(length)
+	f := framed(res.body, res.length)
+	if x.edit.Lines {
+		err = x.editLines(in, f, first, res)
+	} else {
+		err = x.editAll(in, f, first, res)
+	}
+	return err == nil && res.body != open && !res.closes && !x.head.closes && res.minor == 1, err
+}
+
+// editable reports whether an answer is JSON that stands there as it is.
+func editable(res *head) bool {
+	form := ""
+	for _, f := range res.fields {
+		switch strings.ToLower(f.name) {
+		case "content-encoding":
+			if !strings.EqualFold(f.value, "identity") {
+				return false
+			}
+		case "content-type":
+			form, _, _ = mime.ParseMediaType(f.value)
+		}
+	}
+	return slices.Contains([]string{"application/json", "application/jsonl", "application/x-ndjson", "application/json-seq"}, form)
+}
+
+// answerHead is the engine's head with another framing.
+func answerHead(first string, res *head, framing string) []byte {
+	var b bytes.Buffer
+	b.WriteString(first + "\r\n")
+	for _, f := range res.fields {
+		switch strings.ToLower(f.name) {
+		case "content-length", "transfer-encoding", "trailer":
+		default:
+			b.WriteString(f.name + ": " + f.value + "\r\n")
+		}
+	}
+	b.WriteString(framing + "\r\n")
+	return b.Bytes()
+}
+
+// editAll waits for the whole answer.
+func (x *exchange) editAll(in *reader, f *framing, first string, res *head) error {
+	var body []byte
+	f.data = func(b []byte) { body = append(body, b...) }
+	err := f.each(in, func() error {
+		if len(body) > maxEdited {
+			return trouble(http.StatusBadGateway, lang.Text{
+				En: "the engine's answer has more than the %d bytes that can be looked through for this caller; ask for less",
+				Es: "la respuesta del motor tiene más de los %d bytes que se pueden revisar para quien llama; pida menos",
+			}, maxEdited)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	out, err := x.edit.Apply(body)
+	if err != nil {
+		x.door.Log.Error("door: "+err.Error(), "method", x.asked.Method, "uri", x.asked.URI)
+		return errNotEdited
+	}
+	x.record.Status = res.status
+	if _, err := x.Write(answerHead(first, res, "Content-Length: "+strconv.Itoa(len(out))+"\r\n")); err != nil {
+		return err
+	}
+	n, err := x.Write(out)
+	x.record.Down = int64(n)
+	return err
+}
+
+// editLines passes each line on as soon as it is there. A client that knows no
+// chunks is told the end by the end of the connection.
+func (x *exchange) editLines(in *reader, f *framing, first string, res *head) error {
+	chunks, framing := x.head.minor == 1, ""
+	if chunks {
+		framing = "Transfer-Encoding: chunked\r\n"
+	}
+	x.record.Status = res.status
+	if _, err := x.Write(answerHead(first, res, framing)); err != nil {
+		return err
+	}
+	var rest []byte // of a line that is not all here
+	f.data = func(b []byte) { rest = append(rest, b...) }
+	send := func(last bool) error {
+		out, n, err := x.lines(rest, last)
+		if err != nil || len(rest)-n > maxLine {
+			x.door.Log.Error("door: a line of the answer was not understood", "err", err, "uri", x.asked.URI)
+			return errNotEdited
+		}
+		rest = rest[:copy(rest, rest[n:])]
+		if len(out) > 0 && chunks {
+			out = append(append(strconv.AppendInt(nil, int64(len(out)), 16), "\r\n"...), append(out, "\r\n"...)...)
+		}
+		if last && chunks {
+			out = append(out, "0\r\n\r\n"...)
+		}
+		if len(out) == 0 {
+			return nil
+		}
+		m, err := x.Write(out)
+		x.record.Down += int64(m)
+		return err
+	}
+	if err := f.each(in, func() error { return send(false) }); err != nil {
+		return err
+	}
+	return send(true)
+}
+
+// lines edits the lines that are all in b, and what is left if it is the last.
+// It returns how much of b it took.
+func (x *exchange) lines(b []byte, last bool) (out []byte, n int, err error) {
+	for n < len(b) {
+		line, _, whole := bytes.Cut(b[n:], []byte("\n"))
+		if !whole && !last {
+			break
+		}
+		n = min(n+len(line)+1, len(b))
+		if line, err = x.edit.Apply(line); err != nil {
+			return out, n, err
+		}
+		if len(line) > 0 {
+			out = append(append(out, line...), '\n')
+		}
+	}
+	return out, n, nil
+}
+
+// each reads the rest of a message, and calls do whenever something came.
+func (f *framing) each(in *reader, do func() error) error {
+	for !f.over {
+		if len(in.waiting()) == 0 {
+			if err := in.fill(); err != nil {
+				if err := f.end(err); err != nil {
+					return hungUp(err)
+				}
+				return nil
+			}
+		}
+		n, err := f.scan(in.waiting())
+		in.discard(n)
+		if err != nil {
+			return errNotEdited
+		}
+		if err := do(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
