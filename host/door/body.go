@@ -1,6 +1,10 @@
 package door
 
-import "casco/lang"
+import (
+	"math"
+
+	"casco/lang"
+)
 
 // A framing finds where the body of a message ends, in the bytes as they come
 // (RFC 9112, 6). It changes nothing, so a body is sent on byte for byte; what
@@ -88,6 +92,33 @@ func (f *framing) scan(b []byte) (n int, err error) {
 		n++
 	}
 	return n, nil
+}
+
+// unseen is how many of the bytes that come next belong to the body whatever they
+// are; they need not be scanned, but skipped.
+func (f *framing) unseen() int64 {
+	switch {
+	case f.over:
+		return 0
+	case f.kind == open:
+		return math.MaxInt64 >> 1
+	case f.kind == counted || f.state == chunkData:
+		return f.left
+	}
+	return 0
+}
+
+// skip says that n of the unseen bytes have passed.
+func (f *framing) skip(n int64) {
+	if f.kind == open || n == 0 {
+		return
+	}
+	if f.left -= n; f.left > 0 {
+		return
+	}
+	if f.over = f.kind == counted; !f.over {
+		f.state = chunkDataCR
+	}
 }
 
 // step takes one byte that is not data. No chunk extensions: the engine does not

@@ -631,7 +631,7 @@ func TestUpload(t *testing.T) {
 	}
 }
 
-// TestPromises: what comes is passed on when it comes.
+// TestPrompt: what comes is passed on when it comes.
 func TestPrompt(t *testing.T) {
 	next := make(chan bool)
 	engine := fake(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

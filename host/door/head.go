@@ -250,9 +250,10 @@ func parseResponse(b []byte, method string) (*head, error) {
 
 // request is the head that is sent to the engine, with another target and, if
 // length is not negative, another length, for a body that is here already.
-// A body that the judge wrote anew is JSON. pass is what the engine's plugin
-// shall know the request by; "" is nothing.
-func (h *head) request(uri string, length int64, anew bool, pass string) []byte {
+// A body that the judge wrote anew is JSON. If it is the last, the engine is to
+// close the connection after its answer. pass is what the engine's plugin shall
+// know the request by; "" is nothing.
+func (h *head) request(uri string, length int64, anew, last bool, pass string) []byte {
 	var b bytes.Buffer
 	b.Grow(512)
 	b.WriteString(h.method + " " + uri + " HTTP/1." + strconv.Itoa(h.minor) + "\r\n")
@@ -260,6 +261,7 @@ func (h *head) request(uri string, length int64, anew bool, pass string) []byte 
 		switch name := strings.ToLower(f.name); {
 		case length >= 0 && (name == "content-length" || name == "transfer-encoding" || name == "expect"):
 		case anew && name == "content-type":
+		case last && name == "connection":
 		default:
 			b.WriteString(f.name + ": " + f.value + "\r\n")
 		}
@@ -269,6 +271,9 @@ func (h *head) request(uri string, length int64, anew bool, pass string) []byte 
 	}
 	if length > 0 || length == 0 && h.body != empty {
 		b.WriteString("Content-Length: " + strconv.FormatInt(length, 10) + "\r\n")
+	}
+	if last {
+		b.WriteString("Connection: close\r\n")
 	}
 	if pass != "" {
 		b.WriteString(apicall.PassField + ": " + pass + "\r\n")

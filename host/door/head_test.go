@@ -156,7 +156,7 @@ func FuzzHead(f *testing.F) {
 		if _, err := wayOf(h, h.uri); err != nil {
 			return
 		}
-		sent := append(h.request(h.uri, -1, false, ""), b[end:]...)
+		sent := append(h.request(h.uri, -1, false, false, ""), b[end:]...)
 		r, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(sent)))
 		if err != nil {
 			t.Fatalf("%q: net/http refuses it: %v", sent, err)

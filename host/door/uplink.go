@@ -166,7 +166,6 @@ func pump(to io.Writer, from *reader, skip int, f *framing) (n int64, err error)
 			return n, bad
 		}
 		m += skip
-		much := m == bufferSize
 		if m > 0 {
 			w, err := to.Write(b[:m])
 			n += int64(w)
@@ -178,7 +177,7 @@ func pump(to io.Writer, from *reader, skip int, f *framing) (n int64, err error)
 		if skip = 0; f.over {
 			return n, nil
 		}
-		if much && f.kind != chunked {
+		if n >= flood {
 			m, err := pour(to, from, f)
 			if n += m; err != errNoChannel {
 				return n, err
@@ -190,26 +189,21 @@ func pump(to io.Writer, from *reader, skip int, f *framing) (n int64, err error)
 	}
 }
 
-// pour is pump for much, where nothing has to be looked at and nothing waits.
+// pour is pump for much, where nothing waits in the reader.
 func pour(to io.Writer, from *reader, f *framing) (n int64, err error) {
-	c := newChannel(to, from)
+	c := newChannel(to, from, f)
 	if c == nil {
 		return 0, errNoChannel
 	}
 	defer c.close()
-	for !f.over {
-		limit := int64(channelSize)
-		if f.kind == counted {
-			limit = f.left
-		}
-		m, err := c.move(limit)
+	for !c.over() {
+		m, err := c.move()
 		n += m
-		if f.kind == counted {
-			f.left -= m
-			f.over = f.left == 0
-		}
 		if err != nil {
 			return n, f.end(err)
+		}
+		if m < little && !c.over() {
+			rest()
 		}
 	}
 	return n, nil
