@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -75,8 +76,9 @@ func (d *doorman) follow(ctx context.Context) error {
 }
 
 // asked is a request as the judge reads it.
-func asked(r apicall.Request, body []byte) admission.Asked {
+func (d *doorman) asked(ctx context.Context, r apicall.Request, body []byte) admission.Asked {
 	c := r.Caller
+	c.Container = d.named(ctx, c.Container)
 	return admission.Asked{
 		Caller: admission.Caller{
 			UID: c.UID, GID: c.GID, PID: c.PID, LoginUID: c.LoginUID, Unit: c.Unit, Container: c.Container, TLSName: c.TLSName, Via: c.Via,
@@ -85,11 +87,28 @@ func asked(r apicall.Request, body []byte) admission.Asked {
 	}
 }
 
+// named is the name of a container, by which a policy knows it; the kernel tells
+// its ID. One that is none of this engine's keeps that.
+func (d *doorman) named(ctx context.Context, id string) string {
+	if id == "" || id == apicall.Unknown {
+		return id
+	}
+	for _, o := range d.host.Load().Of(inventory.Container) {
+		if is, _, _ := inventory.ContainerID.Of(o); is == id {
+			return o.Ref.Name
+		}
+	}
+	if o := (world{ctx, d}).Container(id); o != nil {
+		return o.Ref.Name
+	}
+	return id
+}
+
 // Head is a method of apicall.Judge: what has no body to see is decided at once.
 func (d *doorman) Head(ctx context.Context, r apicall.Request) apicall.Verdict {
 	route, err := admission.ParseURI(r.Method, r.URI)
 	if err == nil && !route.Streams() && !slices.Contains([]string{http.MethodGet, http.MethodHead}, r.Method) {
-		return apicall.Verdict{Allow: true, Limit: 2 * admission.MaxBody}
+		return apicall.Verdict{Allow: true, Limit: 2 * admission.MaxBody, NeedsBody: route.NeedsBody(r.ContentType)}
 	}
 	v := d.decide(ctx, r, nil)
 	v.Stream, v.Body = true, nil
@@ -102,7 +121,7 @@ func (d *doorman) Body(ctx context.Context, r apicall.Request, body []byte) apic
 }
 
 func (d *doorman) decide(ctx context.Context, r apicall.Request, body []byte) apicall.Verdict {
-	out := d.judge.Load().Decide(asked(r, body), world{ctx, d})
+	out := d.judge.Load().Decide(d.asked(ctx, r, body), world{ctx, d})
 	d.note(r, out)
 	if !out.Allow {
 		return apicall.Verdict{Status: out.Status, Message: refusalText(out, d.g.a.lang)}
@@ -232,19 +251,36 @@ func (w world) Volume(name string) *inventory.Object {
 	return w.object(inventory.Volume, name, "/volumes/"+url.PathEscape(name))
 }
 
-// Resolve follows the links of a path as far as it is there.
+// maxLinks is how many links the kernel follows in one path (path_resolution(7)).
+const maxLinks = 40
+
+// Resolve follows the links of a path as the kernel does, also those that lead
+// to nothing: it may be there when the container starts. A path that goes in
+// circles is taken for all of the host.
 func (w world) Resolve(path string) string {
-	path = filepath.Clean(path)
-	rest := ""
-	for at := path; ; at = filepath.Dir(at) {
-		if real, err := filepath.EvalSymlinks(at); err == nil {
-			return filepath.Join(real, rest)
+	at, left := "/", strings.Split(filepath.Clean(path), "/")
+	for links := 0; len(left) > 0; {
+		name := left[0]
+		left = left[1:]
+		if name == ".." {
+			at = filepath.Dir(at)
+			continue
 		}
-		if at == "/" || at == "." {
-			return path
+		next := filepath.Join(at, name)
+		to, err := os.Readlink(next)
+		if err != nil { // no link, or not there
+			at = next
+			continue
 		}
-		rest = filepath.Join(filepath.Base(at), rest)
+		if links++; links > maxLinks {
+			return "/"
+		}
+		if filepath.IsAbs(to) {
+			at = "/"
+		}
+		left = append(strings.Split(to, "/"), left...)
 	}
+	return at
 }
 
 func (w world) Snapshot() *inventory.Snapshot { return w.host.Load() }

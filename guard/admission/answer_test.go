@@ -7,12 +7,14 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"casco/internal/battery"
 )
 
 // TestReadOnlyIsDecided: of each endpoint that reads it is known where its
 // answer has environment variables, and no other is for who may only look.
 func TestReadOnlyIsDecided(t *testing.T) {
-	j := judge(t, policies["base"])
+	j := judge(t, battery.Policies["base"])
 	refused := []string{}
 	for _, e := range Endpoints() {
 		a := ask(e.Method, strings.NewReplacer("{id}", "web", "{name}", "nginx", "{sub}", "c1").Replace(e.Path), "")
@@ -50,7 +52,7 @@ func TestReadOnlyIsDecided(t *testing.T) {
 // TestMasked: who may only look sees the names of environment variables, and all
 // else as the engine wrote it, white space and all.
 func TestMasked(t *testing.T) {
-	j := judge(t, policies["base"])
+	j := judge(t, battery.Policies["base"])
 	for _, c := range []struct{ what, uri, answer, want string }{
 		{
 			"a container", "/containers/web/json",

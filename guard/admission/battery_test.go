@@ -2,57 +2,16 @@ package admission
 
 import (
 	"fmt"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"casco/internal/battery"
 	"casco/loop/inventory"
 	"casco/policy"
 )
-
-// A row of testdata/battery.tsv.
-type row struct {
-	line                           int
-	shows, technique, policy       string
-	caller                         Caller
-	want, method, uri, contentType string
-	body                           []byte
-}
-
-func battery(t testing.TB) []row {
-	t.Helper()
-	b, err := os.ReadFile("testdata/battery.tsv")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var out []row
-	for i, line := range strings.Split(string(b), "\n") {
-		if line == "" || line[0] == '#' {
-			continue
-		}
-		f := strings.Split(line, "\t")
-		if len(f) != 9 {
-			t.Fatalf("line %d has %d columns", i+1, len(f))
-		}
-		r := row{i + 1, f[0], f[1], f[2], callerOf(f[3]), f[4], f[5], f[6], f[7], []byte(f[8])}
-		if strings.HasPrefix(f[8], `"`) {
-			s, err := strconv.Unquote(f[8])
-			if err != nil {
-				t.Fatalf("line %d: %v", i+1, err)
-			}
-			r.body = []byte(s)
-		}
-		if n, ok := strings.CutPrefix(f[8], "PAD"); ok {
-			pad, _ := strconv.Atoi(n)
-			r.body = []byte(strings.Repeat(" ", pad) + `{"Image":"registry.example/app:1","HostConfig":{"Privileged":true}}`)
-		}
-		out = append(out, r)
-	}
-	return out
-}
 
 func callerOf(s string) Caller {
 	c := Caller{UID: 1000, LoginUID: 1000, Via: "/run/docker.sock"}
@@ -71,40 +30,9 @@ func callerOf(s string) Caller {
 	return c
 }
 
-const policyHead = `apiVersion: casco/v1
-kind: Policy
-metadata: {name: battery, version: 1}
-tiers:
-  - {id: public, impact: 0.2, networks: [dmz]}
-  - {id: internal, impact: 0.5, networks: [lan]}
-  - {id: restricted, impact: 0.9, networks: [data]}
-  - {id: vault, impact: 1}
-assign:
-  - {match: {name: "db*"}, tier: restricted}
-  - {match: {name: "vault*"}, tier: vault}
-  - {default: internal}
-runtime: {tiers: {vault: {no_new_privileges: true, pids: 200}}}
-`
-
-const governed = "registries: {allow: [registry.example, docker.io/library/*]}\n"
-
-// policies by the third column.
-var policies = map[string]string{
-	"base":     governed + "ports: {allow: [\"proxy:443/tcp\"]}\nadmission: {mode: enforce, runtimes: [runsc], read_only: [\"uid:1001\", \"unit:exporter.service\", \"container:dashboard\", \"tls:monitor\"]}\n",
-	"observe":  governed + "admission: {mode: observe}\n",
-	"silent":   "admission: {mode: enforce}\n",
-	"digest":   governed[:len(governed)-2] + ", require: [digest]}\nadmission: {mode: enforce}\n",
-	"warn":     governed + "ports: {publish_on_all_interfaces: warn}\nadmission: {mode: enforce}\n",
-	"nnp":      governed + "admission: {mode: enforce, rules: {container-no-new-privileges: {mode: enforce}}}\n",
-	"tiered":   governed + "admission: {mode: enforce, rules: {object-delete: {mode: enforce, tiers: [restricted]}}}\n",
-	"buildkit": governed + "admission: {mode: enforce}\n",
-	"agreed": governed + "admission: {mode: enforce, rules: {image-commit: {mode: enforce}, prune: {mode: enforce}, object-delete: {mode: enforce}, " +
-		"container-restart: {mode: enforce}, caller-container: {mode: ignore, tiers: [public]}}}\n",
-}
-
 func parsed(t testing.TB, text string) *policy.Policy {
 	t.Helper()
-	p, problems := policy.ParseFile("p.yaml", []byte(policyHead+text))
+	p, problems := policy.ParseFile("p.yaml", []byte(battery.Head+text))
 	if p == nil {
 		t.Fatalf("%v\n%s", problems, text)
 	}
@@ -167,7 +95,7 @@ func host(t testing.TB, entitled bool) world {
 	for name, id := range map[string]string{"bridge": "bridgebridge", "host": "hosthosthost", "none": "nonenonenone", "dmz": "dmzdmzdmzdmz", "lan": "lanlanlanlan", "data": "datadatadata", "plain": "plainplain00", "plain2": "plainplain02"} {
 		add(inventory.Network, name, `{"Id":"`+id+`","Driver":"bridge","Options":{},"Labels":{}}`)
 	}
-	for name, opts := range map[string]string{"cache": `null`, "rootvol": `{"type":"none","o":"bind","device":"/"}`, "procvol": `{"type":"proc","device":"proc"}`} {
+	for name, opts := range map[string]string{"cache": `null`, "rootvol": `{"type":"none","o":"bind","device":"/"}`, "procvol": `{"type":"proc","device":"proc"}`, "linkvol": `{"type":"none","o":"bind","device":"/srv/link"}`} {
 		add(inventory.Volume, name, `{"Driver":"local","Options":`+opts+`}`)
 	}
 	for _, i := range []struct{ name, id, digests, config string }{
@@ -192,6 +120,9 @@ func host(t testing.TB, entitled bool) world {
 		{"agent", "agentagentag", `{"User":""}`, `{"Binds":["/var/run/docker.sock:/s"]}`, "lan", `[{"Type":"bind","Source":"/var/run/docker.sock","Destination":"/s","RW":true}]`},
 		{"top", "toptoptoptop", `{"User":""}`, `{"PidMode":"host"}`, "lan", `[]`},
 		{"hostnet", "hostnethostn", `{"User":""}`, `{"NetworkMode":"host"}`, "host", `[]`},
+		{"swapped", "swappedswapp", `{"User":""}`, `{"Binds":["/srv/link:/m"]}`, "plain", `[{"Type":"bind","Source":"/srv/link","Destination":"/m","RW":true}]`},
+		{"moved", "movedmovedmo", `{"User":""}`, `{"Binds":["/srv/current:/m"]}`, "plain", `[{"Type":"bind","Source":"/srv/current","Destination":"/m","RW":true}]`},
+		{"voler", "volervolervo", `{"User":""}`, `{"Binds":["linkvol:/m"]}`, "plain", `[{"Type":"volume","Name":"linkvol","Source":"/var/lib/docker/volumes/linkvol/_data","Destination":"/m","RW":true}]`},
 		{"etcer", "etceretcer00", `{"User":""}`, `{"Binds":["/etc:/host"]}`, "plain", `[{"Type":"bind","Source":"/etc","Destination":"/host","RW":true}]`},
 	} {
 		o := add(inventory.Container, c.name, `{"Id":"`+c.id+`","Image":"a11ca11ca11ca11c","Config":`+c.config+`,"HostConfig":`+c.host+`,"Mounts":`+c.mounts+`,
@@ -223,7 +154,7 @@ func plainJSON(v any) any {
 // TestBattery wants of each request exactly the rules that it breaks.
 func TestBattery(t *testing.T) {
 	judges := map[string]*Judge{}
-	for name, text := range policies {
+	for name, text := range battery.Policies {
 		j, err := NewJudge(parsed(t, text), nil)
 		if err != nil {
 			t.Fatal(err)
@@ -232,12 +163,16 @@ func TestBattery(t *testing.T) {
 	}
 	bad, good := 0, 0
 	said := map[string]bool{}
-	for _, r := range battery(t) {
-		j := judges[r.policy]
+	rows, err := battery.Read("testdata/battery.tsv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range rows {
+		j := judges[r.Policy]
 		if j == nil {
-			t.Fatalf("line %d: no policy %q", r.line, r.policy)
+			t.Fatalf("line %d: no policy %q", r.Line, r.Policy)
 		}
-		d := j.Decide(Asked{Caller: r.caller, At: now, Method: r.method, URI: r.uri, ContentType: r.contentType, Body: r.body}, host(t, r.policy != "buildkit"))
+		d := j.Decide(Asked{Caller: callerOf(r.Caller), At: now, Method: r.Method, URI: r.URI, ContentType: r.ContentType, Body: r.Body}, host(t, r.Policy != "buildkit"))
 		var got []string
 		for _, f := range d.Refusals {
 			id := f.Rule
@@ -247,7 +182,7 @@ func TestBattery(t *testing.T) {
 			got = append(got, id)
 			said[f.Rule] = true
 			if f.Reason.Empty() || f.Fix.Empty() || f.Path == "" || f.Status == 0 || strings.Contains(f.Reason.En+f.Reason.Es+f.Fix.En+f.Fix.Es, "%!") {
-				t.Errorf("line %d: a refusal that does not say why, how else, by which line: %+v", r.line, f)
+				t.Errorf("line %d: a refusal that does not say why, how else, by which line: %+v", r.Line, f)
 			}
 		}
 		slices.Sort(got)
@@ -258,15 +193,15 @@ func TestBattery(t *testing.T) {
 		} else {
 			bad++
 		}
-		if is != r.want {
-			t.Errorf("line %d: %s: got %s, want %s: %+v", r.line, r.shows, is, r.want, d.Refusals)
+		if is != r.Want {
+			t.Errorf("line %d: %s: got %s, want %s: %+v", r.Line, r.Shows, is, r.Want, d.Refusals)
 		}
 		enforced := slices.ContainsFunc(d.Refusals, func(f Refusal) bool { return !f.Observed })
 		if d.Allow == enforced || d.Observed != (!enforced && len(d.Refusals) > 0) || d.Allow != (d.Status == 0) || (d.Rule == "") != (len(d.Refusals) == 0) {
-			t.Errorf("line %d: %s: the decision does not follow its refusals: %+v", r.line, r.shows, d)
+			t.Errorf("line %d: %s: the decision does not follow its refusals: %+v", r.Line, r.Shows, d)
 		}
 		if is == "pass" && (d.Route.Endpoint == nil || !d.Stream && d.Forward == nil) {
-			t.Errorf("line %d: %s: it passes, and nothing says what to pass on: %+v", r.line, r.shows, d)
+			t.Errorf("line %d: %s: it passes, and nothing says what to pass on: %+v", r.Line, r.Shows, d)
 		}
 	}
 	if bad < 150 || good < 100 {

@@ -114,8 +114,8 @@ func (q *question) archive() {
 		if asMap(m)["Type"] != "bind" || !within(to, target) && !within(target, to) {
 			continue
 		}
-		if what, bad := q.gives(source, false); bad {
-			wrong(lang.Text{En: what.En + ": " + source, Es: what.Es + ": " + source})
+		if c := q.gives(source, false); c != nil {
+			wrong(lang.Text{En: c.Title.En + ": " + source, Es: c.Title.Es + ": " + source})
 			return
 		}
 	}
@@ -139,6 +139,9 @@ func (q *question) lifecycle() {
 	o := q.about(q.route.ID)
 	if name := strings.TrimPrefix(q.route.Query.Get("name"), "/"); o != nil && q.route.Endpoint.Path == "/containers/{id}/rename" {
 		q.rename(o, name)
+	}
+	if path := q.route.Endpoint.Path; o != nil && (path == "/containers/{id}/start" || path == "/containers/{id}/restart") {
+		q.swapped(o)
 	}
 	from := q.route.Query.Get("checkpoint") + q.route.Query.Get("checkpoint-dir") + asString(q.body["CheckpointID"]) + asString(q.body["CheckpointDir"])
 	if from != "" {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"casco/internal/battery"
 	"casco/loop/audit"
 	"casco/loop/audit/checks"
 	"casco/loop/inventory"
@@ -110,7 +111,7 @@ func TestObserve(t *testing.T) {
 
 // TestRefusalNames: the text says what to write instead, and by which line.
 func TestRefusalNames(t *testing.T) {
-	j := judge(t, policies["nnp"])
+	j := judge(t, battery.Policies["nnp"])
 	d := j.Decide(ask("POST", "/containers/create?name=x", `{"Image":"registry.example/app:1","HostConfig":{"Binds":["/etc:/m"]}}`), host(t, true))
 	var got []string
 	for _, r := range d.Refusals {
@@ -128,7 +129,7 @@ func TestRefusalNames(t *testing.T) {
 // TestException: an exception lets the very container pass that it names, for
 // what it names, while it lasts.
 func TestException(t *testing.T) {
-	p := parsed(t, policies["base"])
+	p := parsed(t, battery.Policies["base"])
 	p.People = []policy.Person{{ID: "ro", Roles: []policy.Role{policy.RiskOwner}}}
 	verify := func(policy.Exception) ([]policy.Signature, error) {
 		return []policy.Signature{{Person: "ro", Key: "k"}}, nil
@@ -211,7 +212,7 @@ func TestSetAside(t *testing.T) {
 func TestFresh(t *testing.T) {
 	w := host(t, true)
 	late := &inventory.Object{Ref: inventory.Ref{Kind: inventory.Volume, Name: "late"}, Read: now, Fields: map[string]any{"Driver": "local", "Options": map[string]any{"type": "none", "o": "bind", "device": "/etc"}}}
-	d := judge(t, policies["silent"]).Decide(ask("POST", "/containers/create", `{"Image":"a","HostConfig":{"Binds":["late:/m"]}}`), fresh{w, late})
+	d := judge(t, battery.Policies["silent"]).Decide(ask("POST", "/containers/create", `{"Image":"a","HostConfig":{"Binds":["late:/m"]}}`), fresh{w, late})
 	if d.Allow || d.Rule != "container-sensitive-mount" {
 		t.Errorf("%+v", d)
 	}
@@ -278,12 +279,16 @@ func TestRulesOnce(t *testing.T) {
 // FuzzJudge: no request makes the judge fail, and none passes with a body that
 // says privileged.
 func FuzzJudge(f *testing.F) {
-	for _, r := range battery(f) {
-		if len(r.body) < 1<<12 {
-			f.Add(r.method, r.uri, r.contentType, r.body)
+	rows, err := battery.Read("testdata/battery.tsv")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, r := range rows {
+		if len(r.Body) < 1<<12 {
+			f.Add(r.Method, r.URI, r.ContentType, r.Body)
 		}
 	}
-	j := judge(f, policies["base"])
+	j := judge(f, battery.Policies["base"])
 	w := host(f, true)
 	f.Fuzz(func(t *testing.T, method, uri, contentType string, body []byte) {
 		d := j.Decide(Asked{At: now, Caller: callerOf(""), Method: method, URI: uri, ContentType: contentType, Body: body}, w)
@@ -314,7 +319,7 @@ func BenchmarkDecide(b *testing.B) {
 		w.s.Add(c)
 	}
 	w.s.Sort()
-	j := judge(b, policies["base"])
+	j := judge(b, battery.Policies["base"])
 	a := ask("POST", "/v1.44/containers/create?name=x", `{"Image":"registry.example/app:1","HostConfig":{"Binds":["/srv/data:/d"],"NetworkMode":"dmz","CapDrop":["ALL"],"SecurityOpt":["no-new-privileges"]}}`)
 	for b.Loop() {
 		if d := j.Decide(a, w); !d.Allow {

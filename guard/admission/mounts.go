@@ -15,10 +15,15 @@ import (
 // bind reaches.
 type pathChecks struct{ sensitive, socket, device *audit.Check }
 
-// gives reports whether a path of the host may not be given away, by the checks
-// that judge a container which binds it. what says which check.
-func (q *question) gives(hostPath string, ro bool) (what lang.Text, bad bool) {
-	bind := q.resolved(hostPath) + ":/mnt"
+// gives returns the check by which a path of the host may not be given away, of
+// those that judge a container which binds it; nil if it may.
+func (q *question) gives(hostPath string, ro bool) *audit.Check {
+	return q.givesAsItIs(q.resolved(hostPath), ro)
+}
+
+// givesAsItIs is gives of a path whose links are not followed.
+func (q *question) givesAsItIs(hostPath string, ro bool) *audit.Check {
+	bind := path.Clean(hostPath) + ":/mnt"
 	if ro {
 		bind += ":ro"
 	}
@@ -28,10 +33,45 @@ func (q *question) gives(hostPath string, ro bool) (what lang.Text, bad bool) {
 	s := q.scene(nil)
 	for _, c := range []*audit.Check{q.path.sensitive, q.path.socket, q.path.device} {
 		if a := c.Eval(s, o); a.Verdict == audit.Fail {
-			return c.Title, true
+			return c
 		}
 	}
-	return lang.Text{}, false
+	return nil
+}
+
+// swapped judges a container that is started by where its binds lead now: a link
+// may have been changed since it was made. One that was given such a path by its
+// name stands as it is. What is changed between now and the mount is for who
+// sees the mount.
+func (q *question) swapped(o *inventory.Object) {
+	look := func(source string, ro bool) {
+		now := q.resolved(source)
+		if now == path.Clean(source) || q.givesAsItIs(source, ro) != nil {
+			return
+		}
+		if c := q.givesAsItIs(now, ro); c != nil {
+			q.refuse(c.ID, lang.Text{
+				En: fmt.Sprintf("%q leads to %q now: %s", source, now, c.Title.En), Es: fmt.Sprintf("%q lleva ahora a %q: %s", source, now, c.Title.Es),
+			}, fixes[c.ID])
+		}
+	}
+	for _, v := range asList(o.Fields["Mounts"]) {
+		m := asMap(v)
+		switch m["Type"] {
+		case "bind":
+			look(asString(m["Source"]), m["RW"] == false)
+		case "volume":
+			options, _, _ := inventory.VolumeOptions.Of(q.world.Volume(asString(m["Name"])))
+			if device := asString(options["device"]); strings.HasPrefix(device, "/") && hasFlag(options, "bind", "rbind") {
+				look(device, hasFlag(options, "ro"))
+			}
+		}
+	}
+}
+
+// hasFlag reports whether the option o of a local volume has one of the flags.
+func hasFlag(options map[string]any, flags ...string) bool {
+	return slices.ContainsFunc(strings.Split(asString(options["o"]), ","), func(o string) bool { return slices.Contains(flags, strings.TrimSpace(o)) })
 }
 
 // mounts judges what no check of mounts does: what they cover inside, of which
@@ -96,25 +136,21 @@ func (q *question) volume(driver string, options map[string]any, name string) {
 		return
 	}
 	device, typ := asString(options["device"]), asString(options["type"])
-	flags := strings.Split(asString(options["o"]), ",")
-	has := func(f ...string) bool {
-		return slices.ContainsFunc(flags, func(o string) bool { return slices.Contains(f, strings.TrimSpace(o)) })
-	}
 	switch {
 	case device == "" && typ == "" && asString(options["o"]) == "":
-	case has("bind", "rbind", "remount", "move"):
-		q.volumePath(name, path.Clean("/"+device), has("ro")) // relative to the root, where the engine runs
+	case hasFlag(options, "bind", "rbind", "remount", "move"):
+		q.volumePath(name, path.Clean("/"+device), hasFlag(options, "ro")) // relative to the root, where the engine runs
 	case !slices.Contains(volumeTypes, typ):
 		q.refuse("volume-options", lang.Text{En: "a volume of type %q on %q shows what the host holds", Es: "un volumen de tipo %q sobre %q muestra lo que tiene el anfitrión"}.F(typ, device), fixes["volume-host-path"])
-	case has("shared", "rshared"):
+	case hasFlag(options, "shared", "rshared"):
 		q.refuse("volume-options", lang.Text{En: "mounts below the volume %q would appear on the host", Es: "los montajes bajo el volumen %q aparecerían en el anfitrión"}.F(name), fixes["volume-host-path"])
 	}
 }
 
 func (q *question) volumePath(name, p string, ro bool) {
-	if what, bad := q.gives(p, ro); bad {
+	if c := q.gives(p, ro); c != nil {
 		q.refuse("volume-host-path", lang.Text{
-			En: fmt.Sprintf("the volume %q is %q of the host: %s", name, p, what.En), Es: fmt.Sprintf("el volumen %q es %q del anfitrión: %s", name, p, what.Es),
+			En: fmt.Sprintf("the volume %q is %q of the host: %s", name, p, c.Title.En), Es: fmt.Sprintf("el volumen %q es %q del anfitrión: %s", name, p, c.Title.Es),
 		}, fixes["volume-host-path"])
 	}
 }

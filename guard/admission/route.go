@@ -204,6 +204,16 @@ func (r Route) URI() string {
 // it is false the whole body belongs into Asked.Body.
 func (r Route) Streams() bool { return r.Endpoint != nil && r.Endpoint.body == stream }
 
+// NeedsBody reports whether the engine reads a body that must be seen: it wants
+// one, or takes one and was told that it comes.
+func (r Route) NeedsBody(contentType string) bool {
+	if r.Endpoint == nil || r.Endpoint.body == noBody || r.Endpoint.body == stream {
+		return false
+	}
+	form, err := mediaType(contentType)
+	return r.Endpoint.body != maybeJSON || err != nil || form == "application/json"
+}
+
 // flag reads a parameter as the engine reads a boolean one (moby,
 // httputils.BoolValue).
 func (r Route) flag(name string) bool {

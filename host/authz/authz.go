@@ -226,7 +226,7 @@ func (p *plugin) verdict(ctx context.Context, r apicall.Request, body []byte) (a
 	switch {
 	case !v.Allow || v.Stream:
 		return v, err
-	case len(body) == 0 && v.Limit > 0:
+	case len(body) == 0 && v.NeedsBody:
 		return apicall.Refuse(http.StatusForbidden, absent.In(p.Lang)), nil
 	case int64(len(body)) > v.Limit:
 		return apicall.Refuse(http.StatusRequestEntityTooLarge, tooLong.F(v.Limit).In(p.Lang)), nil
@@ -240,19 +240,19 @@ var (
 		Es: "casco no pudo juzgar esta petición y la rechaza; su registro dice por qué",
 	}
 	absent = lang.Text{
-		En: "the engine did not show the body of this request, so it cannot be judged: send it as application/json and shorter than 1 MiB",
-		Es: "el motor no mostró el cuerpo de esta petición, así que no se puede juzgar: envíelo como application/json y con menos de 1 MiB",
+		En: "casco: the engine did not show the body of this request, so it cannot be judged (request-body): send it as application/json and shorter than 1 MiB",
+		Es: "casco: el motor no mostró el cuerpo de esta petición, así que no se puede juzgar (request-body): envíelo como application/json y con menos de 1 MiB",
 	}
 	tooLong = lang.Text{
-		En: "the request's body is longer than the %d bytes that are judged",
-		Es: "el cuerpo de la petición es más largo que los %d bytes que se juzgan",
+		En: "casco: the request's body is longer than the %d bytes that are judged (request-size)",
+		Es: "casco: el cuerpo de la petición es más largo que los %d bytes que se juzgan (request-size)",
 	}
 	edited = lang.Text{
 		En: "the answer has what is not for this caller, and only casco's door can leave that out: ask there",
 		Es: "la respuesta tiene lo que no es para quien llama, y solo la puerta de casco lo puede quitar: pregunte ahí",
 	}
 	types = lang.Text{
-		En: "the request has more than one Content-Type",
-		Es: "la petición tiene más de un Content-Type",
+		En: "casco: the request has more than one Content-Type (request-type)",
+		Es: "casco: la petición tiene más de un Content-Type (request-type)",
 	}
 )

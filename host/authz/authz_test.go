@@ -136,7 +136,7 @@ func TestProtocol(t *testing.T) {
 				case "/edited":
 					return apicall.Verdict{Allow: true, Stream: true, Edit: &apicall.Edit{}}
 				}
-				return apicall.Verdict{Allow: true, Limit: 20}
+				return apicall.Verdict{Allow: true, Limit: 20, NeedsBody: r.URI != "/bare"}
 			},
 			body: func(_ apicall.Request, b []byte) apicall.Verdict {
 				mu.Lock()
@@ -160,6 +160,7 @@ func TestProtocol(t *testing.T) {
 	}{
 		{"body", `{"RequestMethod":"POST","RequestUri":"/x","RequestBody":"e30=",` + types + `}`, true, ""},
 		{"bad body", `{"RequestMethod":"POST","RequestUri":"/x","RequestBody":"YmFk",` + types + `}`, false, "bad"},
+		{"no body where there need not be one", `{"RequestMethod":"POST","RequestUri":"/bare",` + types + `}`, true, ""},
 		{"no body", `{"RequestMethod":"POST","RequestUri":"/x",` + types + `}`, false, "did not show"},
 		{"no body is wanted", `{"RequestMethod":"GET","RequestUri":"/nothing"}`, true, ""},
 		{"a body is not wanted", `{"RequestMethod":"GET","RequestUri":"/nothing","RequestBody":"e30=",` + types + `}`, false, "longer than"},
@@ -193,7 +194,7 @@ func TestProtocol(t *testing.T) {
 		Caller: apicall.Caller{UID: apicall.NoID, GID: apicall.NoID, LoginUID: -1, TLSName: "ana", Via: "authz"},
 		Method: "POST", URI: "/x", ContentType: "application/json", Pass: "7",
 	}
-	if last.Request != want || !last.Verdict.Allow || string(seen) != "{}" || len(records) != 17 {
+	if last.Request != want || !last.Verdict.Allow || string(seen) != "{}" || len(records) != 18 {
 		t.Errorf("%d %+v %s", len(records), last, seen)
 	}
 	mu.Unlock()

@@ -118,8 +118,8 @@ func (x *exchange) ask(ctx context.Context, half func(context.Context, apicall.R
 // readBody reads the whole body, without its chunks, for the judge.
 func (x *exchange) readBody(limit int64) ([]byte, error) {
 	tooLong := trouble(http.StatusRequestEntityTooLarge, lang.Text{
-		En: "the request's body is longer than the %d bytes that are judged",
-		Es: "el cuerpo de la petición es más largo que los %d bytes que se juzgan",
+		En: "casco: the request's body is longer than the %d bytes that are judged (request-size)",
+		Es: "casco: el cuerpo de la petición es más largo que los %d bytes que se juzgan (request-size)",
 	}, limit)
 	f := framed(x.head.body, x.head.length)
 	if f.left > limit {

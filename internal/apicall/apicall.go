@@ -68,6 +68,9 @@ type Verdict struct {
 	// wants to see the body, up to Limit bytes; a longer one is refused.
 	Stream bool
 	Limit  int64
+	// NeedsBody says that there must be one: where it cannot be seen, the call is
+	// refused.
+	NeedsBody bool
 	// Body is what a judge of the body wants to be sent instead, as
 	// application/json; an empty one is no body. nil leaves what came.
 	Body []byte

@@ -54,6 +54,7 @@ var may = map[string]string{
 	"acceptance":            "internal/handtest internal/realdocker",
 	"internal/apicall":      "",
 	"internal/archtest":     "",
+	"internal/battery":      "",
 	"internal/atomicfile":   "",
 	"internal/columns":      "",
 	"internal/handtest":     "loop/",
