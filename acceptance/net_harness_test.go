@@ -462,7 +462,7 @@ func (g *guarding) event(kind, container string) bool {
 	return false
 }
 
-var tookPattern = regexp.MustCompile(`msg="gate: start" container=(\w+) .*took=(\S+)`)
+var tookPattern = regexp.MustCompile(`msg="gate: start" container=(\w+) verb=start .*took=(\S+)`)
 
 // took is how long the guard held each start of its engine's containers: those
 // of others it lets go at once.

@@ -227,9 +227,10 @@ func (k *Keeper) unclaimed(id uint64, name string, ends []network.Endpoint) []ne
 
 // Start puts the rules of a container in place that is about to start. It is a
 // gate.Judge. If it cannot, that is an error only where rules are enforced: to
-// count what they would drop is no reason not to start.
+// count what they would drop is no reason not to start. Of one that is only being
+// made there is no network yet.
 func (k *Keeper) Start(ctx context.Context, s gate.Start) error {
-	if !k.ours(s) {
+	if s.Verb == "create" || !k.ours(s) {
 		return nil
 	}
 	select {
@@ -302,13 +303,13 @@ func (k *Keeper) ours(s gate.Start) bool {
 // place: only if its tier says so, or no rules are enforced. It is the fail mode
 // of a gate, and does not wait for mu, which whoever failed may hold.
 func (k *Keeper) MayStart(s gate.Start) bool {
-	if !k.ours(s) {
-		return true
-	}
+	return !k.ours(s) || !k.failing.Load().enforce || k.TierOpens(s)
+}
+
+// TierOpens says whether the tier of a container lets it start though nobody
+// could judge it, and tells of it.
+func (k *Keeper) TierOpens(s gate.Start) bool {
 	now := k.failing.Load()
-	if !now.enforce {
-		return true
-	}
 	open := false
 	name := s.ID
 	if d, err := k.cfg.Files.Read(s.ID); err == nil {
@@ -319,11 +320,11 @@ func (k *Keeper) MayStart(s gate.Start) bool {
 	}
 	if open {
 		k.happened(Event{Kind: Open, Container: name, Text: lang.Text{
-			En: "it starts without its network rules, as its tier says", Es: "arranca sin sus reglas de red, como dice su nivel",
+			En: "it starts though it was not judged, as its tier says", Es: "arranca sin haberse juzgado, como dice su nivel",
 		}})
 	} else {
 		k.happened(Event{Kind: Refused, Container: name, Text: lang.Text{
-			En: "it was not started: its network rules could not be put in place", Es: "no se arrancó: no se pudieron poner sus reglas de red",
+			En: "it was not started: it could not be judged, or its network rules not be put in place", Es: "no se arrancó: no se pudo juzgar, o poner sus reglas de red",
 		}})
 	}
 	return open

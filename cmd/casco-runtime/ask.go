@@ -107,7 +107,7 @@ const stopPatience = 2 * time.Second
 
 // stopInit ends the init of a container whose start is refused, in the words
 // of the runtime that made it. Its failure changes nothing: the start stays
-// refused. Nothing was made before "run" and "restore".
+// refused. Nothing was made before "create", "run" and "restore".
 func stopInit(cfg config, call ocicall.Call, args []string) {
 	if call.Verb != "start" || !ocicall.ValidID(call.ID) {
 		return

@@ -1,15 +1,15 @@
 // Command casco-runtime is an OCI runtime that stands before another: it asks
-// the gate of casco (host/gate) whether a container may start, and is the other
-// runtime in all the rest. An engine is told of it in daemon.json:
+// the gate of casco (host/gate) whether a container may be made and may start,
+// and is the other runtime in all the rest. An engine is told of it in daemon.json:
 //
 //	{"runtimes": {"casco": {"path": "/usr/lib/casco/casco-runtime"}}, "default-runtime": "casco"}
 //
-// "start" is held: by then the container has its namespaces, addresses and
-// cgroup, and its program has not begun. So are "run" and "restore", which make
-// a container and start it in one: the gate is asked before anything is there.
-// Docker calls neither for a container (restore only for "docker start
-// --checkpoint"). Every other verb is an exec of the real runtime with the
-// arguments untouched.
+// "create" is held, before which nothing is there but the bundle, and "start": by
+// then the container has its namespaces, mounts, addresses and cgroup, and its
+// program has not begun. So are "run" and "restore", which make a container and
+// start it in one: the gate is asked before anything is there. Docker calls
+// neither for a container (restore only for "docker start --checkpoint"). Every
+// other verb is an exec of the real runtime with the arguments untouched.
 //
 // What is refused ends here: the container's init, which waits in the runtime's
 // own code, is killed with the runtime's "kill", for else it and the shim would
@@ -58,7 +58,7 @@ func main() {
 		if !ends(call.Verb) || cfg.Runtime == "" {
 			refuse(cfg, call, args, err)
 		}
-	case call.Starts():
+	case call.Held():
 		if err := hold(cfg, call); err != nil {
 			refuse(cfg, call, args, err)
 		}
@@ -103,9 +103,9 @@ func fallback() string {
 	return ""
 }
 
-// hold asks the gate; nil lets the container start.
+// hold asks the gate; nil lets the container be made or start.
 func hold(cfg config, call ocicall.Call) error {
-	if call.ID == "" && call.Verb == "start" {
+	if call.ID == "" && (call.Verb == "start" || call.Verb == "create") {
 		return nil // the runtime says itself what is wrong
 	}
 	if !ocicall.ValidID(call.ID) {

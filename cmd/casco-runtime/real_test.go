@@ -77,7 +77,13 @@ func (s *site) serve(t *testing.T, judge gate.Judge) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- gate.Serve(ctx, s.socket(), judge, slog.New(slog.DiscardHandler)) }()
+	starts := func(ctx context.Context, st gate.Start) error {
+		if st.Verb == "create" {
+			return nil
+		}
+		return judge(ctx, st)
+	}
+	go func() { done <- gate.Serve(ctx, s.socket(), starts, slog.New(slog.DiscardHandler)) }()
 	stop = sync.OnceFunc(func() { cancel(); must(t, <-done) })
 	t.Cleanup(stop)
 	for range 200 {

@@ -86,6 +86,7 @@ type guard struct {
 	log    *slog.Logger
 
 	doorman atomic.Pointer[doorman] // nil if no requests are judged
+	looker  *looker
 
 	mu      sync.Mutex // guards what follows
 	last    []keeper.Event
@@ -114,21 +115,24 @@ func (a *app) guard(ctx context.Context, at doors) error {
 	}
 	defer g.keeper.Close()
 	g.policy, g.enforce, g.start = cfg.Policy.Digest, cfg.Enforce, cfg.Policy.Network.Start
+	if g.looker, err = newLooker(g, cfg); err != nil {
+		return err
+	}
 	if g.start == "" {
 		g.start = fanotifyStart
 	}
 
 	work, ctx := errgroup.WithContext(ctx)
-	work.Go(func() error { return gate.Serve(ctx, filepath.Join(a.runPath, "gate.sock"), g.keeper.Start, g.log) })
+	work.Go(func() error { return gate.Serve(ctx, filepath.Join(a.runPath, "gate.sock"), g.judge, g.log) })
 	if g.start == fanotifyStart {
 		self, err := os.Executable()
 		if err != nil {
 			return err
 		}
 		watch := gate.WatchConfig{
-			Binaries: gate.Find(), Roots: cfg.Roots, Fail: g.keeper.MayStart, Second: []string{self, "guard", secondVerb}, Lapsed: g.lapsed,
+			Binaries: gate.Find(), Roots: cfg.Roots, Fail: g.mayStart, Second: []string{self, "guard", secondVerb}, Lapsed: g.lapsed,
 		}
-		work.Go(func() error { return gate.Watch(ctx, watch, g.keeper.Start, g.log) })
+		work.Go(func() error { return gate.Watch(ctx, watch, g.judge, g.log) })
 	}
 	if err := g.keeper.Load(ctx); err != nil {
 		cancel()
@@ -141,12 +145,30 @@ func (a *app) guard(ctx context.Context, at doors) error {
 			return errors.Join(err, ended(work.Wait()))
 		}
 	}
+	work.Go(func() error { return g.looker.follow(ctx, h) })
 	work.Go(func() error { return api.Serve(ctx, api.Socket(a.runPath), api.Handler(g, g.log)) })
 	work.Go(func() error { return g.write(ctx) })
 	work.Go(func() error { return g.beat(ctx) })
 	work.Go(func() error { return g.follow(ctx) })
 	g.log.Info("guard", "engine", g.engine, "enforce", g.enforce, "start", g.start, "policy", g.policy)
 	return ended(work.Wait())
+}
+
+// judge is the gate's: what a container is comes before the network that it has.
+func (g *guard) judge(ctx context.Context, s gate.Start) error {
+	if err := g.looker.Start(ctx, s); err != nil {
+		return err
+	}
+	return g.keeper.Start(ctx, s)
+}
+
+// mayStart is the fail mode of the gate: a call of which nothing could be told, it
+// lets pass.
+func (g *guard) mayStart(s gate.Start) bool {
+	if s.ID != "" && g.looker.enforces() {
+		return g.keeper.TierOpens(s)
+	}
+	return g.keeper.MayStart(s)
 }
 
 // openDoors begins to judge requests. A door needs an engine behind it.
@@ -435,6 +457,9 @@ func (g *guard) Reload(context.Context) error {
 	}
 	p := j.inForce.Policy
 	if err := g.keeper.SetPolicy(p, mode.Enforce); err != nil {
+		return err
+	}
+	if err := g.looker.setPolicy(p); err != nil {
 		return err
 	}
 	if d := g.doorman.Load(); d != nil {

@@ -147,18 +147,27 @@ const editTime = 10 * time.Second
 
 // refusalText says to who asked why, and what would pass.
 func refusalText(d admission.Decision, l lang.Lang) string {
+	lines := reasons(d, l)
+	for i, line := range lines {
+		lines[i] = "casco: " + line
+	}
+	return strings.Join(lines, "; ")
+}
+
+// reasons are why something is refused: what it is, the rule, what would pass.
+func reasons(d admission.Decision, l lang.Lang) []string {
 	var lines []string
 	for _, r := range d.Refusals {
 		if r.Observed {
 			continue
 		}
-		line := "casco: " + r.Reason.In(l) + " (" + r.Rule + ")"
+		line := r.Reason.In(l) + " (" + r.Rule + ")"
 		if fix := r.Fix.In(l); fix != "" {
 			line += ": " + fix
 		}
 		lines = append(lines, line)
 	}
-	return strings.Join(lines, "; ")
+	return lines
 }
 
 // reading are the classes of requests that change nothing.

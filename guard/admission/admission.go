@@ -90,6 +90,9 @@ type Decision struct {
 	Mutations []Mutation // what Forward has that the request had not
 	// Excepted are the IDs of exceptions without which it would be refused.
 	Excepted []string
+	// Against are the rules that are against it, whatever becomes of that: refused,
+	// observed or excepted.
+	Against []string
 }
 
 // A Mutation is a setting that the policy put into a request.
@@ -151,6 +154,7 @@ type question struct {
 	body  map[string]any // nil if there is none
 	tier  string         // of the container that it is about
 	mine  bool           // the label AddedLabel was put there here
+	start bool           // it is no request but a container that starts: see Look
 	out   Decision
 }
 
@@ -217,6 +221,14 @@ func (q *question) add(r Refusal) {
 		r.Path = path
 	}
 	q.out.Refusals = append(q.out.Refusals, r)
+	q.against(r.Rule)
+}
+
+// against notes that a rule is.
+func (q *question) against(rule string) {
+	if !slices.Contains(q.out.Against, rule) {
+		q.out.Against = append(q.out.Against, rule)
+	}
 }
 
 // caller judges who asks.

@@ -184,6 +184,7 @@ func (q *question) excepted(s *inventory.Snapshot, found []audit.Finding) {
 		if !q.refuses(f.Check.ID) {
 			continue
 		}
+		q.against(f.Check.ID)
 		if id, ok := covers(exceptions, f); ok {
 			q.out.Excepted = append(q.out.Excepted, id)
 			continue
@@ -360,8 +361,8 @@ func (q *question) sysctls(asked map[string]any) {
 // runtime wants the engine's default, or one that the policy names: another may
 // leave out what the default holds back.
 func (q *question) runtime(s *inventory.Snapshot, name string) {
-	def, _, _ := inventory.Field[string]{Kind: inventory.Daemon, Path: "Info.DefaultRuntime"}.Of(inventory.EngineOf(s))
-	if name == "" || name == def || slices.Contains(q.policy.Admission.Runtimes, name) {
+	def, _, known := inventory.Field[string]{Kind: inventory.Daemon, Path: "Info.DefaultRuntime"}.Of(inventory.EngineOf(s))
+	if name == "" || name == def || q.start && !known || slices.Contains(q.policy.Admission.Runtimes, name) {
 		return
 	}
 	q.refuse("runtime", lang.Text{En: "the runtime %q is neither the engine's default nor named in admission.runtimes", Es: "el runtime %q no es el predeterminado del motor ni está en admission.runtimes"}.F(name),
@@ -384,8 +385,8 @@ func (q *question) labels(labels map[string]any) {
 // logs wants the log to be kept where the engine keeps it: a driver speaks to
 // sockets and servers as root.
 func (q *question) logs(s *inventory.Snapshot, driver string) {
-	def, _, _ := inventory.DaemonLoggingDriver.Of(inventory.EngineOf(s))
-	if driver == def || slices.Contains([]string{"", "json-file", "local", "journald", "none"}, driver) {
+	def, _, known := inventory.DaemonLoggingDriver.Of(inventory.EngineOf(s))
+	if driver == def || q.start && !known || slices.Contains([]string{"", "json-file", "local", "journald", "none"}, driver) {
 		return
 	}
 	q.refuse("log-driver", lang.Text{En: "the log driver %q sends as root wherever its options say", Es: "el driver de registro %q envía como root adonde digan sus opciones"}.F(driver),

@@ -62,6 +62,8 @@ var own = []Rule{
 	{ID: "label", Title: lang.Text{En: "Label is not the caller's to give", Es: "La etiqueta no le toca a quien llama"}},
 	{ID: "oom", Title: lang.Text{En: "Container is kept from the kernel's killer", Es: "El contenedor queda a salvo del núcleo sin memoria"}},
 	{ID: "log-driver", Title: lang.Text{En: "Log goes elsewhere than the engine's", Es: "El registro va a otro sitio que el del motor"}},
+	{ID: "oci-config", Title: lang.Text{En: "Configuration of a start can be read in two ways", Es: "La configuración de un arranque se puede leer de dos maneras"}},
+	{ID: "oci-hook", Title: lang.Text{En: "Start runs a program on the host", Es: "El arranque ejecuta un programa en el anfitrión"}},
 	{ID: "working-dir", Title: lang.Text{En: "Working directory lies in /proc", Es: "El directorio de trabajo está en /proc"}},
 	{ID: "network-id", Title: lang.Text{En: "Network is named twice and otherwise", Es: "La red se nombra dos veces y distinto"}},
 	{ID: "rename-tier", Title: lang.Text{En: "Container gets a name of another tier", Es: "El contenedor recibe un nombre de otro nivel"}},

@@ -1,8 +1,8 @@
-// Package gate holds the start of a container until somebody has judged it: in
-// most hosts, until the container's network rules are in place. Docker tells
-// the world of a start after it (moby, daemon/start.go: the event follows
-// task.Start), when the container may have sent packets already; the gate knows
-// before.
+// Package gate holds the making and the start of a container until somebody has
+// judged it: by what its bundle says it will be, and in most hosts until its
+// network rules are in place. Docker tells the world of a start after it (moby,
+// daemon/start.go: the event follows task.Start), when the container may have
+// sent packets already; the gate knows before.
 //
 // There are two ways, and a host may have both. Serve answers the runtime
 // wrapper (cmd/casco-runtime), which the engine must be told of; without a guard
@@ -10,15 +10,16 @@
 // engine: the kernel asks it at each exec of the runtime (fanotify); without a
 // guard the kernel lets everything pass.
 //
-// What is held is the runtime's "start". By then "create" has made the
-// namespaces and the cgroup, the engine has put the network into them, and the
-// container's init waits in the runtime's own code, on a FIFO. Judges must not
-// ask the engine about the container: dockerd holds its lock during the start,
-// and both would wait for each other. What they need is in the bundle's
-// config.json and in /proc/PID of the init.
+// What is held is the runtime's "create", before which nothing is there but the
+// bundle, and its "start". By then "create" has made the namespaces, the mounts
+// and the cgroup, the engine has put the network into them, and the container's
+// init waits in the runtime's own code, on a FIFO. Judges must not ask the engine
+// about the container: dockerd holds its lock during both, and they would wait
+// for each other. What they need is in the bundle's config.json and in /proc/PID
+// of the init.
 //
-// A judge may be called more than once for one start, and for several at the
-// same time.
+// A judge may be called more than once for one call, and for several at the same
+// time.
 package gate
 
 import (
@@ -29,7 +30,8 @@ import (
 	"casco/lang"
 )
 
-// A Start is a container that is about to start, or in Running, has.
+// A Start is a container that is about to be made or to start, or in Running,
+// has.
 type Start struct {
 	ID     string // the container's full ID
 	PID    int    // of its init, in our PID namespace; 0 for a Verb that makes the container as well
@@ -38,10 +40,10 @@ type Start struct {
 	// Runtime is the path of the runtime, where a call of it was seen, or else
 	// "runc" or "crun", by the state that it wrote.
 	Runtime string
-	// Verb is what the runtime was told: "start", or "run" or "restore", which
-	// make a container and start it in one. Nothing of those can be held: a
-	// judge refuses them or lets them pass. BuildKit runs the steps of a build so.
-	// "" if no call was seen.
+	// Verb is what the runtime was told: "create", "start", or "run" or "restore",
+	// which make a container and start it in one. Of those the time between cannot
+	// be held: a judge refuses them or lets them pass. BuildKit runs the steps of a
+	// build so. "" if no call was seen.
 	Verb string
 	Way  string // "wrapper", "fanotify", or "state": read from the runtime's state
 }
@@ -53,7 +55,7 @@ const (
 	wayState    = "state"
 )
 
-// A Judge lets a container start by returning nil, and refuses it with an
+// A Judge lets a container be made or start by returning nil, and refuses it with an
 // error, whose text the engine's client is shown. An error that is ErrUnjudged,
 // or comes of the context, says that it could not tell. The context ends when
 // the answer is no longer waited for.

@@ -16,7 +16,7 @@ func parseQuestion(line []byte) (ocicall.Question, error) {
 		return q, err
 	}
 	switch {
-	case !(ocicall.Call{Verb: q.Verb}).Starts():
+	case !(ocicall.Call{Verb: q.Verb}).Held():
 		return q, fmt.Errorf("verb %q", q.Verb)
 	case !ocicall.ValidID(q.ID):
 		return q, fmt.Errorf("container ID %q", q.ID)

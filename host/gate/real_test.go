@@ -49,6 +49,9 @@ func guardProcess() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	judge := func(_ context.Context, s Start) error {
+		if s.Verb == "create" {
+			return nil
+		}
 		fmt.Println("start", s.ID)
 		if slow, err := time.ParseDuration(os.Getenv("GATE_SLOW")); err == nil {
 			time.Sleep(slow)
@@ -65,11 +68,12 @@ func guardProcess() {
 type site struct {
 	*realdocker.Engine
 	t      *testing.T
-	runc   string // its runtime
-	links  string // how the engine calls it: a symbolic link in another directory
-	judge  atomic.Pointer[Judge]
-	judged atomic.Int32
-	out    string // mounted into containers at /out
+	runc   string                // its runtime
+	links  string                // how the engine calls it: a symbolic link in another directory
+	judge  atomic.Pointer[Judge] // of starts
+	making atomic.Pointer[Judge] // of what is being made; nil lets all pass
+	judged atomic.Int32          // starts
+	out    string                // mounted into containers at /out
 	log    syncBuffer
 }
 
@@ -111,6 +115,12 @@ func (s *site) watch(t *testing.T, cfg WatchConfig) (stop func()) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	judge := func(ctx context.Context, st Start) error {
+		if st.Verb == "create" {
+			if j := s.making.Load(); j != nil {
+				return (*j)(ctx, st)
+			}
+			return nil
+		}
 		s.judged.Add(1)
 		return (*s.judge.Load())(ctx, st)
 	}
@@ -173,6 +183,7 @@ func TestWatch(t *testing.T) {
 	s := newSite(t)
 	t.Run("held", s.testHeld)
 	t.Run("refused", s.testRefused)
+	t.Run("making", s.testMaking)
 	t.Run("hangs", s.testHangs)
 	t.Run("many", s.testMany)
 	t.Run("other verbs", s.testOtherVerbs)
@@ -234,6 +245,36 @@ func (s *site) testRefused(t *testing.T) {
 	t.Logf("docker says: %v", err)
 	s.nothingOf(t, id)
 	s.allow()
+	s.Docker("start", "-a", id)
+}
+
+// testMaking: before a container is made its judge has the bundle's config.json
+// and nothing else is there; the client of one that is refused is told why.
+func (s *site) testMaking(t *testing.T) {
+	s.watch(t, s.config())
+	s.allow()
+	id := s.Docker("create", "busybox", "true")
+	defer s.Docker("rm", "-f", id)
+	refuses := Judge(func(_ context.Context, st Start) error {
+		if _, err := os.Stat(filepath.Join(st.Bundle, "config.json")); err != nil || st.ID != id || st.PID != 0 {
+			t.Errorf("judged: %+v %v", st, err)
+		}
+		if _, err := os.Stat(filepath.Join(st.Root, id)); err == nil {
+			t.Error("it is made already")
+		}
+		return errors.New("a mount of \"/etc\"")
+	})
+	s.making.Store(&refuses)
+	_, err := s.TryDocker("start", id)
+	s.making.Store(nil)
+	if err == nil || !strings.Contains(err.Error(), `a mount of "/etc"`) {
+		t.Errorf("docker start: %v", err)
+	}
+	t.Logf("docker says: %v", err)
+	s.nothingOf(t, id)
+	if n := s.judged.Load(); n != 0 {
+		t.Errorf("a start was judged %d times", n)
+	}
 	s.Docker("start", "-a", id)
 }
 

@@ -165,8 +165,8 @@ func parseStat(b []byte) (life byte, started uint64, err error) {
 // could tell, is not asked: see Watch on who must not execute it.
 func whereabouts(s Start, dir string) (Start, error) {
 	if s.Verb != "start" {
-		if s.Bundle == "" {
-			s.Bundle = dir
+		if !filepath.IsAbs(s.Bundle) {
+			s.Bundle = filepath.Join(dir, s.Bundle)
 		}
 		return s, nil
 	}

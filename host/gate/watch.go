@@ -66,17 +66,17 @@ func Find() []string {
 //
 // The kernel asks while execve(2) is under way: the new program has no
 // /proc/PID/cmdline yet, but the arguments are in the caller's memory, where
-// the call's registers point. They name the container. So only a start is
-// judged, at its own time: newer engines (29; 20.10 does not) put the network in
-// between "create" and "start", and whoever judged at the next exec of anything
+// the call's registers point. They name the container. So a create and a start
+// are judged, each at its own time: newer engines (29; 20.10 does not) put the
+// network in between the two, and whoever judged at the next exec of anything
 // would judge too early. Where they cannot be read (before Linux 5.8, or refused),
 // every container that is made and not started is judged at every exec of the
 // runtime, and a judge may meet one that has no address yet.
 //
-// A refused start gets its reason into the runtime's --log, its init killed and
-// its exec denied (EPERM). docker then says the reason, as with the wrapper, and
-// nothing is left over. The denial alone would leave the shim and the init, and
-// the next start would fail with "id already in use" (Docker 20.10). Without the
+// What is refused gets its reason into the runtime's --log, its init, if there is
+// one, killed and its exec denied (EPERM). docker then says the reason, as with
+// the wrapper, and nothing is left over. The denial alone would leave the shim and
+// the init, and the next start would fail with "id already in use" (Docker 20.10). Without the
 // arguments, the init is killed and the exec let pass; the runtime then says that
 // the container has stopped, and the reason is in our log alone.
 //
@@ -269,7 +269,7 @@ func (w *watcher) decide(ctx context.Context, tid int, s Start) (allow bool) {
 		return true
 	}
 	call := ocicall.Parse(args[1:])
-	if !call.Starts() || !ocicall.ValidID(call.ID) { // the runtime refuses such an ID itself
+	if !call.Held() || !ocicall.ValidID(call.ID) { // the runtime refuses such an ID itself
 		return true
 	}
 	s.ID, s.Root, s.Bundle, s.Verb = call.ID, call.Root, call.Bundle, call.Verb

@@ -7,6 +7,7 @@
 package spaces
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -26,6 +28,7 @@ import (
 	"casco/internal/conntrack"
 	"casco/internal/nsenter"
 	"casco/lang"
+	"casco/loop/inventory"
 	"casco/policy"
 )
 
@@ -317,6 +320,70 @@ func (f Files) Read(id string) (*Described, error) {
 		}
 	}
 	return describe(&c, &h)
+}
+
+// Object is a container as the engine's files have it, under the names of the
+// Engine API (GET /containers/{id}/json), and the names of its volumes by the
+// paths at which the engine keeps them. What the engine knows of it only while it
+// runs is not there.
+func (f Files) Object(id string) (*inventory.Object, map[string]string, error) {
+	if !containerID.MatchString(id) {
+		return nil, nil, lang.Errorf(lang.Text{En: "%q is no ID of a container", Es: "%q no es el ID de un contenedor"}, id)
+	}
+	dir := filepath.Join(string(f), id)
+	var c struct {
+		Name            string
+		Config          map[string]any
+		NetworkSettings struct{ Networks map[string]any }
+		MountPoints     map[string]struct{ Type, Name, Source string }
+	}
+	var host map[string]any
+	for name, into := range map[string]any{"config.v2.json": &c, "hostconfig.json": &host} {
+		b, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			return nil, nil, err
+		}
+		d := json.NewDecoder(bytes.NewReader(b))
+		d.UseNumber()
+		if err := d.Decode(into); err != nil {
+			return nil, nil, fmt.Errorf("%s: %w", filepath.Join(dir, name), err)
+		}
+	}
+	if c.Name == "" {
+		return nil, nil, errNameless
+	}
+	volumes := map[string]string{}
+	for _, m := range c.MountPoints {
+		if m.Type != "bind" && m.Source != "" {
+			volumes[m.Source] = m.Name
+		}
+	}
+	networks := map[string]any{}
+	for name, v := range c.NetworkSettings.Networks {
+		networks[name] = v
+	}
+	return &inventory.Object{
+		Ref: inventory.Ref{Kind: inventory.Container, Name: strings.TrimPrefix(c.Name, "/")}, Source: dir, Read: time.Now().UTC(),
+		Fields: map[string]any{
+			"Config": c.Config, "HostConfig": host, "NetworkSettings": map[string]any{"Networks": networks}, "State": map[string]any{"Running": false},
+		},
+	}, volumes, nil
+}
+
+// Named is the ID of a container of that name, "" if there is none.
+func (f Files) Named(name string) string {
+	dirs, err := os.ReadDir(string(f))
+	if err != nil {
+		return ""
+	}
+	for _, d := range dirs {
+		var c struct{ Name string }
+		b, err := os.ReadFile(filepath.Join(string(f), d.Name(), "config.v2.json"))
+		if err == nil && json.Unmarshal(b, &c) == nil && c.Name == "/"+name {
+			return d.Name()
+		}
+	}
+	return ""
 }
 
 type containerFile struct {

@@ -20,11 +20,11 @@ import (
 // A Call is what the arguments of one call of a runtime say.
 type Call struct {
 	Verb    string // "start"; "" where there is none, as in "--version"
-	ID      string // of the container; only read for the verbs that start one
+	ID      string // of the container; only read for the verbs that are held
 	Root    string // --root, where the runtime keeps its states; "" if it is not said
 	Log     string // --log, the file that the engine reads the reason of a failure from
 	LogJSON bool   // --log-format json
-	Bundle  string // --bundle of run and restore
+	Bundle  string // --bundle of create, run and restore
 	Globals int    // how many arguments stand before the verb
 }
 
@@ -77,9 +77,9 @@ func takesNext(name, next string) bool {
 var boolean = []string{"debug", "systemd-cgroup", "help", "h", "version", "v"}
 
 // rest reads what follows the verb. Of "start" the ID is the first argument
-// that is no flag, of "run" and "restore", whose flags have values, the last.
+// that is no flag, of the others, whose flags have values, the last.
 func (c *Call) rest(args []string) {
-	if !c.Starts() {
+	if !c.Held() {
 		return
 	}
 	for i := 0; i < len(args); i++ {
@@ -107,9 +107,12 @@ func cut(arg string) (name, value string, flag, with bool) {
 	return name, value, true, with
 }
 
-// Starts reports whether the call lets a container's program run. After
-// "create" a start follows; "run" and "restore" make and start in one.
-func (c Call) Starts() bool { return c.Verb == "start" || c.Verb == "run" || c.Verb == "restore" }
+// Held reports whether the call makes a container or lets its program run, and
+// so is to be asked about. After "create" a start follows; "run" and "restore"
+// make and start in one.
+func (c Call) Held() bool {
+	return c.Verb == "create" || c.Verb == "start" || c.Verb == "run" || c.Verb == "restore"
+}
 
 // ValidID reports whether id may be a container's ID and part of a path: runc
 // 1.1 allows letters, digits and _ + - . (libcontainer, validateID), crun 1.8

@@ -31,7 +31,7 @@ func TestParse(t *testing.T) {
 		{"--unknown value start c1", Call{Verb: "start", ID: "c1", Globals: 2}},
 		{"--platform=kvm --debug-log /tmp/x --network host --root /r start c1", Call{Verb: "start", ID: "c1", Root: "/r", Globals: 7}},
 		{"--cgroup-manager disabled start c1", Call{Verb: "start", ID: "c1", Globals: 2}},
-		{"--root /r create --bundle /b --pid-file /b/init.pid c1", Call{Verb: "create", Root: "/r", Globals: 2}},
+		{"--root /r create --bundle /b --pid-file /b/init.pid c1", Call{Verb: "create", ID: "c1", Root: "/r", Bundle: "/b", Globals: 2}},
 		{"--root /r exec -d c1 start", Call{Verb: "exec", Root: "/r", Globals: 2}},
 		{"--root /r kill start 9", Call{Verb: "kill", Root: "/r", Globals: 2}},
 		{"run -d --bundle /b --pid-file /p c1", Call{Verb: "run", ID: "c1", Bundle: "/b"}},
