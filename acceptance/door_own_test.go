@@ -2,11 +2,17 @@ package acceptance
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"io"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -130,4 +136,197 @@ func TestReadOnly(t *testing.T) {
 	if state := w.e.Docker("inspect", "-f", "{{.State.Running}}", "db"); strings.TrimSpace(state) != "true" {
 		t.Errorf("db: %s", state)
 	}
+}
+
+const ownersPolicy = `admission:
+  mode: enforce
+  owners:
+    - {id: alice, who: ["uid:4201"]}
+    - {id: bob, who: ["uid:4202"], of: [{project: bobshop}]}
+    - {id: watch, who: ["uid:4203"], of: [{label: {team: "*"}}], may: [list, inspect, logs]}
+`
+
+// TestOwners: two users of one engine see, run and delete each their own with the
+// docker client as it is, and to neither is there anything of the other's.
+func TestOwners(t *testing.T) {
+	w := newWorld(t)
+	at := opened(t, w, ownersPolicy)
+	alice, bob, watcher := at(4201), at(4202), at(4203)
+	w.e.Docker("run", "-d", "--name", "rootbox", "-l", "com.docker.compose.project=bobshop", w.image, "wait")
+	w.e.Docker("volume", "create", "rootvol")
+
+	bob.does("network", "create", "bnet")
+	bob.does("volume", "create", "bvol")
+	bid := strings.TrimSpace(bob.does("run", "-d", "--name", "bweb", "--network", "bnet", "-v", "bvol:/b", "-v", "bnew:/n", "-v", "/anon", w.image, "wait"))
+	alice.does("network", "create", "anet")
+	alice.does("run", "-d", "--name", "aweb", "-l", "team=a", "-l", "casco.app=a", "--network", "anet", "-v", "anew:/n", "-v", "/anon", w.image, "wait")
+
+	fields := func(s string) string { return strings.Join(sorted(strings.Fields(s)), " ") }
+	sees := func(p person, want string, args ...string) {
+		t.Helper()
+		if got := fields(p.does(args...)); got != want {
+			t.Errorf("uid %d: docker %s shows %q, want %q", p.uid, strings.Join(args, " "), got, want)
+		}
+	}
+	sees(alice, "aweb", "ps", "-a", "--format", "{{.Names}}")
+	sees(alice, "aweb", "ps", "-l", "--format", "{{.Names}}")
+	sees(bob, "bweb rootbox", "ps", "-a", "--format", "{{.Names}}")
+	sees(bob, "bweb", "ps", "-n", "1", "--format", "{{.Names}}")
+	sees(watcher, "aweb", "ps", "-a", "--format", "{{.Names}}")
+	sees(alice, "anet bridge host none", "network", "ls", "--format", "{{.Name}}")
+	if got := fields(alice.does("volume", "ls", "-q")); len(strings.Fields(got)) != 2 || !strings.Contains(got, "anew") {
+		t.Errorf("alice's volumes: %q", got)
+	}
+	sees(alice, "", "network", "inspect", "bridge", "-f", "{{range .Containers}}{{.Name}}{{end}}")
+	sees(alice, "aweb", "network", "inspect", "anet", "-f", "{{range .Containers}}{{.Name}}{{end}}")
+	sees(alice, "alice", "volume", "inspect", "anew", "-f", `{{index .Labels "casco.owner"}}`)
+
+	// What is bob's is not there, by any name.
+	none := "No such container"
+	for _, name := range []string{"bweb", bid, bid[:12], bid[:3]} {
+		alice.cannot(none, "logs", name)
+	}
+	for _, c := range []struct{ want, args string }{
+		{"No such object", "inspect bweb"},
+		{none, "exec bweb /probe exit 0"},
+		{none, "cp bweb:/probe -"},
+		{none, "cp /etc/hostname bweb:/tmp"},
+		{none, "export bweb"},
+		{none, "top bweb"},
+		{none, "stats --no-stream bweb"},
+		{none, "diff bweb"},
+		{none, "port bweb"},
+		{none, "wait bweb"},
+		{none, "attach bweb"},
+		{none, "stop bweb"},
+		{none, "kill bweb"},
+		{none, "pause bweb"},
+		{none, "restart bweb"},
+		{none, "rename bweb a9"},
+		{none, "update --memory 64m bweb"},
+		{none, "rm bweb"},
+		{`container "bweb" is not`, "run --rm --network container:bweb IMAGE exit 0"},
+		{`container "bweb" is not`, "run --rm --pid container:bweb IMAGE exit 0"},
+		{`container "bweb" is not`, "run --rm --volumes-from bweb IMAGE exit 0"},
+		{`container "bweb" is not`, "run --rm --link bweb IMAGE exit 0"},
+		{`container "bweb" is not`, "ps --filter since=bweb"},
+		{`container "bweb" is not`, "network disconnect -f bridge bweb"},
+		{`network "bnet" is not`, "run --rm --network bnet IMAGE exit 0"},
+		{"network bnet not found", "network connect bnet aweb"},
+		{"bnet", "network inspect bnet"},
+		{"bnet", "network rm bnet"},
+		{"bvol: no such volume", "volume rm bvol"},
+		{"bvol", "volume inspect bvol"},
+		{"caller-owner", "run --rm -v bvol:/x IMAGE exit 0"},
+		{"caller-owner", "run --rm -v rootvol:/x IMAGE exit 0"},
+		{"caller-owner", "run --rm --name bweb IMAGE exit 0"},
+		{"caller-owner", "run --rm -l com.docker.compose.project=bobshop IMAGE exit 0"},
+		{"caller-owner", "run --rm -l casco.owner=bob IMAGE exit 0"},
+		{"caller-owner", "tag IMAGE mine:1"},
+		{"caller-owner", "rmi IMAGE"},
+		{"caller-owner", "image prune -f"},
+		{"caller-owner", "swarm init"},
+	} {
+		alice.cannot(c.want, strings.Fields(strings.ReplaceAll(c.args, "IMAGE", w.image))...)
+	}
+	alice.docker("rm", "-f", "bweb") // newer clients say that all is well
+	watcher.does("logs", "aweb")
+	watcher.cannot("caller-owner", "stop", "aweb")
+	watcher.cannot(none, "logs", "bweb")
+	sameAsAbsent(t, alice, w.e.Socket, map[string]string{"/containers/NAME/json": "bweb", "/containers/NAME/top": bid, "/networks/NAME": "bnet", "/volumes/NAME": "bvol"})
+
+	// What is hers works.
+	events := alice.command("events", "--format", "{{.Type}} {{.Action}} {{.Actor.Attributes.name}}")
+	var seen bytes.Buffer
+	events.Stdout = &seen
+	if err := events.Start(); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(time.Second)
+	bob.does("exec", "bweb", "/probe", "exit", "0")
+	for _, args := range []string{
+		"inspect aweb", "exec aweb /probe exit 0", "logs aweb", "top aweb", "stats --no-stream aweb", "diff aweb", "port aweb", "cp aweb:/probe copy", "cp copy aweb:/n/",
+		"network connect bridge aweb", "network disconnect bridge aweb", "update --memory 64m --memory-swap 64m aweb", "rename aweb aweb2", "stop -t 0 aweb2", "start aweb2",
+		"run --rm --network container:aweb2 IMAGE exit 0", "run --rm -l casco.app=a --volumes-from aweb2 -v anew:/again IMAGE exit 0", "run --name once IMAGE exit 0", "images", "info", "version",
+	} {
+		alice.does(strings.Fields(strings.ReplaceAll(args, "IMAGE", w.image))...)
+	}
+	if df := alice.does("system", "df", "-v"); !strings.Contains(df, "aweb2") || strings.Contains(df, "bweb") || strings.Contains(df, "bvol") || strings.Contains(df, "rootbox") {
+		t.Errorf("docker system df -v of alice's:\n%s", df)
+	}
+	w.e.Docker("run", "--name", "rootonce", w.image, "exit", "0")
+	alice.does("container", "prune", "-f")
+	sees(alice, "aweb2", "ps", "-a", "--format", "{{.Names}}")
+	time.Sleep(time.Second)
+	events.Process.Signal(syscall.SIGTERM)
+	events.Wait()
+	if got := seen.String(); !strings.Contains(got, "container exec_start: /probe exit 0 aweb") || !strings.Contains(got, "container destroy once") || strings.Contains(got, "bweb") || strings.Contains(got, "root") {
+		t.Errorf("docker events of alice's:\n%s", got)
+	}
+	if past := alice.does("events", "--since", "1h", "--until", "0s", "--format", "{{.Actor.Attributes.name}}{{.Actor.Attributes.container}}"); !strings.Contains(past, "aweb") || strings.Contains(past, "bweb") || strings.Contains(past, bid) {
+		t.Errorf("docker events --since of alice's:\n%s", past)
+	}
+	for _, args := range []string{"rm -fv aweb2", "volume rm anew", "network rm anet"} {
+		alice.does(strings.Fields(args)...)
+	}
+
+	// Nothing of bob's or of root's was touched.
+	if got := w.e.Docker("ps", "-a", "--no-trunc", "--format", "{{.ID}} {{.Names}} {{.State}}"); !strings.Contains(got, bid+" bweb running") || !strings.Contains(got, "rootbox running") || !strings.Contains(got, "rootonce exited") || strings.Contains(got, "aweb") {
+		t.Errorf("what is left:\n%s", got)
+	}
+	if got := w.e.Docker("volume", "ls", "-q") + w.e.Docker("network", "ls", "--format", "{{.Name}}"); !strings.Contains(got, "bvol") || !strings.Contains(got, "bnew") || !strings.Contains(got, "rootvol") || !strings.Contains(got, "bnet") {
+		t.Errorf("what is left:\n%s", got)
+	}
+}
+
+func sorted(s []string) []string { slices.Sort(s); return s }
+
+// sameAsAbsent wants the door to answer of what is not a person's as the engine
+// answers of what is not there.
+func sameAsAbsent(t *testing.T, p person, engine string, paths map[string]string) {
+	t.Helper()
+	get := func(c *http.Client, path string) string {
+		res, err := c.Get("http://docker" + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		b, err := io.ReadAll(res.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res.Status + " " + res.Header.Get("Content-Type") + " " + string(b)
+	}
+	root := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", engine)
+	}}}
+	them := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(context.Context, string, string) (net.Conn, error) { return p.dial() }}}
+	for path, name := range paths {
+		absent := strings.Repeat("z", len(name))
+		got, want := get(them, strings.ReplaceAll(path, "NAME", name)), get(root, strings.ReplaceAll(path, "NAME", absent))
+		if got != strings.ReplaceAll(want, absent, name) {
+			t.Errorf("%s of another's: %q, of nobody's: %q", path, got, want)
+		}
+	}
+}
+
+// dial connects to the door as the person: on a thread that has their user and
+// group for so long.
+func (p person) dial() (net.Conn, error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	const same = ^uintptr(0)
+	if _, _, err := syscall.RawSyscall(syscall.SYS_SETRESGID, same, doorGroup, same); err != 0 {
+		return nil, err
+	}
+	if _, _, err := syscall.RawSyscall(syscall.SYS_SETRESUID, same, uintptr(p.uid), same); err != 0 {
+		return nil, err
+	}
+	c, err := net.Dial("unix", p.socket)
+	_, _, back := syscall.RawSyscall(syscall.SYS_SETRESUID, same, 0, same)
+	_, _, back2 := syscall.RawSyscall(syscall.SYS_SETRESGID, same, 0, same)
+	if back != 0 || back2 != 0 {
+		panic("the thread keeps another's user")
+	}
+	return c, err
 }

@@ -203,7 +203,7 @@ func (r *reader) object(n *yaml.Node, v reflect.Value, path string, over rule, a
 // whole says what is wrong with a struct as a whole, by the keys that it has.
 func (r *reader) whole(n *yaml.Node, v reflect.Value, have map[string]bool) {
 	switch v.Interface().(type) {
-	case Match:
+	case Match, Things:
 		if len(have) == 0 {
 			r.wrong(r.pos(n), lang.Text{En: "it matches nothing: name something", Es: "no cumple con nada: nombre algo"})
 		}

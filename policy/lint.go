@@ -369,10 +369,62 @@ func (l *linter) admission() {
 			}, id, l.p.Where("exceptions.may_never_except"))
 		}
 	}
+	l.owners()
 	if a.Mode != Enforce && !reflect.ValueOf(a.Add).IsZero() {
 		l.odd("admission.add", lang.Text{
 			En: "nothing is added while mode is observe", Es: "no se añade nada mientras mode sea observe",
 		})
+	}
+}
+
+func (l *linter) owners() {
+	a := l.p.Admission
+	unique(l, "admission.owners", a.Owners, func(o Owner) string { return o.ID })
+	creators := map[string]int{}
+	for i, o := range a.Owners {
+		path := item("admission.owners", i)
+		seen := map[string]bool{}
+		for j, who := range o.Who {
+			at := item(path+".who", j)
+			creator, creates := creators[who]
+			switch {
+			case seen[who]:
+				l.wrong(at, lang.Text{En: "%s stands there twice", Es: "%s está dos veces"}, who)
+				continue
+			case o.Has(Create) && creates:
+				l.wrong(at, lang.Text{
+					En: "%s may create as %s already: what they create has one owner (leave create out of may)", Es: "%s ya puede crear como %s: lo que crea tiene un dueño (quite create de may)",
+				}, who, a.Owners[creator].ID)
+			case who == "uid:0":
+				l.odd(at, lang.Text{En: "root of the host gets past the door", Es: "root del anfitrión pasa sin la puerta"})
+			}
+			if seen[who] = true; o.Has(Create) && !creates {
+				creators[who] = i
+			}
+			if slices.Contains(a.ReadOnly, who) && slices.ContainsFunc(Verbs, func(v string) bool { return o.Has(v) && v != List && v != Inspect && v != Logs }) {
+				l.odd(at, lang.Text{En: "%s may only look (admission.read_only): of may only list, inspect and logs count", Es: "%s solo puede mirar (admission.read_only): de may solo cuentan list, inspect y logs"}, who)
+			}
+		}
+		for j, things := range o.Of {
+			l.tier(item(path+".of", j, "tier"), things.Tier)
+			for k, other := range o.Of[:j] {
+				if reflect.DeepEqual(things, other) {
+					l.odd(item(path+".of", j), lang.Text{En: "it says the same as %s", Es: "dice lo mismo que %s"}, l.p.Where(item(path+".of", k)))
+					break
+				}
+			}
+		}
+		for j, verb := range o.May {
+			if slices.Contains(o.May[:j], verb) {
+				l.odd(item(path+".may", j), lang.Text{En: "%s stands there twice", Es: "%s está dos veces"}, verb)
+			}
+			if slices.Contains([]string{Logs, Exec, Attach, Copy}, verb) && !o.Has(Inspect) {
+				l.odd(item(path+".may", j), lang.Text{En: "the docker client inspects before it does %s, and inspect is not in may", Es: "el cliente docker inspecciona antes de %s, e inspect no está en may"}, verb)
+			}
+		}
+	}
+	if len(a.Owners) > 0 && a.Mode != Enforce && a.Rules["caller-owner"].Mode != Enforce {
+		l.odd("admission.owners", lang.Text{En: "nobody is kept from what is not theirs while mode is observe", Es: "a nadie se le niega lo ajeno mientras mode sea observe"})
 	}
 }
 

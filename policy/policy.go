@@ -13,7 +13,12 @@
 // nothing; Builtin is what holds where an organisation has none.
 package policy
 
-import "time"
+import (
+	"cmp"
+	"reflect"
+	"slices"
+	"time"
+)
 
 // APIVersion is the format of the documents that this program reads.
 const APIVersion = "casco/v1"
@@ -278,9 +283,82 @@ type Admission struct {
 	// ReadOnly are callers who may look and no more: "uid:1001",
 	// "unit:exporter.service", "container:NAME", "tls:NAME" of a certificate.
 	ReadOnly []string `json:"read_only,omitempty" yaml:"read_only"`
+	// Owners say what of an engine is whose. Whom no entry names has all of it.
+	Owners []Owner `json:"owners,omitempty" yaml:"owners"`
 	// Runtimes may be asked for by name, beside the engine's default.
 	Runtimes []string `json:"runtimes,omitempty" yaml:"runtimes"`
 }
+
+// An Owner is somebody to whom only some of an engine's containers, networks,
+// volumes and the like are there. Callers of several entries have what each
+// gives.
+type Owner struct {
+	// ID is what they create is labelled with, and what is labelled so is theirs.
+	ID string `json:"id" yaml:"id"`
+	// Who are callers as ReadOnly names them; Others are all whom no entry names,
+	// but root of the host.
+	Who []string `json:"who" yaml:"who"`
+	// Of is what is theirs beside what has the label.
+	Of []Things `json:"of,omitempty" yaml:"of"`
+	// May is what they may do with it; empty: Own.
+	May []string `json:"may,omitempty" yaml:"may"`
+}
+
+// Others stands in Owner.Who for the callers whom no entry names.
+const Others = "others"
+
+// What an Owner may do with what is theirs.
+const (
+	List    = "list"    // see it in lists, events and sums
+	Inspect = "inspect" // ask for it by name: its settings, processes, figures
+	Logs    = "logs"
+	Exec    = "exec"   // run commands in it, join its namespaces
+	Attach  = "attach" // to the streams of its first process
+	Copy    = "copy"   // files out of it and into it, its file system, images as files
+	Create  = "create"
+	Change  = "change" // start, stop, rename, update, connect; use a network, a volume, a secret
+	Delete  = "delete"
+	Bring   = "images" // pull, build, load, tag, push, delete images, which are everybody's
+)
+
+// Verbs are all of these. Own are those of an Owner that names none.
+var (
+	Verbs = []string{List, Inspect, Logs, Exec, Attach, Copy, Create, Change, Delete, Bring}
+	Own   = Verbs[: len(Verbs)-1 : len(Verbs)-1]
+)
+
+// Has reports whether o may do what verb names.
+func (o Owner) Has(verb string) bool {
+	return slices.Contains(o.May, verb) || len(o.May) == 0 && slices.Contains(Own, verb)
+}
+
+// Things are those of an engine of which all is true that it names. Names may
+// list alternatives with "|" and end in "*", as in Match.
+type Things struct {
+	Name    string            `json:"name,omitempty" yaml:"name"`
+	Project string            `json:"project,omitempty" yaml:"project"` // of Compose, or a stack
+	Tier    string            `json:"tier,omitempty" yaml:"tier"`
+	Label   map[string]string `json:"label,omitempty" yaml:"label"`
+}
+
+// Of reports whether something is what t names. tier is asked only where t names
+// one; it gives "" for what has none. The zero Things is true of nothing.
+func (t Things) Of(name string, labels map[string]string, tier func() string) bool {
+	if t.zero() || t.Name != "" && !oneOf(t.Name, name) {
+		return false
+	}
+	if t.Project != "" && !oneOf(t.Project, cmp.Or(labels[composeProject], labels[stackNamespace])) {
+		return false
+	}
+	for k, pattern := range t.Label {
+		if is, has := labels[k]; !has || !oneOf(pattern, is) {
+			return false
+		}
+	}
+	return t.Tier == "" || tier() == t.Tier
+}
+
+func (t Things) zero() bool { return reflect.ValueOf(t).IsZero() }
 
 // An AdmissionRule is how one rule is taken.
 type AdmissionRule struct {

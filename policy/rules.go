@@ -39,7 +39,9 @@ const (
 	portPart = `([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])/(tcp|udp|sctp)`
 	// A place is TIER/NAME; the name may end in *.
 	placePart = wordPart + `/(\*|` + wordPart + `\*?)`
-	filePart  = wordPart + `(/` + wordPart + `)*`
+	// A caller is who asks the engine.
+	callerPart = `(uid|gid):[0-9]{1,10}|(unit|container|tls):[^ \t\r\n]+`
+	filePart   = wordPart + `(/` + wordPart + `)*`
 )
 
 func num(f float64) *float64 { return &f }
@@ -138,8 +140,15 @@ var rules = map[string]rule{
 
 	"Admission.mode":         {enum: []string{Observe, Enforce}},
 	"Admission.rules":        {keys: &aCheck},
-	"Admission.read_only":    {pattern: `^(uid:[0-9]{1,10}|unit:[^ \t\r\n]+|container:[^ \t\r\n]+|tls:[^ \t\r\n]+)$`, say: lang.Text{En: "uid:NUMBER, unit:NAME, container:NAME or tls:NAME", Es: "uid:NÚMERO, unit:NOMBRE, container:NOMBRE o tls:NOMBRE"}},
+	"Admission.read_only":    {pattern: `^(` + callerPart + `)$`, say: lang.Text{En: "uid:NUMBER, gid:NUMBER, unit:NAME, container:NAME or tls:NAME", Es: "uid:NÚMERO, gid:NÚMERO, unit:NOMBRE, container:NOMBRE o tls:NOMBRE"}},
 	"Admission.runtimes":     aWord,
+	"Owner.id":               anID,
+	"Owner.who":              {pattern: `^(` + callerPart + `|` + Others + `)$`, atLeast: 1, say: lang.Text{En: "uid:NUMBER, gid:NUMBER, unit:NAME, container:NAME, tls:NAME or others", Es: "uid:NÚMERO, gid:NÚMERO, unit:NOMBRE, container:NOMBRE, tls:NOMBRE u others"}},
+	"Owner.may":              {enum: Verbs},
+	"Things.name":            aWord,
+	"Things.project":         aWord,
+	"Things.tier":            anID,
+	"Things.label":           {pattern: someText.pattern, say: someText.say, keys: &aWord},
 	"AdmissionRule.mode":     {enum: []string{Ignore, Observe, Enforce}},
 	"AdmissionRule.tiers":    anID,
 	"Additions.cap_drop":     aCapability,

@@ -148,7 +148,7 @@ func (g generator) object(t reflect.Type, over rule) map[string]any {
 				map[string]any{"required": []string{"match"}}, map[string]any{"required": []string{"tier"}},
 			}}},
 		}
-	case reflect.TypeFor[Match]():
+	case reflect.TypeFor[Match](), reflect.TypeFor[Things]():
 		s["minProperties"] = 1
 	case reflect.TypeFor[Tailoring]():
 		s["anyOf"] = []any{map[string]any{"required": []string{"severity"}}, map[string]any{"required": []string{"applicable"}}}

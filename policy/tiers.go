@@ -24,10 +24,11 @@ type Workload struct {
 // makes a container writes its labels.
 const TierLabel = "casco.tier"
 
-// Labels that Compose gives its containers.
+// Labels that Compose and stacks give what they make.
 const (
 	composeProject = "com.docker.compose.project"
 	composeService = "com.docker.compose.service"
+	stackNamespace = "com.docker.stack.namespace"
 )
 
 // Of reports whether w is all that m names. The zero Match is true of nothing.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -124,7 +125,7 @@ func (d *doorman) decide(ctx context.Context, r apicall.Request, body []byte) ap
 	out := d.judge.Load().Decide(d.asked(ctx, r, body), world{ctx, d})
 	d.note(r, out)
 	if !out.Allow {
-		return apicall.Verdict{Status: out.Status, Message: refusalText(out, d.g.a.lang)}
+		return apicall.Verdict{Status: out.Status, Message: cmp.Or(out.Says, refusalText(out, d.g.a.lang))}
 	}
 	v := apicall.Verdict{Allow: true, Body: out.Forward}
 	if out.Route.Endpoint != nil {
@@ -258,6 +259,13 @@ func (w world) Network(name string) *inventory.Object {
 
 func (w world) Volume(name string) *inventory.Object {
 	return w.object(inventory.Volume, name, "/volumes/"+url.PathEscape(name))
+}
+
+func (w world) Get(path string) (v any) {
+	if err := w.client.Call(w.ctx, http.MethodGet, path, nil, &v); err != nil {
+		return nil
+	}
+	return v
 }
 
 // maxLinks is how many links the kernel follows in one path (path_resolution(7)).

@@ -265,6 +265,9 @@ func (s sight) Image(ref string) *inventory.Object    { return s.find(inventory.
 func (s sight) Network(name string) *inventory.Object { return s.find(inventory.Network, name) }
 func (s sight) Volume(name string) *inventory.Object  { return s.find(inventory.Volume, name) }
 
+// Get is for answers about callers, of whom none is known at a start.
+func (sight) Get(string) any { return nil }
+
 func (s sight) Container(idOrName string) *inventory.Object {
 	if o := inventory.ContainerNamed(s.Snapshot(), idOrName); o != nil {
 		return o

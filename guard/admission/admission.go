@@ -15,7 +15,6 @@ package admission
 import (
 	"errors"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -59,6 +58,8 @@ type World interface {
 	Container(idOrName string) *inventory.Object
 	Network(idOrName string) *inventory.Object
 	Volume(name string) *inventory.Object
+	// Get is what the engine answers to GET path, decoded; nil if it refuses.
+	Get(path string) any
 	// Resolve follows the symlinks of a path of the host. Of a path that is not
 	// there it resolves what is, and leaves the rest.
 	Resolve(hostPath string) string
@@ -74,6 +75,9 @@ type Decision struct {
 	Rule     string // of the first refusal
 	Refusals []Refusal
 	Status   int // of HTTP, where it is refused
+	// Says is what to tell the caller of a refusal, and nothing of Refusals: it is
+	// what the engine says of what it has not. "" otherwise.
+	Says string
 
 	// Route is where it goes: Route.URI() is what to ask of the engine. Its
 	// Endpoint is nil if that could not be told; in mode observe the request is
@@ -147,9 +151,8 @@ func NewJudge(p *policy.Policy, verify risk.Verify, own ...*audit.Check) (*Judge
 
 // A question is one request on its way through the rules.
 type question struct {
-	*Judge
+	view
 	Asked
-	world World
 	route Route
 	body  map[string]any // nil if there is none
 	tier  string         // of the container that it is about
@@ -160,7 +163,7 @@ type question struct {
 
 // Decide judges one request.
 func (j *Judge) Decide(a Asked, w World) Decision {
-	q := &question{Judge: j, Asked: a, world: w}
+	q := &question{view: view{Judge: j, world: w}, Asked: a}
 	var err error
 	if q.route, err = ParseURI(a.Method, a.URI); err != nil {
 		return q.unread(err)
@@ -173,7 +176,9 @@ func (j *Judge) Decide(a Asked, w World) Decision {
 	q.out.Forward = body.JSON
 	q.body, _ = body.Value.(map[string]any)
 	q.caller()
-	q.weigh()
+	if q.owned() {
+		q.weigh()
+	}
 	return q.decided()
 }
 
@@ -251,14 +256,7 @@ func (q *question) caller() {
 var askOther = lang.Text{En: "ask as another user, or change admission.read_only or admission.rules in the policy", Es: "pida como otro usuario, o cambie admission.read_only o admission.rules en la política"}
 
 func (q *question) mayOnlyLook() bool {
-	c := q.Caller
-	for _, is := range q.policy.Admission.ReadOnly {
-		if is == "uid:"+strconv.FormatUint(uint64(c.UID), 10) && c.TLSName == "" || c.Unit != "" && is == "unit:"+c.Unit ||
-			c.Container != "" && is == "container:"+c.Container || c.TLSName != "" && is == "tls:"+c.TLSName {
-			return true
-		}
-	}
-	return false
+	return q.among(q.policy.Admission.ReadOnly)
 }
 
 // weigh asks the rules that speak of such a request.

@@ -22,17 +22,22 @@ type Edit struct {
 	Do func(w World, b []byte) ([]byte, error)
 }
 
-// then edits what e leaves. Either may be nil.
-func (e *Edit) then(next func([]byte) ([]byte, error)) *Edit {
-	if e == nil {
-		return &Edit{Do: func(_ World, b []byte) ([]byte, error) { return next(b) }}
+// whole is an Edit of an answer that needs nothing else.
+func whole(do func([]byte) ([]byte, error)) *Edit {
+	return &Edit{Do: func(_ World, b []byte) ([]byte, error) { return do(b) }}
+}
+
+// then has next edit what e leaves, if there is one.
+func (e *Edit) then(next *Edit) *Edit {
+	if next == nil {
+		return e
 	}
-	return &Edit{Lines: e.Lines, Do: func(w World, b []byte) ([]byte, error) {
+	return &Edit{Do: func(w World, b []byte) ([]byte, error) {
 		b, err := e.Do(w, b)
-		if err != nil || b == nil {
+		if err != nil {
 			return nil, err
 		}
-		return next(b)
+		return next.Do(w, b)
 	}}
 }
 
@@ -52,11 +57,11 @@ func (q *question) readOnly() {
 	switch environment[e.String()] {
 	case none:
 	case fields:
-		q.out.Edit = q.out.Edit.then(maskEnv)
+		q.out.Edit = whole(maskEnv)
 	case steps:
-		q.out.Edit = q.out.Edit.then(maskSteps)
+		q.out.Edit = whole(maskSteps)
 	default:
-		q.out.Edit = &Edit{Do: func(World, []byte) ([]byte, error) { return nil, errAnswer }}
+		q.out.Edit = whole(func([]byte) ([]byte, error) { return nil, errAnswer })
 		q.refuse("caller-read-only", lang.Text{En: "the answer to %s may have environment variables in a form that cannot be left out", Es: "la respuesta a %s puede tener variables de entorno en una forma que no se puede quitar"}.F(e), askOther)
 	}
 }

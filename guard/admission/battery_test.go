@@ -51,7 +51,10 @@ func parsed(t testing.TB, text string) *policy.Policy {
 var now = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 
 // A world is a small host.
-type world struct{ s *inventory.Snapshot }
+type world struct {
+	s    *inventory.Snapshot
+	gets map[string]any // what GET gives
+}
 
 func (w world) named(k inventory.Kind, name string) *inventory.Object {
 	for _, o := range w.s.Of(k) {
@@ -67,6 +70,7 @@ func (w world) Container(name string) *inventory.Object { return w.named(invento
 func (w world) Network(name string) *inventory.Object   { return w.named(inventory.Network, name) }
 func (w world) Volume(name string) *inventory.Object    { return w.named(inventory.Volume, name) }
 func (w world) Snapshot() *inventory.Snapshot           { return w.s }
+func (w world) Get(path string) any                     { return w.gets[path] }
 
 func (w world) Resolve(p string) string {
 	for link, to := range map[string]string{"/srv/link": "/etc", "/srv/up": "/", "/srv/sock": "/run/docker.sock", "/srv/current": "/srv/data", "/var/run": "/run"} {
@@ -131,7 +135,7 @@ func host(t testing.TB, entitled bool) world {
 		o.Fields["Config"] = over(zeroConfig(), asMap(o.Fields["Config"]))
 	}
 	s.Sort()
-	return world{s}
+	return world{s: s}
 }
 
 // plainJSON turns what parseJSON gave into maps.

@@ -374,12 +374,25 @@ func (q *question) runtime(s *inventory.Snapshot, name string) {
 var reservedLabels = []string{AddedLabel, "containerd.io/", "com.docker.swarm."}
 
 func (q *question) labels(labels map[string]any) {
+	if labels[OwnerLabel] != nil && q.inheritsOwner() {
+		q.refuse("label", lang.Text{En: "the image says by its label %s whose the container would be", Es: "la imagen dice con su etiqueta %s de quién sería el contenedor"}.F(OwnerLabel),
+			lang.Text{En: "--label %s=NAME says otherwise", Es: "--label %s=NOMBRE dice otra cosa"}.F(OwnerLabel))
+	}
 	for _, k := range sortedKeys(labels) {
 		if q.route.Endpoint.Class == Create && slices.ContainsFunc(reservedLabels, func(p string) bool { return strings.HasPrefix(strings.ToLower(k), p) }) && !(q.mine && k == AddedLabel) {
 			q.refuse("label", lang.Text{En: "the label %q is another program's word", Es: "la etiqueta %q es palabra de otro programa"}.F(k),
 				lang.Text{En: "leave out --label %s; an image that has it must be built without", Es: "quite --label %s; una imagen que la lleve debe construirse sin ella"}.F(printable(k)))
 		}
 	}
+}
+
+// inheritsOwner reports whether the owner's label of a container that is asked
+// for is not of the request itself.
+func (q *question) inheritsOwner() bool {
+	if c := q.route.Endpoint.Class; len(q.policy.Admission.Owners) == 0 || c != Create && c != Service {
+		return false
+	}
+	return asMap(q.body["Labels"])[OwnerLabel] == nil && asMap(at(q.body, "TaskTemplate.ContainerSpec.Labels"))[OwnerLabel] == nil
 }
 
 // logs wants the log to be kept where the engine keeps it: a driver speaks to

@@ -87,7 +87,7 @@ var looked = &Endpoint{Method: "START", Path: "config.json", Class: Lifecycle}
 // that judge a request for one. It says nothing of who asks, which nobody knows
 // here, nor of the image, which no configuration names.
 func (j *Judge) Look(st Start, sight Sight) Look {
-	q := &question{Judge: j, Asked: Asked{At: st.At}, world: sight, route: Route{Endpoint: looked}, start: true}
+	q := &question{view: view{Judge: j, world: sight}, Asked: Asked{At: st.At}, route: Route{Endpoint: looked}, start: true}
 	b := &bundle{question: q, Start: st, sight: sight, kept: st.Kept}
 	if b.kept == nil {
 		b.kept = &inventory.Object{Ref: inventory.Ref{Kind: inventory.Container, Name: st.ID}, Source: st.Bundle, Read: st.At, Fields: map[string]any{}}

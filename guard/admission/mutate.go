@@ -52,7 +52,9 @@ func (q *question) mutate(o *inventory.Object) {
 func (q *question) label(o *inventory.Object) {
 	var names []string
 	for _, m := range q.out.Mutations {
-		names = append(names, m.Path[strings.LastIndexByte(m.Path, '.')+1:])
+		if name, added := strings.CutPrefix(m.Path, "admission.add."); added {
+			names = append(names, name)
+		}
 	}
 	if was, theirs := asMap(q.body["Labels"])[AddedLabel]; theirs {
 		q.mine = !slices.ContainsFunc(strings.Split(asString(was), ","), func(word string) bool {

@@ -48,6 +48,7 @@ var own = []Rule{
 	{ID: "request-field", Title: lang.Text{En: "Body has a key that nobody knows", Es: "El cuerpo tiene una clave que nadie conoce"}},
 	{ID: "caller-read-only", Title: lang.Text{En: "Caller may look and no more", Es: "Quien llama puede mirar y nada más"}},
 	{ID: "caller-container", Title: lang.Text{En: "A container asks the engine for more than a look", Es: "Un contenedor pide al motor más que mirar"}},
+	{ID: ownerRule, Title: lang.Text{En: "Caller asks for what is not theirs", Es: "Quien llama pide lo que no es suyo"}},
 	{ID: "object-unknown", Title: lang.Text{En: "What it is about was not read", Es: "No se leyó aquello de lo que trata"}},
 
 	{ID: "container-join", Title: lang.Text{En: "Container joins one that is not of its application", Es: "El contenedor se une a uno que no es de su aplicación"}},

@@ -93,6 +93,7 @@ var Policies = map[string]string{
 	"nnp":      governed + "admission: {mode: enforce, rules: {container-no-new-privileges: {mode: enforce}}}\n",
 	"tiered":   governed + "admission: {mode: enforce, rules: {object-delete: {mode: enforce, tiers: [restricted]}}}\n",
 	"buildkit": governed + "admission: {mode: enforce}\n",
+	"owned":    governed + "admission: {mode: enforce, owners: [{id: team, who: [\"uid:2001\"], of: [{tier: public}]}]}\n",
 	"agreed": governed + "admission: {mode: enforce, rules: {image-commit: {mode: enforce}, prune: {mode: enforce}, object-delete: {mode: enforce}, " +
 		"container-restart: {mode: enforce}, caller-container: {mode: ignore, tiers: [public]}}}\n",
 }
