@@ -17,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"casco/internal/handtest"
 )
 
 // A person is a user of the machine who is nobody else there, and asks the
@@ -276,6 +278,51 @@ func TestOwners(t *testing.T) {
 	}
 	if got := w.e.Docker("volume", "ls", "-q") + w.e.Docker("network", "ls", "--format", "{{.Name}}"); !strings.Contains(got, "bvol") || !strings.Contains(got, "bnew") || !strings.Contains(got, "rootvol") || !strings.Contains(got, "bnet") {
 		t.Errorf("what is left:\n%s", got)
+	}
+	t.Run("compose", func(t *testing.T) { testProjects(t, w, map[string]person{"a": alice, "b": bob}) })
+}
+
+// testProjects: two users have a project of one name, and neither meets the
+// other's.
+func testProjects(t *testing.T, w *netWorld, people map[string]person) {
+	if _, err := exec.LookPath("docker-compose"); err != nil {
+		if exec.Command("docker", "compose", "version").Run() == nil {
+			t.Skip("this machine has docker compose, a plugin of the CLI, and not docker-compose")
+		}
+		handtest.Need(t, false, "docker-compose")
+	}
+	compose := func(p person, args ...string) string {
+		t.Helper()
+		cmd := p.command(append([]string{"-p", "shop"}, args...)...)
+		cmd.Path, cmd.Args[0] = "", "docker-compose"
+		if path, err := exec.LookPath("docker-compose"); err == nil {
+			cmd.Path = path
+		}
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Errorf("uid %d: docker-compose %s: %v\n%s", p.uid, strings.Join(args, " "), err, out)
+		}
+		return string(out)
+	}
+	for name, p := range people {
+		file := "version: '2.4'\nservices:\n  web: {image: '" + w.image + "', command: [wait], container_name: " + name + "svc, volumes: ['" + name + "data:/d'], stop_grace_period: 0s}\n" +
+			"volumes: {" + name + "data: {name: " + name + "data}}\nnetworks: {default: {name: " + name + "shop}}\n"
+		write(t, filepath.Join(p.home, "docker-compose.yml"), file)
+		if err := os.Chown(filepath.Join(p.home, "docker-compose.yml"), int(p.uid), doorGroup); err != nil {
+			t.Fatal(err)
+		}
+		compose(p, "up", "-d")
+	}
+	for name, p := range people {
+		other := map[string]string{"a": "b", "b": "a"}[name]
+		if ps := compose(p, "ps"); !strings.Contains(ps, name+"svc") || strings.Contains(ps, other+"svc") {
+			t.Errorf("docker-compose ps of %s's:\n%s", name, ps)
+		}
+		compose(p, "logs")
+	}
+	compose(people["a"], "down", "-v")
+	if got := w.e.Docker("ps", "--format", "{{.Names}}") + w.e.Docker("volume", "ls", "-q") + w.e.Docker("network", "ls", "--format", "{{.Name}}"); !strings.Contains(got, "bsvc") || !strings.Contains(got, "bdata") || !strings.Contains(got, "bshop") || strings.Contains(got, "asvc") || strings.Contains(got, "adata") {
+		t.Errorf("after docker-compose down of one:\n%s", got)
 	}
 }
 

@@ -120,6 +120,8 @@ type Judge struct {
 	mu   sync.Mutex
 	seen *inventory.Snapshot // the World's last
 	with *inventory.Snapshot // the same with what the policy says
+
+	claimed map[string]claim // volumes that are being made, by name
 }
 
 // NewJudge takes a policy that was parsed and linted. verify says who signed an

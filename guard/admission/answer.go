@@ -104,12 +104,16 @@ func maskEnv(b []byte) ([]byte, error) {
 			return edited(v, maskVariable)
 		case v[0] == '[' && strings.EqualFold(key, "OnBuild"):
 			return edited(v, maskStep)
-		case v[0] == '{' || v[0] == '[':
+		case (v[0] == '{' || v[0] == '[') && mayMask.Match(v):
 			return maskEnv(v)
 		}
 		return v, nil
 	})
 }
+
+// mayMask is true of what has a key that maskEnv looks for, be it written with an
+// escape: most of an answer has none, and need not be taken apart.
+var mayMask = regexp.MustCompile(`(?i)env|onbuild|\\u`)
 
 func maskVariable(_ string, v []byte) ([]byte, error) {
 	switch v[0] {

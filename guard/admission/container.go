@@ -22,6 +22,7 @@ func (q *question) create() {
 	q.tier = at.Tier
 	q.mutate(o)
 	q.container(o, at, asMap(q.body["NetworkingConfig"]))
+	q.given(o)
 	q.reference(asString(q.body["Image"]))
 }
 

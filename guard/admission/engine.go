@@ -175,6 +175,7 @@ func (q *question) service() {
 	_, at := q.placed(o)
 	q.tier = at.Tier
 	q.container(o, at, asMap(body["NetworkingConfig"]))
+	q.given(o)
 	q.reference(asString(spec["Image"]))
 }
 

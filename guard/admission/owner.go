@@ -482,7 +482,7 @@ func (q *question) names(n need) bool {
 		}
 	case "/services/{id}/update":
 		q.keeps(s, "Labels", "TaskTemplate.ContainerSpec.Labels")
-		if !q.serviceRefers() {
+		if !q.serviceRefers(&q.owners[0]) {
 			return false
 		}
 	case "/secrets/{id}/update", "/configs/{id}/update":

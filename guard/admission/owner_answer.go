@@ -116,6 +116,9 @@ func filtersOf(r Route) (map[string][]string, bool) {
 // filtered leaves out of a list what is not the caller's, and what is beyond
 // limit, if there is one.
 func (v *view) filtered(k kind, list []byte, limit int) ([]byte, error) {
+	if bytes.HasPrefix(bytes.TrimLeft(list, " \t\r\n"), []byte("{")) {
+		return nil, errAnswer
+	}
 	n := 0
 	return chosen(list, func(_ string, item []byte) (bool, error) {
 		f, err := fieldsOf(item)
@@ -180,6 +183,14 @@ type event struct {
 	}
 }
 
+// key is what a stream remembers the thing by: a volume has no ID.
+func (e event) key() string {
+	if e.Type == string(aVolume) {
+		return string(aVolume) + " " + e.Actor.ID
+	}
+	return e.Actor.ID
+}
+
 // events leaves out of the stream what happens to what is not the caller's. Of
 // what is gone when its end is told, it is known from before.
 func (q *question) events() *Edit {
@@ -190,7 +201,7 @@ func (q *question) events() *Edit {
 	}
 	for _, o := range asList(asMap(q.world.Get("/volumes"))["Volumes"]) {
 		s := q.view.subject(aVolume, asMap(o))
-		known[string(aVolume)+s.name] = s
+		known[string(aVolume)+" "+s.name] = s
 	}
 	return &Edit{Lines: true, Do: func(w World, line []byte) ([]byte, error) {
 		var e event
@@ -201,7 +212,11 @@ func (q *question) events() *Edit {
 		if err := json.Unmarshal(text, &e); err != nil {
 			return nil, errAnswer
 		}
-		if !q.view.from(w).shows(e, known) {
+		shown := q.view.from(w).shows(e, known)
+		if e.Action == "destroy" || e.Action == "remove" {
+			delete(known, e.key())
+		}
+		if !shown {
 			return nil, nil
 		}
 		return line, nil
@@ -215,16 +230,24 @@ func (v *view) shows(e event, known map[string]*subject) bool {
 	switch of {
 	case anImage:
 		return true
-	case aContainer:
-		s := v.find(aContainer, e.Actor.ID)
-		if s == nil {
-			s = known[e.Actor.ID]
+	case aContainer: // its name and labels are in the event, its networks are not
+		s, was := v.subject(aContainer, map[string]any{"Id": e.Actor.ID, "Names": []any{e.Actor.Attributes["name"]}, "Image": e.Actor.Attributes["image"]}), known[e.Actor.ID]
+		s.labels = e.Actor.Attributes
+		bare := s.tier
+		s.tier = func() string {
+			is := v.find(aContainer, e.Actor.ID)
+			switch {
+			case is != nil:
+				known[e.Actor.ID] = is
+				return is.tier()
+			case was != nil:
+				return was.tier()
+			}
+			return bare()
 		}
-		if s == nil { // it is gone: its name and labels are in the event
-			s = v.subject(aContainer, map[string]any{"Id": e.Actor.ID, "Names": []any{e.Actor.Attributes["name"]}, "Image": e.Actor.Attributes["image"]})
-			s.labels = e.Actor.Attributes
+		if known[e.Actor.ID] = s; was != nil {
+			known[e.Actor.ID] = was
 		}
-		known[e.Actor.ID] = s
 		return !v.hides(s)
 	case aNetwork, aVolume:
 		if container != "" { // it comes to it, or leaves it
@@ -238,18 +261,14 @@ func (v *view) shows(e event, known map[string]*subject) bool {
 	default:
 		return false // of the engine as such
 	}
-	key := e.Actor.ID
-	if of == aVolume {
-		key = string(aVolume) + key
-	}
 	s := v.find(of, e.Actor.ID)
 	if s == nil {
-		s = known[key]
+		s = known[e.key()]
 	}
 	if s == nil {
 		return false
 	}
-	known[key] = s
+	known[e.key()] = s
 	return !v.hides(s)
 }
 

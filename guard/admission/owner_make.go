@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"casco/lang"
 	"casco/loop/inventory"
@@ -29,7 +30,7 @@ func (q *question) makes(k kind) bool {
 		q.labelled(o, "Labels")
 	case aService:
 		q.free(s)
-		if !q.serviceRefers() {
+		if !q.serviceRefers(o) {
 			return false
 		}
 		q.labelled(o, "Labels", "TaskTemplate.ContainerSpec.Labels")
@@ -40,7 +41,9 @@ func (q *question) makes(k kind) bool {
 		}
 		q.labelled(o, "Labels")
 	default:
-		q.free(s)
+		if q.free(s); k == aVolume && s.name != "" {
+			q.claim(s.name, o)
+		}
 		q.labelled(o, "Labels")
 	}
 	return true
@@ -177,7 +180,7 @@ func (q *question) volumesFor(host map[string]any, o *policy.Owner) {
 	fresh := false
 	for _, v := range asList(host["Binds"]) {
 		source, rest, two := strings.Cut(asString(v), ":")
-		if !two || strings.HasPrefix(source, "/") || !q.newVolume(source) {
+		if !two || strings.HasPrefix(source, "/") || !q.newVolume(source, o) {
 			binds = append(binds, v)
 			continue
 		}
@@ -192,7 +195,7 @@ func (q *question) volumesFor(host map[string]any, o *policy.Owner) {
 	all := slices.Clone(asList(host["Mounts"]))
 	for i, v := range all {
 		m := asMap(v)
-		if name := asString(m["Source"]); m["Type"] == "volume" && name != "" && q.newVolume(name) {
+		if name := asString(m["Source"]); m["Type"] == "volume" && name != "" && q.newVolume(name, o) {
 			m = maps.Clone(m)
 			options := maps.Clone(asMap(m["VolumeOptions"]))
 			if options == nil {
@@ -214,10 +217,64 @@ func (q *question) volumesFor(host map[string]any, o *policy.Owner) {
 	}
 }
 
+// A claim is to the name of a volume that is not there yet.
+type claim struct {
+	owner string
+	until time.Time
+}
+
+const (
+	// claimFor is how long a volume may take to be made after that was let pass.
+	claimFor = 10 * time.Second
+	// maxClaims bounds what is remembered; a refusal costs an attacker as much.
+	maxClaims = 10000
+)
+
+// claims keeps a name for an owner, who may then make a volume of that name. To
+// the engine a volume that is there is as good as a new one: without this, who
+// makes one just before another does would have the other's data in it.
+func (j *Judge) claims(name, owner string, now time.Time) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	maps.DeleteFunc(j.claimed, func(_ string, c claim) bool { return now.After(c.until) })
+	if c, has := j.claimed[name]; has && c.owner != owner || !has && len(j.claimed) >= maxClaims {
+		return false
+	}
+	if j.claimed == nil {
+		j.claimed = map[string]claim{}
+	}
+	j.claimed[name] = claim{owner, now.Add(claimFor)}
+	return true
+}
+
+func (q *question) claim(volume string, o *policy.Owner) {
+	if q.enforces(nil) && !q.claims(volume, o.ID, q.At) {
+		q.mayNot(lang.Text{En: "the volume %q is being made by another", Es: "otro está creando el volumen %q"}.F(volume))
+	}
+}
+
+// given judges the volumes of a container that somebody asks for who has all of
+// the engine: whoever made one under a name that they would use reads what they
+// put into it.
+func (q *question) given(o *inventory.Object) {
+	if q.owners != nil || len(q.policy.Admission.Owners) == 0 {
+		return
+	}
+	owner := labelsOf(asMap(o.Fields["Config"])["Labels"])[OwnerLabel]
+	for _, name := range volumesOf(asMap(o.Fields["HostConfig"])) {
+		if s := q.find(aVolume, name); s != nil && s.labels[OwnerLabel] != "" && s.labels[OwnerLabel] != owner {
+			is := s.labels[OwnerLabel]
+			q.refuse(ownerRule, lang.Text{En: "the volume %q is %s's, who would have what the container keeps there", Es: "el volumen %q es de %s, que tendría lo que el contenedor guarde ahí"}.F(name, is),
+				lang.Text{En: "another volume; or --label %s=%s, and the container is theirs too", Es: "otro volumen; o --label %s=%s, y el contenedor también es suyo"}.F(OwnerLabel, is))
+		}
+	}
+}
+
 // newVolume judges the use of a volume, and reports whether it would be made.
-func (q *question) newVolume(name string) bool {
+func (q *question) newVolume(name string, o *policy.Owner) bool {
 	s := q.find(aVolume, name)
 	if s == nil {
+		q.claim(name, o)
 		return q.enforces(nil)
 	}
 	if may, _ := q.theirs(s, policy.Change); !may {
@@ -250,7 +307,7 @@ func mountOf(source, rest, driver, owner string) (map[string]any, bool) {
 }
 
 // serviceRefers judges what the containers of a service would use of others'.
-func (q *question) serviceRefers() bool {
+func (q *question) serviceRefers(o *policy.Owner) bool {
 	task := asMap(q.body["TaskTemplate"])
 	spec := asMap(task["ContainerSpec"])
 	for _, list := range []any{task["Networks"], q.body["Networks"]} {
@@ -262,8 +319,8 @@ func (q *question) serviceRefers() bool {
 	}
 	for _, m := range asList(spec["Mounts"]) {
 		if asMap(m)["Type"] == "volume" {
-			if name := asString(asMap(m)["Source"]); name != "" && q.find(aVolume, name) != nil {
-				q.newVolume(name)
+			if name := asString(asMap(m)["Source"]); name != "" {
+				q.newVolume(name, o)
 			}
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -271,6 +272,41 @@ func TestOwners(t *testing.T) {
 	}
 }
 
+// TestOwnersClaim: of two who would make a volume of one name at a time only the
+// first may; and nobody's data ends in a volume that another made for it.
+func TestOwnersClaim(t *testing.T) {
+	j, w := judge(t, owners), estate(t)
+	asks := func(who string, after time.Duration, uri, body string) Decision {
+		a := from(who, ask("POST", uri, body))
+		a.At = now.Add(after)
+		return j.Decide(a, w)
+	}
+	const run = `{"Image":"nginx","HostConfig":{"Binds":["data:/d"]}}`
+	for _, c := range []struct {
+		who       string
+		after     time.Duration
+		uri, body string
+		allow     bool
+	}{
+		{"bob", 0, "/containers/create", run, true},
+		{"alice", time.Second, "/volumes/create", `{"Name":"data"}`, false},
+		{"alice", time.Second, "/containers/create", run, false},
+		{"alice", time.Second, "/containers/create", `{"Image":"nginx","HostConfig":{"Mounts":[{"Type":"volume","Source":"data","Target":"/d"}]}}`, false},
+		{"alice", time.Second, "/services/create", `{"Name":"s9","TaskTemplate":{"ContainerSpec":{"Image":"nginx","Mounts":[{"Type":"volume","Source":"data","Target":"/x"}]}}}`, false},
+		{"bob", 2 * time.Second, "/volumes/create", `{"Name":"data"}`, true},
+		{"alice", claimFor + 3*time.Second, "/volumes/create", `{"Name":"data"}`, true},
+		{"bob", claimFor + 3*time.Second, "/containers/create", run, false},
+		{"root", 0, "/containers/create", `{"Image":"nginx","HostConfig":{"Binds":["avol:/d"]}}`, false},
+		{"root", 0, "/services/create", `{"Name":"s9","TaskTemplate":{"ContainerSpec":{"Image":"nginx","Mounts":[{"Type":"volume","Source":"avol","Target":"/x"}]}}}`, false},
+		{"root", 0, "/containers/create", `{"Image":"nginx","Labels":{"casco.owner":"alice"},"HostConfig":{"Binds":["avol:/d"]}}`, true},
+		{"root", 0, "/containers/create", `{"Image":"nginx","HostConfig":{"Binds":["cache:/d"]}}`, true},
+	} {
+		if d := asks(c.who, c.after, c.uri, c.body); d.Allow != c.allow || !c.allow && d.Rule != ownerRule {
+			t.Errorf("%s after %v: %s %s: %+v", c.who, c.after, c.uri, c.body, d)
+		}
+	}
+}
+
 // TestOwnersAtThePlugin: it can neither label what is made nor limit what is
 // deleted, and knows nobody but by a certificate.
 func TestOwnersAtThePlugin(t *testing.T) {
@@ -356,30 +392,33 @@ func TestOwnersEvents(t *testing.T) {
 	}
 	var got, want []string
 	for who, lines := range map[string]map[string]bool{"alice": {
-		line("container", "exec_create: sh -c x", "a1id", `"name":"a1"`):                 true,
-		line("container", "destroy", "gone1", `"name":"old","casco.owner":"alice"`):      true,
-		line("container", "destroy", "gone2", `"name":"old","casco.owner":"bob"`):        false,
-		line("container", "start", "b1id", `"name":"b1","casco.owner":"alice"`):          false,
-		line("network", "connect", "bridgebridge", `"name":"bridge","container":"b1id"`): false,
-		line("network", "connect", "bridgebridge", `"name":"bridge","container":"a1id"`): true,
-		line("network", "connect", "anetid", `"name":"anet","container":"nobody"`):       false,
-		line("network", "destroy", "gonenet", `"name":"gone","type":"bridge"`):           true,
-		line("network", "destroy", "gonenet2", `"name":"gone","type":"bridge"`):          false,
-		line("volume", "destroy", "gonevol", `"driver":"local"`):                         true,
-		line("volume", "mount", "bvol", `"container":"b1id","driver":"local"`):           false,
-		line("volume", "create", "bvol", `"driver":"local"`):                             false,
-		line("image", "pull", "nginx:latest", `"name":"nginx"`):                          true,
-		line("service", "update", "asvcid", `"name":"asvc"`):                             true,
-		line("service", "update", "bsvcid", `"name":"bsvc"`):                             false,
-		line("daemon", "reload", "x", ``):                                                false,
-		line("builder", "prune", "x", ``):                                                false,
-		line("new", "new", "a1id", `"casco.owner":"alice"`):                              false,
-		"\x1e" + line("container", "die", "a1id", `"name":"a1","exitCode":"0"`):          true,
+		line("container", "exec_create: sh -c x", "a1id", `"name":"a1","casco.owner":"alice"`):        true,
+		line("container", "destroy", "gone1", `"name":"old","casco.owner":"alice"`):                   true,
+		line("container", "destroy", "gone2", `"name":"old","casco.owner":"bob"`):                     false,
+		line("network", "connect", "bridgebridge", `"name":"bridge","container":"b1id"`):              false,
+		line("network", "connect", "bridgebridge", `"name":"bridge","container":"a1id"`):              true,
+		line("network", "connect", "anetid", `"name":"anet","container":"nobody"`):                    false,
+		line("network", "destroy", "gonenet", `"name":"gone","type":"bridge"`):                        true,
+		line("network", "destroy", "gonenet2", `"name":"gone","type":"bridge"`):                       false,
+		line("volume", "destroy", "gonevol", `"driver":"local"`):                                      true,
+		line("volume", "mount", "bvol", `"container":"b1id","driver":"local"`):                        false,
+		line("volume", "create", "bvol", `"driver":"local"`):                                          false,
+		line("image", "pull", "nginx:latest", `"name":"nginx"`):                                       true,
+		line("service", "update", "asvcid", `"name":"asvc"`):                                          true,
+		line("service", "update", "bsvcid", `"name":"bsvc"`):                                          false,
+		line("daemon", "reload", "x", ``):                                                             false,
+		line("builder", "prune", "x", ``):                                                             false,
+		line("new", "new", "a1id", `"casco.owner":"alice"`):                                           false,
+		"\x1e" + line("container", "die", "a1id", `"name":"a1","exitCode":"0","casco.owner":"alice"`): true,
 		"": false,
+	}, "watch": {
+		line("container", "die", "webwebwebweb", `"name":"web"`):   true, // of its tier, by its network
+		line("container", "die", "dbdbdbdbdbdb", `"name":"db"`):    false,
+		line("container", "die", "gone5", `"name":"web9","v":"1"`): true,
 	}, "bob": {
 		line("container", "destroy", "gone3", `"name":"bob-7"`):                                    true,
 		line("container", "destroy", "gone4", `"name":"x","com.docker.compose.project":"bobshop"`): true,
-		line("container", "die", "a1id", `"name":"a1"`):                                            false,
+		line("container", "die", "a1id", `"name":"a1","casco.owner":"alice"`):                      false,
 		line("secret", "create", "nosuch", `"name":"bob-1"`):                                       false,
 	}} {
 		d := j.Decide(from(who, ask("GET", "/events", "")), w)

@@ -8,8 +8,9 @@
 // engine before 29.3 none that is longer than 1 MiB. What the judge wants to see
 // and is not there is refused. It cannot change what it lets pass: Verdict.URI
 // and Verdict.Body are not looked at, and what must not be answered without an
-// Edit is refused. (It is shown the answer's body, up to 64 KiB, and may only
-// allow or refuse that: moby, pkg/authorization.)
+// Edit is refused. (Of an answer that the engine held back it is shown the body and
+// may refuse it; of one beyond 64 KiB or of a stream it is shown nothing, for that
+// has left already; it can replace none. Measured on 20.10.)
 //
 // When it is dead, the engine refuses every call, "docker ps" too, after 15 s
 // each; containers run on. When it does not answer, the engine waits for ever:
