@@ -87,8 +87,10 @@ func TestDoor(t *testing.T) {
 	}
 	// Who asked, for what, and what was decided is in the ledger.
 	g.stop()
-	log, err := exec.Command(g.program, "--state", g.state, "log", "show", "--lang", "en").CombinedOutput()
-	if err != nil || !strings.Contains(string(log), "container-privileged") || !strings.Contains(string(log), "uid 0") || !strings.Contains(string(log), `"allowed"`) {
-		t.Errorf("the ledger does not say who asked for what: %v\n%.3000s", err, log)
+	log, err := exec.Command(g.program, "--state", g.state, "--format", "json", "log", "show", "--kind", "decision").Output()
+	for _, want := range []string{`"container-privileged"`, `"uid": 0`, `"what": "allowed"`, `"what": "refused"`} {
+		if err != nil || !strings.Contains(string(log), want) {
+			t.Errorf("the ledger does not say who asked for what: %v, no %s\n%.3000s", err, want, log)
+		}
 	}
 }

@@ -43,6 +43,19 @@ type Status struct {
 	Keeper    keeper.Report  `json:"network"`
 	Events    []keeper.Event `json:"events,omitempty"` // the last ones, oldest first
 	ProcessID int            `json:"pid"`
+	// Unknown are the containers of this host of which nobody knows who made them.
+	Unknown []Unknown `json:"origin_unknown,omitempty"`
+}
+
+// An Unknown is a container of which nobody knows who made it.
+type Unknown struct {
+	Ref       string    `json:"ref"`
+	ID        string    `json:"id,omitempty"`
+	Seen      time.Time `json:"seen"`
+	Why       string    `json:"why"`                 // past-engine, past-door, guard-away
+	Engine    string    `json:"engine"`              // where it is: address of an engine or containerd, directory of a runtime's states
+	Namespace string    `json:"namespace,omitempty"` // of containerd
+	PID       int       `json:"pid,omitempty"`       // of its first process
 }
 
 // A World is what runs, and the policy that it is judged by.

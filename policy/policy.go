@@ -373,6 +373,8 @@ type Additions struct {
 	Pids            int64    `json:"pids,omitempty" yaml:"pids"`
 	LogMaxSize      Bytes    `json:"log_max_size,omitempty" yaml:"log_max_size"` // of json-file and local
 	LogMaxFile      int      `json:"log_max_file,omitempty" yaml:"log_max_file"`
+	Runtime         string   `json:"runtime,omitempty" yaml:"runtime"` // name of one of the engine's
+	Seccomp         string   `json:"seccomp,omitempty" yaml:"seccomp"` // path of a profile on the host
 }
 
 // A Tailoring changes a check for this organisation. It is never silent: it

@@ -154,6 +154,8 @@ var rules = map[string]rule{
 	"Additions.cap_drop":     aCapability,
 	"Additions.pids":         {min: num(1), max: num(1 << 22)}, // as RuntimeRules.pids
 	"Additions.log_max_file": {min: num(1), max: num(1000)},
+	"Additions.runtime":      aWord,
+	"Additions.seccomp":      {pattern: `^/[^ \t\r\n]+$`, say: lang.Text{En: "the path of a profile on the host, such as /etc/casco/seccomp.json", Es: "la ruta de un perfil en el anfitrión, como /etc/casco/seccomp.json"}},
 
 	"Policy.checks":      {keys: &aCheck},
 	"Tailoring.severity": aLevel,

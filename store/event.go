@@ -188,27 +188,125 @@ func (Drift) Kind() string    { return "drift" }
 func (d Drift) About() string { return d.Ref }
 
 // A Decision is something that a part of the guard did by itself, as the policy
-// has it: rules that it changed.
+// has it: rules that it changed, a request to the engine that it judged.
 type Decision struct {
-	Ref  string `json:"ref"`
-	By   string `json:"by"`   // part of the guard: network
-	What string `json:"what"` // kind of decision: rules
-	Text string `json:"text"` // in English
+	Ref  string `json:"ref"`            // what it is about, or what was made; the engine if that is not known
+	By   string `json:"by"`             // part of the guard: network, admission
+	What string `json:"what"`           // kind of decision: rules; allowed, refused, observed (let through against a rule)
+	Text string `json:"text,omitempty"` // in English
+	Call *Call  `json:"call,omitempty"` // of admission
 }
 
 func (Decision) Kind() string    { return "decision" }
 func (d Decision) About() string { return d.Ref }
 
+// By and What of decisions about requests.
+const (
+	Admission = "admission"
+	Allowed   = "allowed"
+	Refused   = "refused"
+	Observed  = "observed"
+)
+
+// A Call is a request to an engine that was judged, if it asks for a change, for
+// contents, or was refused. It has no body, no value of an environment, and of a
+// query only what names things.
+type Call struct {
+	At       time.Time `json:"at"`               // when it came
+	Engine   string    `json:"engine,omitempty"` // its address, if Ref is not the engine itself
+	Endpoint string    `json:"endpoint"`         // of the Engine API: "POST /containers/{id}/start"; empty if it is none
+	Request  string    `json:"request"`          // "POST /v1.41/containers/web1/start"
+	ID       string    `json:"id,omitempty"`     // the engine's own, of what Ref names; with Made, of what was made
+	Made     bool      `json:"made,omitempty"`   // the engine answered that it made ID
+	With     string    `json:"with,omitempty"`   // what it is about beside Ref: the network that a container is put on
+	Exec     string    `json:"exec,omitempty"`   // the engine's ID of the command, of /exec
+	Caller   Caller    `json:"caller"`
+
+	Refusals []Refusal  `json:"refusals,omitempty"`
+	Excepted []string   `json:"excepted,omitempty"` // exceptions without which it would have been refused
+	Added    []Addition `json:"added,omitempty"`    // what the policy put into it
+	Status   int        `json:"status,omitempty"`   // of the engine's answer; 0 if there was none or it is not known
+	Trouble  string     `json:"trouble,omitempty"`  // why it did not come to the engine, or why there is no answer
+}
+
+// A Caller is who asked, as the kernel and the TLS library said then.
+type Caller struct {
+	UID         int64  `json:"uid"` // -1 if that is not known; so with GID and LoginUID
+	GID         int64  `json:"gid"`
+	LoginUID    int64  `json:"login_uid"` // who logged in, whatever sudo made of them since
+	PID         int    `json:"pid,omitempty"`
+	Unit        string `json:"unit,omitempty"`         // of systemd
+	Container   string `json:"container,omitempty"`    // in which it runs: name, or ID if that is not known
+	ContainerID string `json:"container_id,omitempty"` // its full ID
+	Certificate string `json:"certificate,omitempty"`  // common name
+	Via         string `json:"via"`                    // the door's address; authz, the engine's plugin
+}
+
+// A Refusal is what a rule has against a request.
+type Refusal struct {
+	Rule     string `json:"rule"`
+	Reason   string `json:"reason"`             // in English
+	Path     string `json:"path,omitempty"`     // of the policy, that says how the rule is taken
+	Observed bool   `json:"observed,omitempty"` // it was let through all the same
+}
+
+// An Addition is a setting that the policy put into a request.
+type Addition struct {
+	Field string `json:"field"`
+	Value string `json:"value"`
+	Path  string `json:"path"` // of the policy
+}
+
 // An Alert is something that the guard saw.
 type Alert struct {
 	Ref   string `json:"ref"`
-	What  string `json:"what"` // kind of event: dropped, tampered, late …
+	What  string `json:"what"` // kind of event: dropped, tampered, late …; Unknown, Lost
 	Text  string `json:"text"` // in English
 	Count uint64 `json:"count,omitempty"`
+	Rogue *Rogue `json:"rogue,omitempty"` // of Unknown
+}
+
+// What of alerts that others look for.
+const (
+	Unknown = "origin-unknown" // a container runs, or is there, of which nobody knows who made it
+	Lost    = "lost"           // Count events that could not be written down
+)
+
+// A Rogue is a container of which nobody knows who made it.
+type Rogue struct {
+	ID        string    `json:"id,omitempty"`        // that its runtime or engine gave it
+	Seen      time.Time `json:"seen"`                // when it was met
+	Why       string    `json:"why"`                 // past-engine, past-door, guard-away
+	Engine    string    `json:"engine"`              // where it is: an engine's or containerd's address, or the runtime's state directory
+	Namespace string    `json:"namespace,omitempty"` // of containerd
+	Runtime   string    `json:"runtime,omitempty"`   // path of the program
+	Bundle    string    `json:"bundle,omitempty"`
+	PID       int       `json:"pid,omitempty"`     // of its first process
+	Program   string    `json:"program,omitempty"` // that this process runs: its path in the container
+	Cgroup    string    `json:"cgroup,omitempty"`
+	UID       int64     `json:"uid"`               // of who called the runtime; -1 if that is not known
+	LoginUID  int64     `json:"login_uid"`         // of the same
+	Parents   []string  `json:"parents,omitempty"` // programs that called each other for it, the nearest first
 }
 
 func (Alert) Kind() string    { return "alert" }
 func (a Alert) About() string { return a.Ref }
+
+// States of a Control.
+const (
+	Begun = "begun"
+	Ended = "ended"
+)
+
+// A Control is one of casco's own that began its work or ended it.
+type Control struct {
+	Name  string `json:"name"`         // door, plugin
+	State string `json:"state"`        // begun, ended
+	At    string `json:"at,omitempty"` // where it works
+}
+
+func (Control) Kind() string    { return "control" }
+func (c Control) About() string { return c.Name }
 
 // Evidence, Hold and Purge are what package ledger itself writes of the things
 // that it keeps by their digests.

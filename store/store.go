@@ -8,7 +8,7 @@
 // There is one table, entries, with a row per entry of the ledger, and a view
 // for each kind of event, with its fields as columns: runs, verdicts, changes,
 // approvals, steps, policies, treatments, exceptions, drifts, evidence, holds,
-// purges, exports. It is SQLite on one host; the schema uses nothing that
+// purges, exports, decisions, alerts, controls. It is SQLite on one host; the schema uses nothing that
 // PostgreSQL lacks but the spelling of JSON paths.
 package store
 
@@ -35,7 +35,7 @@ import (
 
 // version of the tables, in SQLite's user_version. A store of a newer one is
 // refused; one of an older one is made again.
-const version = 2
+const version = 3
 
 // stamp is a time that sorts as text, in UTC.
 const stamp = "2006-01-02T15:04:05.000000000Z"
@@ -189,7 +189,7 @@ func views() map[string]Event {
 	return map[string]Event{
 		"runs": Run{}, "verdicts": Verdict{}, "changes": Change{}, "approvals": Approval{}, "steps": Step{},
 		"policies": Policy{}, "treatments": Treatment{}, "exceptions": Exception{}, "drifts": Drift{},
-		"decisions": Decision{}, "alerts": Alert{},
+		"decisions": Decision{}, "alerts": Alert{}, "controls": Control{},
 		"evidence": Evidence{}, "holds": Hold{}, "purges": Purge{}, "exports": Export{},
 	}
 }
@@ -356,10 +356,18 @@ type Period struct{ From, Until time.Time }
 // All returns the events of one kind that were recorded in p, in order. About
 // narrows them to one thing; empty is all.
 func All[E Event](ctx context.Context, s *Store, p Period, about string) ([]Recorded[E], error) {
+	return all[E](ctx, s, p, about, "")
+}
+
+// all is All of those alone of which a path in their data has a value.
+func all[E Event](ctx context.Context, s *Store, p Period, about, path string) ([]Recorded[E], error) {
 	var zero E
 	q, args := "SELECT idx, at, actor, data FROM entries WHERE kind = ?", []any{zero.Kind()}
 	if about != "" {
 		q, args = q+" AND about = ?", append(args, about)
+	}
+	if path != "" {
+		q, args = q+" AND json_extract(data, ?) IS NOT NULL", append(args, path)
 	}
 	if !p.From.IsZero() {
 		q, args = q+" AND at >= ?", append(args, p.From.UTC().Format(stamp))
@@ -390,6 +398,17 @@ func All[E Event](ctx context.Context, s *Store, p Period, about string) ([]Reco
 	return out, rows.Err()
 }
 
+// Calls returns all requests to engines that were judged, in order.
+func (s *Store) Calls(ctx context.Context) ([]Recorded[Decision], error) {
+	return all[Decision](ctx, s, Period{}, "", "$.call")
+}
+
+// Rogues returns all containers that were told of because nobody knows who made
+// them, in order.
+func (s *Store) Rogues(ctx context.Context) ([]Recorded[Alert], error) {
+	return all[Alert](ctx, s, Period{}, "", "$.rogue")
+}
+
 // Last returns the newest event of one kind, of all or about one thing. ok is
 // false if there is none.
 func Last[E Event](ctx context.Context, s *Store, about string) (r Recorded[E], ok bool, err error) {
@@ -398,6 +417,23 @@ func Last[E Event](ctx context.Context, s *Store, about string) (r Recorded[E], 
 		return r, false, err
 	}
 	return all[len(all)-1], true, nil
+}
+
+// Made returns the engine's IDs of all that calls are known to have made.
+func (s *Store) Made(ctx context.Context) (ids []string, err error) {
+	rows, err := s.db.QueryContext(ctx, "SELECT json_extract(data, '$.call.id') FROM entries WHERE kind = 'decision' AND json_extract(data, '$.call.made')")
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		ids = append(ids, id)
+	}
+	return ids, rows.Err()
 }
 
 // Verdicts returns the last verdict of every finding, by its fingerprint.

@@ -19,6 +19,7 @@ import (
 	"casco/guard/network"
 	hostdaemon "casco/host/daemon"
 	"casco/host/gate"
+	"casco/host/inits"
 	"casco/host/spaces"
 	"casco/internal/atomicfile"
 	"casco/keeper"
@@ -81,7 +82,9 @@ type guard struct {
 	a      *app
 	keeper *keeper.Keeper
 	engine string
-	start  string // how starts are held
+	roots  []string     // of the runtime's states of its containers
+	files  spaces.Files // where it keeps them
+	start  string       // how starts are held
 	since  time.Time
 	log    *slog.Logger
 
@@ -91,7 +94,12 @@ type guard struct {
 	mu      sync.Mutex // guards what follows
 	last    []keeper.Event
 	waiting []store.Event // for the ledger
-	policy  string        // digest
+	lost    int           // of those, since the ledger was told of any
+	rogues  []*rogue
+	told    map[string]bool // rogues that the ledger has, by their keys
+
+	met     chan inits.Init // containers that began, of which it is not looked yet who made them
+	policy  string          // digest
 	enforce bool
 }
 
@@ -105,7 +113,7 @@ func (a *app) guard(ctx context.Context, at doors) error {
 	if err != nil {
 		return err
 	}
-	g := &guard{a: a, since: time.Now().UTC(), log: slog.New(slog.NewTextHandler(a.err, nil))}
+	g := &guard{a: a, since: time.Now().UTC(), told: map[string]bool{}, met: make(chan inits.Init, keptInits), log: slog.New(slog.NewTextHandler(a.err, nil))}
 	cfg, err := g.config(ctx, h)
 	if err != nil {
 		return err
@@ -114,6 +122,10 @@ func (a *app) guard(ctx context.Context, at doors) error {
 		return err
 	}
 	defer g.keeper.Close()
+	if err := g.recall(ctx); err != nil {
+		g.log.Error("the ledger was not read: what was told of is told again", "err", err)
+	}
+	g.roots, g.files = cfg.Roots, cfg.Files
 	g.policy, g.enforce, g.start = cfg.Policy.Digest, cfg.Enforce, cfg.Policy.Network.Start
 	if g.looker, err = newLooker(g, cfg); err != nil {
 		return err
@@ -139,6 +151,7 @@ func (a *app) guard(ctx context.Context, at doors) error {
 		return errors.Join(err, ended(work.Wait()))
 	}
 	work.Go(func() error { return g.keeper.Follow(ctx) })
+	work.Go(func() error { return g.seeInits(ctx) })
 	if at.public != "" || at.plugin != "" {
 		if err := g.openDoors(ctx, work, h, cfg.Policy, at); err != nil {
 			cancel()
@@ -147,15 +160,21 @@ func (a *app) guard(ctx context.Context, at doors) error {
 	}
 	work.Go(func() error { return g.looker.follow(ctx, h) })
 	work.Go(func() error { return api.Serve(ctx, api.Socket(a.runPath), api.Handler(g, g.log)) })
-	work.Go(func() error { return g.write(ctx) })
+	written := make(chan struct{})
+	go func() { defer close(written); g.write(ctx) }()
 	work.Go(func() error { return g.beat(ctx) })
 	work.Go(func() error { return g.follow(ctx) })
 	g.log.Info("guard", "engine", g.engine, "enforce", g.enforce, "start", g.start, "policy", g.policy)
-	return ended(work.Wait())
+	err = work.Wait()
+	cancel()
+	<-written
+	g.writeDown(ctx) // what those had to say who ended last
+	return ended(err)
 }
 
 // judge is the gate's: what a container is comes before the network that it has.
 func (g *guard) judge(ctx context.Context, s gate.Start) error {
+	g.starting(s)
 	if err := g.looker.Start(ctx, s); err != nil {
 		return err
 	}
@@ -182,6 +201,8 @@ func (g *guard) openDoors(ctx context.Context, work *errgroup.Group, h *host, p 
 	}
 	g.doorman.Store(d)
 	work.Go(func() error { return d.follow(ctx) })
+	work.Go(func() error { return d.followRoll(ctx) })
+	work.Go(func() error { return d.tellStrangers(ctx) })
 	if at.public != "" {
 		work.Go(func() error { return d.serveDoor(ctx, at, h.engine.Socket()) })
 	}
@@ -293,11 +314,9 @@ func (g *guard) lastLayout(h *host) (at layout, _ *spaces.Space, err error) {
 
 // happened keeps an event for who asks and for the ledger. It does not wait.
 func (g *guard) happened(e keeper.Event) {
+	g.event(e)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.last = append(g.last, e); len(g.last) > keptEvents {
-		g.last = g.last[1:]
-	}
 	ref := "host/network"
 	if e.Container != "" {
 		ref = inventory.Ref{Kind: inventory.Container, Name: e.Container}.String()
@@ -308,6 +327,15 @@ func (g *guard) happened(e keeper.Event) {
 	}
 	g.waiting = append(g.waiting, store.Alert{Ref: ref, What: string(e.Kind), Text: e.Text.En, Count: e.Count})
 	g.log.Warn(string(e.Kind), "ref", ref, "text", e.Text.En, "count", e.Count)
+}
+
+// event keeps an event for who asks.
+func (g *guard) event(e keeper.Event) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.last = append(g.last, e); len(g.last) > keptEvents {
+		g.last = g.last[1:]
+	}
 }
 
 // noted keeps a decision for the ledger. It does not wait.
@@ -326,40 +354,59 @@ func (g *guard) lapsed(d time.Duration) {
 	g.keeper.Wake()
 }
 
-// write takes events into the ledger, those of a second at once. A ledger that
-// cannot be written to holds nothing up: what waits is kept, up to a bound. What
-// is left when the guard is told to end is written too.
-func (g *guard) write(ctx context.Context) error {
+// lose notes that so many events cannot be written down.
+func (g *guard) lose(n int) {
+	if n == 0 {
+		return
+	}
+	g.log.Error("events lost", "events", n)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.lost += n
+}
+
+// write takes events into the ledger, those of a second at once, until ctx ends.
+func (g *guard) write(ctx context.Context) {
 	for {
-		over := false
 		select {
 		case <-ctx.Done():
-			over = true
+			return
 		case <-time.After(time.Second):
 		}
-		g.mu.Lock()
-		es := g.waiting
-		g.waiting = nil
-		g.mu.Unlock()
-		if len(es) > 0 {
-			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
-			err := g.a.note(last, es...)
-			cancel()
-			if err != nil {
-				g.log.Error("not written into the ledger", "events", len(es), "err", err)
-				g.mu.Lock()
-				g.waiting = append(es, g.waiting...)
-				if n := len(g.waiting) - maxWaiting; n > 0 {
-					g.log.Error("events lost", "events", n)
-					g.waiting = g.waiting[n:]
-				}
-				g.mu.Unlock()
-			}
-		}
-		if over {
-			return nil
-		}
+		g.writeDown(ctx)
 	}
+}
+
+// writeDown takes what waits into the ledger, and how much was lost before. A
+// ledger that cannot be written to holds nothing up: what waits is kept, up to a
+// bound.
+func (g *guard) writeDown(ctx context.Context) {
+	g.mu.Lock()
+	es, lost := g.waiting, g.lost
+	g.waiting, g.lost = nil, 0
+	g.mu.Unlock()
+	told := es
+	if lost > 0 {
+		told = append([]store.Event{store.Alert{
+			Ref: "guard/" + g.engine, What: store.Lost, Count: uint64(lost), Text: "events of the guard that were not written down: too many waited",
+		}}, es...)
+	}
+	if len(told) == 0 {
+		return
+	}
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
+	defer cancel()
+	err := g.a.note(last, told...)
+	if err == nil {
+		return
+	}
+	g.log.Error("not written into the ledger", "events", len(es), "err", err)
+	g.mu.Lock()
+	g.waiting = append(es, g.waiting...)
+	over := max(len(g.waiting)-maxWaiting, 0)
+	g.waiting, g.lost = g.waiting[over:], g.lost+lost
+	g.mu.Unlock()
+	g.lose(over)
 }
 
 // lastWords is how long a guard that ends may write.
@@ -429,7 +476,7 @@ func (g *guard) Status(context.Context) (api.Status, error) {
 	defer g.mu.Unlock()
 	return api.Status{
 		Version: version, Since: g.since, Engine: g.engine, Policy: g.policy, Enforce: g.enforce, Start: g.start, Keeper: r,
-		Events: append([]keeper.Event{}, g.last...), ProcessID: os.Getpid(),
+		Events: append([]keeper.Event{}, g.last...), ProcessID: os.Getpid(), Unknown: g.nobodys(),
 	}, nil
 }
 

@@ -3,7 +3,9 @@ package main
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"os"
@@ -32,6 +34,8 @@ type doorman struct {
 	client *docker.Client
 	judge  atomic.Pointer[admission.Judge]
 	host   atomic.Pointer[inventory.Snapshot]
+	roll   *roll
+	pass   string // by which the plugin knows what the door let through
 }
 
 // rereadEvery is how often the doorman reads which containers and networks there
@@ -40,9 +44,12 @@ type doorman struct {
 const rereadEvery = 15 * time.Second
 
 func newDoorman(ctx context.Context, g *guard, client *docker.Client, p *policy.Policy) (*doorman, error) {
-	d := &doorman{g: g, client: client}
+	d := &doorman{g: g, client: client, roll: newRoll(), pass: rand.Text()}
 	if err := d.setPolicy(p); err != nil {
 		return nil, err
+	}
+	if err := d.remember(ctx); err != nil {
+		g.log.Error("the ledger was not read: who made what is there is not known", "err", err)
 	}
 	return d, d.reread(ctx)
 }
@@ -99,7 +106,7 @@ func (d *doorman) named(ctx context.Context, id string) string {
 			return o.Ref.Name
 		}
 	}
-	if o := (world{ctx, d}).Container(id); o != nil {
+	if o := d.world(ctx).Container(id); o != nil {
 		return o.Ref.Name
 	}
 	return id
@@ -122,12 +129,18 @@ func (d *doorman) Body(ctx context.Context, r apicall.Request, body []byte) apic
 }
 
 func (d *doorman) decide(ctx context.Context, r apicall.Request, body []byte) apicall.Verdict {
-	out := d.judge.Load().Decide(d.asked(ctx, r, body), world{ctx, d})
-	d.note(r, out)
+	w := d.world(ctx)
+	out := d.judge.Load().Decide(d.asked(ctx, r, body), w)
+	kept := &weighed{out, w.met}
+	kept.Forward, kept.Edit = nil, nil
 	if !out.Allow {
-		return apicall.Verdict{Status: out.Status, Message: cmp.Or(out.Says, refusalText(out, d.g.a.lang))}
+		return apicall.Verdict{Status: out.Status, Note: kept, Message: cmp.Or(out.Says, refusalText(out, d.g.a.lang))}
 	}
 	v := apicall.Verdict{Allow: true, Body: out.Forward}
+	if kept.Rule != "" || kept.changes() {
+		v.Note, v.Keep = kept, keepAnswer
+		d.roll.begins(kept)
+	}
 	if out.Route.Endpoint != nil {
 		v.URI = out.Route.URI()
 	}
@@ -136,7 +149,7 @@ func (d *doorman) decide(ctx context.Context, r apicall.Request, body []byte) ap
 		v.Edit = &apicall.Edit{Lines: e.Lines, Do: func(b []byte) ([]byte, error) {
 			ctx, cancel := context.WithTimeout(ctx, editTime)
 			defer cancel()
-			return e.Do(world{ctx, d}, b)
+			return e.Do(d.world(ctx), b)
 		}}
 	}
 	return v
@@ -171,38 +184,6 @@ func reasons(d admission.Decision, l lang.Lang) []string {
 	return lines
 }
 
-// reading are the classes of requests that change nothing.
-var reading = []admission.Class{admission.Ping, admission.Read, admission.Login}
-
-// note writes down who asked for a change, and what was decided; and every
-// refusal. Bodies are never written down.
-func (d *doorman) note(r apicall.Request, out admission.Decision) {
-	of := out.Route.Endpoint
-	quiet := of != nil && slices.Contains(reading, of.Class)
-	if quiet && out.Rule == "" {
-		return
-	}
-	what := "allowed"
-	switch {
-	case !out.Allow:
-		what = "refused"
-	case out.Observed:
-		what = "observed"
-	}
-	path := r.Method + " " + r.URI
-	if of != nil {
-		path = of.Method + " " + out.Route.URI()
-	}
-	text := path + " by " + callerText(r.Caller)
-	for _, f := range out.Refusals {
-		text += "; " + f.Rule + ": " + f.Reason.En
-	}
-	d.g.noted(store.Decision{Ref: inventory.Ref{Kind: inventory.Daemon, Name: d.g.engine}.String(), By: "admission", What: what, Text: text})
-	if out.Rule != "" {
-		d.g.log.Warn("admission", "what", what, "rule", out.Rule, "request", path, "by", callerText(r.Caller))
-	}
-}
-
 func callerText(c apicall.Caller) string {
 	var parts []string
 	if c.UID != apicall.NoID {
@@ -220,6 +201,11 @@ func callerText(c apicall.Caller) string {
 type world struct {
 	ctx context.Context
 	*doorman
+	met map[string]*inventory.Object // containers that were asked for
+}
+
+func (d *doorman) world(ctx context.Context) world {
+	return world{ctx, d, map[string]*inventory.Object{}}
 }
 
 func (w world) object(kind inventory.Kind, name, path string) *inventory.Object {
@@ -243,6 +229,7 @@ func (w world) Container(name string) *inventory.Object {
 		if real, ok := o.Fields["Name"].(string); ok {
 			o.Ref.Name = strings.TrimPrefix(real, "/")
 		}
+		w.met[name] = o
 	}
 	return o
 }
@@ -266,6 +253,15 @@ func (w world) Get(path string) (v any) {
 		return nil
 	}
 	return v
+}
+
+func (w world) Seccomp(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, admission.MaxBody))
 }
 
 // maxLinks is how many links the kernel follows in one path (path_resolution(7)).
@@ -309,7 +305,7 @@ type doors struct {
 	group  int    // that may use the public one
 }
 
-// serve opens what is wanted, and works until ctx ends.
+// serveDoor judges at the public socket until ctx ends.
 func (d *doorman) serveDoor(ctx context.Context, at doors, socket string) error {
 	l, err := unixsock.Listen(at.public, 0o755, at.group)
 	if err != nil {
@@ -318,9 +314,22 @@ func (d *doorman) serveDoor(ctx context.Context, at doors, socket string) error 
 	d.g.happened(keeper.Event{Time: time.Now().UTC(), Kind: keeper.Mode, Text: lang.Text{
 		En: "requests are judged at %s", Es: "las peticiones se juzgan en %s",
 	}.F(at.public)})
-	return door.Serve(ctx, l.UnixListener, door.Config{Engine: socket, Judge: d, Lang: d.g.a.lang, Log: d.g.log})
+	defer d.begin("door", at.public)()
+	return door.Serve(ctx, l.UnixListener, door.Config{
+		Engine: socket, Judge: d, Via: at.public, Lang: d.g.a.lang, Log: d.g.log, Done: d.atDoor, Pass: func(apicall.Request) string { return d.pass },
+	})
 }
 
+// servePlugin judges what the engine asks until ctx ends.
 func (d *doorman) servePlugin(ctx context.Context, at doors) error {
-	return authz.Serve(ctx, at.plugin, authz.Config{Judge: d, Lang: d.g.a.lang, Log: d.g.log})
+	defer d.begin("plugin", at.plugin)()
+	return authz.Serve(ctx, at.plugin, authz.Config{Judge: d, Lang: d.g.a.lang, Log: d.g.log, Done: d.atPlugin})
+}
+
+// begin notes that requests are judged from now on, and end that they no longer
+// are.
+func (d *doorman) begin(name, at string) (end func()) {
+	d.roll.begin(time.Now())
+	d.g.noted(store.Control{Name: name, State: store.Begun, At: at})
+	return func() { d.g.noted(store.Control{Name: name, State: store.Ended, At: at}) }
 }

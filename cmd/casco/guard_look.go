@@ -291,6 +291,9 @@ func (s sight) Paths(source string) []string {
 
 func (sight) Resolve(path string) string { return world{}.Resolve(path) }
 
+// Seccomp is a method of admission.World.
+func (sight) Seccomp(path string) ([]byte, error) { return world{}.Seccomp(path) }
+
 // HostNamespace takes one that cannot be read for the host's.
 func (s sight) HostNamespace(file string) bool {
 	for _, of := range []string{"net", "pid", "ipc", "uts", "cgroup", "user", "mnt"} {

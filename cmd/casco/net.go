@@ -18,6 +18,7 @@ import (
 	"casco/loop/inventory"
 	"casco/loop/plan"
 	"casco/policy"
+	"casco/report"
 	"casco/report/netmap"
 )
 
@@ -180,6 +181,9 @@ func (a *app) printStatus(st api.Status) {
 	}
 	for _, name := range st.Keeper.Ungoverned {
 		fmt.Fprintln(a.out, lang.Text{En: "on the host's network, where no rule can be: %s", Es: "en la red del anfitrión, donde no puede haber reglas: %s"}.F(clean(name)).In(a.lang))
+	}
+	for _, u := range st.Unknown {
+		fmt.Fprintln(a.out, lang.Text{En: "origin unknown: %s: %s", Es: "origen desconocido: %s: %s"}.F(clean(u.Ref), report.UnknownWhy(u.Why)).In(a.lang))
 	}
 	var rows [][]string
 	for _, d := range st.Dropped() {

@@ -60,6 +60,8 @@ type World interface {
 	Volume(name string) *inventory.Object
 	// Get is what the engine answers to GET path, decoded; nil if it refuses.
 	Get(path string) any
+	// Seccomp reads the profile at a path of the host.
+	Seccomp(hostPath string) ([]byte, error)
 	// Resolve follows the symlinks of a path of the host. Of a path that is not
 	// there it resolves what is, and leaves the rest.
 	Resolve(hostPath string) string
@@ -79,6 +81,10 @@ type Decision struct {
 	// what the engine says of what it has not. "" otherwise.
 	Says string
 
+	// Object is what the request makes or is about, by the name that it gives, and
+	// Other what it is about beside that: the network that a container is put on.
+	// They are zero where it names none.
+	Object, Other inventory.Ref
 	// Route is where it goes: Route.URI() is what to ask of the engine. Its
 	// Endpoint is nil if that could not be told; in mode observe the request is
 	// then passed on as it came.
@@ -102,7 +108,7 @@ type Decision struct {
 // A Mutation is a setting that the policy put into a request.
 type Mutation struct {
 	Field string // "HostConfig.SecurityOpt"
-	Value any
+	Value string // what was added there, in short: "no-new-privileges:true"
 	Path  string // of the policy: "admission.add.no_new_privileges"
 }
 
@@ -171,12 +177,14 @@ func (j *Judge) Decide(a Asked, w World) Decision {
 		return q.unread(err)
 	}
 	q.out.Route, q.out.Stream = q.route, q.route.Streams()
+	q.out.Object, q.out.Other = q.objects()
 	body, err := Decode(q.route, a.ContentType, a.Body)
 	if err != nil {
 		return q.unread(err)
 	}
 	q.out.Forward = body.JSON
 	q.body, _ = body.Value.(map[string]any)
+	q.out.Object, q.out.Other = q.objects()
 	q.caller()
 	if q.owned() {
 		q.weigh()

@@ -2,6 +2,7 @@ package admission
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -69,6 +70,7 @@ func (w world) Image(ref string) *inventory.Object      { return w.named(invento
 func (w world) Container(name string) *inventory.Object { return w.named(inventory.Container, name) }
 func (w world) Network(name string) *inventory.Object   { return w.named(inventory.Network, name) }
 func (w world) Volume(name string) *inventory.Object    { return w.named(inventory.Volume, name) }
+func (w world) Seccomp(path string) ([]byte, error)     { return os.ReadFile("testdata" + path) }
 func (w world) Snapshot() *inventory.Snapshot           { return w.s }
 func (w world) Get(path string) any                     { return w.gets[path] }
 

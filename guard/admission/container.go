@@ -363,7 +363,7 @@ func (q *question) sysctls(asked map[string]any) {
 // leave out what the default holds back.
 func (q *question) runtime(s *inventory.Snapshot, name string) {
 	def, _, known := inventory.Field[string]{Kind: inventory.Daemon, Path: "Info.DefaultRuntime"}.Of(inventory.EngineOf(s))
-	if name == "" || name == def || q.start && !known || slices.Contains(q.policy.Admission.Runtimes, name) {
+	if name == "" || name == def || name == q.policy.Admission.Add.Runtime || q.start && !known || slices.Contains(q.policy.Admission.Runtimes, name) {
 		return
 	}
 	q.refuse("runtime", lang.Text{En: "the runtime %q is neither the engine's default nor named in admission.runtimes", Es: "el runtime %q no es el predeterminado del motor ni está en admission.runtimes"}.F(name),

@@ -3,6 +3,7 @@ package admission
 import (
 	"encoding/base64"
 	"encoding/json"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -32,11 +33,22 @@ func (q *question) build() {
 			lang.Text{En: "docker build without --add-host", Es: "docker build sin --add-host"})
 	}
 	if remote := get("remote"); remote != "" && remote != "client-session" {
-		q.refuse("build-remote", lang.Text{En: "the engine would fetch %q, as root and from its own network", Es: "el motor descargaría %q, como root y desde su propia red"}.F(remote), lang.Text{En: "clone it and docker build the folder", Es: "clónelo y haga docker build de la carpeta"})
+		q.refuse("build-remote", lang.Text{En: "the engine would fetch %q, as root and from its own network", Es: "el motor descargaría %q, como root y desde su propia red"}.F(address(remote)), lang.Text{En: "clone it and docker build the folder", Es: "clónelo y haga docker build de la carpeta"})
 	}
 	if get("version") == "2" {
 		q.session()
 	}
+}
+
+// address is where something would be fetched, without what may be a password
+// in it: user, query, fragment.
+func address(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil || u.Host == "" {
+		raw, _, _ = strings.Cut(raw[strings.LastIndexByte(raw, '@')+1:], "?") // git@host:path
+		return raw
+	}
+	return u.Scheme + "://" + u.Host + u.Path
 }
 
 // session wants the engine to refuse the entitlements network.host and
@@ -74,7 +86,7 @@ func (q *question) image() {
 		if src := get("fromSrc"); src != "" {
 			past()
 			if src != "-" {
-				q.refuse("build-remote", lang.Text{En: "the engine would fetch %q, as root and from its own network", Es: "el motor descargaría %q, como root y desde su propia red"}.F(src), lang.Text{En: "curl … | docker import -", Es: "curl … | docker import -"})
+				q.refuse("build-remote", lang.Text{En: "the engine would fetch %q, as root and from its own network", Es: "el motor descargaría %q, como root y desde su propia red"}.F(address(src)), lang.Text{En: "curl … | docker import -", Es: "curl … | docker import -"})
 			}
 			return
 		}

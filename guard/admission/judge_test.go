@@ -77,9 +77,38 @@ func TestAdd(t *testing.T) {
 	if again = enforce.Decide(ask("POST", "/containers/create", forged), host(t, true)); again.Allow || again.Rule != "label" {
 		t.Errorf("a label that lists what is not there: %s: %+v", forged, again.Refusals)
 	}
+	testAddFromHost(t)
 	observe := judge(t, "admission:\n"+add)
 	if d = observe.Decide(ask("POST", "/containers/create", `{"Image":"a"}`), host(t, true)); string(d.Forward) != `{"Image":"a"}` || d.Mutations != nil {
 		t.Errorf("observing changes nothing: %s %v", d.Forward, d.Mutations)
+	}
+}
+
+// testAddFromHost: a runtime and a profile of the host are added as docker's
+// client would ask for them; a profile that is not there, or that opens what it
+// should close, refuses.
+func testAddFromHost(t *testing.T) {
+	t.Helper()
+	const create, plainRequest = "/containers/create", `{"Image":"a"}`
+	j := judge(t, "admission:\n  mode: enforce\n  add: {runtime: runsc, seccomp: /seccomp/closed.json}\n  runtimes: [runc]\n")
+	want := `{"HostConfig":{"Runtime":"runsc","SecurityOpt":["seccomp={\"defaultAction\":\"SCMP_ACT_ERRNO\",\"syscalls\":[{\"names\":[\"read\",\"write\"],\"action\":\"SCMP_ACT_ALLOW\"}]}"]},` +
+		`"Image":"a","Labels":{"casco.added":"runtime,seccomp"}}`
+	d := j.Decide(ask("POST", create, plainRequest), host(t, true))
+	if !d.Allow || string(d.Forward) != want || len(d.Mutations) != 2 || !strings.HasPrefix(d.Mutations[1].Value, "seccomp=/seccomp/closed.json sha256:") {
+		t.Errorf("%+v %+v\n got %s\nwant %s", d.Refusals, d.Mutations, d.Forward, want)
+	}
+	if again := j.Decide(ask("POST", create, want), host(t, true)); !again.Allow || again.Mutations != nil {
+		t.Errorf("a second judge: %+v %+v", again.Refusals, again.Mutations)
+	}
+	named := `{"HostConfig":{"Runtime":"runc","SecurityOpt":["seccomp=builtin"]},"Image":"a"}`
+	if d = j.Decide(ask("POST", create, named), host(t, true)); !d.Allow || string(d.Forward) != named {
+		t.Errorf("one that names its own: %+v %s", d.Refusals, d.Forward)
+	}
+	for _, profile := range []string{"missing", "open"} {
+		j = judge(t, "admission:\n  mode: enforce\n  add: {seccomp: /seccomp/"+profile+".json}\n")
+		if d = j.Decide(ask("POST", create, plainRequest), host(t, true)); d.Allow || d.Rule != "seccomp-profile" {
+			t.Errorf("%s: %+v", profile, d.Refusals)
+		}
 	}
 }
 

@@ -1,11 +1,16 @@
 package admission
 
 import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
 	"strings"
 
+	"casco/lang"
 	"casco/loop/inventory"
 	"casco/policy"
 )
@@ -22,13 +27,14 @@ func (q *question) mutate(o *inventory.Object) {
 		return
 	}
 	host := asMap(o.Fields["HostConfig"])
-	set := func(field, path string, v any) {
+	set := func(field, path string, v any, added string) {
 		inventory.Put(o.Fields, field, v)
 		inventory.Put(q.body, field, v)
-		q.out.Mutations = append(q.out.Mutations, Mutation{field, v, "admission.add." + path})
+		host = asMap(o.Fields["HostConfig"])
+		q.out.Mutations = append(q.out.Mutations, Mutation{field, added, "admission.add." + path})
 	}
 	if add.NoNewPrivileges && len(optsOf(host, "no-new-privileges")) == 0 && !asBool(host["Privileged"]) {
-		set("HostConfig.SecurityOpt", "no_new_privileges", append(slices.Clone(asList(host["SecurityOpt"])), "no-new-privileges:true"))
+		set("HostConfig.SecurityOpt", "no_new_privileges", append(slices.Clone(asList(host["SecurityOpt"])), "no-new-privileges:true"), "no-new-privileges:true")
 	}
 	var drop []any
 	for _, c := range add.CapDrop {
@@ -37,13 +43,37 @@ func (q *question) mutate(o *inventory.Object) {
 		}
 	}
 	if drop != nil && !asBool(host["Privileged"]) {
-		set("HostConfig.CapDrop", "cap_drop", append(slices.Clone(asList(host["CapDrop"])), drop...))
+		set("HostConfig.CapDrop", "cap_drop", append(slices.Clone(asList(host["CapDrop"])), drop...), strings.Join(texts(drop), ","))
 	}
 	if add.Pids > 0 && asInt(host["PidsLimit"]) == 0 {
-		set("HostConfig.PidsLimit", "pids", number(add.Pids))
+		set("HostConfig.PidsLimit", "pids", number(add.Pids), strconv.FormatInt(add.Pids, 10))
+	}
+	if add.Runtime != "" && asString(host["Runtime"]) == "" {
+		set("HostConfig.Runtime", "runtime", add.Runtime, add.Runtime)
+	}
+	if add.Seccomp != "" && len(optsOf(host, "seccomp")) == 0 && !asBool(host["Privileged"]) {
+		if profile, err := q.profile(add.Seccomp); err == nil {
+			set("HostConfig.SecurityOpt", "seccomp", append(slices.Clone(asList(host["SecurityOpt"])), "seccomp="+profile),
+				fmt.Sprintf("seccomp=%s sha256:%x", add.Seccomp, sha256.Sum256([]byte(profile))))
+		} else {
+			q.refuse("seccomp-profile", lang.Text{En: "the profile that the policy adds cannot be read: %v", Es: "el perfil que la política añade no se puede leer: %v"}.F(err),
+				lang.Text{En: "put a profile at %s, or change admission.add.seccomp in the policy", Es: "ponga un perfil en %s, o cambie admission.add.seccomp en la política"}.F(add.Seccomp))
+		}
 	}
 	q.logBounds(host, set)
 	q.label(o)
+}
+
+// profile is a profile as a request has it: docker's client reads the file and
+// sends its JSON, without the space in it (docker/cli, parseSecurityOpts).
+func (q *question) profile(path string) (string, error) {
+	text, err := q.world.Seccomp(path)
+	if err != nil {
+		return "", err
+	}
+	var b bytes.Buffer
+	err = json.Compact(&b, text)
+	return b.String(), err
 }
 
 // label writes on the container what was added. A request that comes with the
@@ -82,7 +112,7 @@ func (q *question) additions() []string {
 	for _, a := range []struct {
 		key string
 		has bool
-	}{{"no_new_privileges", add.NoNewPrivileges}, {"cap_drop", add.CapDrop != nil}, {"pids", add.Pids > 0}, {"log_max_size", add.LogMaxSize > 0}, {"log_max_file", add.LogMaxFile > 0}} {
+	}{{"no_new_privileges", add.NoNewPrivileges}, {"cap_drop", add.CapDrop != nil}, {"pids", add.Pids > 0}, {"log_max_size", add.LogMaxSize > 0}, {"log_max_file", add.LogMaxFile > 0}, {"runtime", add.Runtime != ""}, {"seccomp", add.Seccomp != ""}} {
 		if a.has {
 			out = append(out, a.key)
 		}
@@ -90,7 +120,7 @@ func (q *question) additions() []string {
 	return out
 }
 
-func (q *question) logBounds(host map[string]any, set func(field, path string, v any)) {
+func (q *question) logBounds(host map[string]any, set func(field, path string, v any, added string)) {
 	add := q.policy.Admission.Add
 	log := asMap(host["LogConfig"])
 	if driver := asString(log["Type"]); driver != "" && driver != "json-file" && driver != "local" {
@@ -107,11 +137,11 @@ func (q *question) logBounds(host map[string]any, set func(field, path string, v
 	}
 	if size := add.LogMaxSize; size > 0 && config["max-size"] == nil {
 		config["max-size"] = size.String()
-		set("HostConfig.LogConfig.Config", "log_max_size", config)
+		set("HostConfig.LogConfig.Config", "log_max_size", config, "max-size="+size.String())
 	}
 	if n := add.LogMaxFile; n > 0 && config["max-file"] == nil {
 		config["max-file"] = strconv.Itoa(n)
-		set("HostConfig.LogConfig.Config", "log_max_file", config)
+		set("HostConfig.LogConfig.Config", "log_max_file", config, "max-file="+strconv.Itoa(n))
 	}
 }
 

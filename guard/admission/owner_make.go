@@ -66,16 +66,16 @@ func (q *question) labelled(o *policy.Owner, paths ...string) {
 				labels = map[string]any{}
 			}
 			labels[OwnerLabel] = o.ID
-			q.put(path, labels)
+			q.put(path, labels, OwnerLabel+"="+o.ID)
 		}
 	}
 }
 
-// put changes the body and notes it.
-func (q *question) put(path string, v any) {
+// put changes the body and notes it, with what was added in short.
+func (q *question) put(path string, v any, added string) {
 	inventory.Put(q.body, path, v)
 	q.out.Forward = encode(q.body)
-	q.out.Mutations = append(q.out.Mutations, Mutation{path, v, "admission.owners"})
+	q.out.Mutations = append(q.out.Mutations, Mutation{path, added, "admission.owners"})
 }
 
 // at is what stands at a path of maps.
@@ -102,7 +102,7 @@ func (q *question) keeps(s *subject, paths ...string) {
 				labels = map[string]any{}
 			}
 			labels[OwnerLabel] = is
-			q.put(path, labels)
+			q.put(path, labels, OwnerLabel+"="+asString(is))
 		}
 	}
 }
@@ -211,8 +211,8 @@ func (q *question) volumesFor(host map[string]any, o *policy.Owner) {
 		}
 	}
 	if fresh {
-		if q.put("HostConfig.Mounts", append(all, mounts...)); len(mounts) > 0 {
-			q.put("HostConfig.Binds", binds)
+		if q.put("HostConfig.Mounts", append(all, mounts...), OwnerLabel+"="+o.ID+" on new volumes"); len(mounts) > 0 {
+			q.put("HostConfig.Binds", binds, "those of new volumes are mounts now")
 		}
 	}
 }

@@ -48,7 +48,7 @@ const Path = "/run/docker/plugins/casco.sock"
 // A Config says how the plugin works. Judge must be set.
 type Config struct {
 	Judge apicall.Judge
-	Done  func(Record) // is told of each verdict, before the engine is; it must not wait
+	Done  func(Record) // is told of each call, several at a time; it must not wait. See Record
 	Lang  lang.Lang    // of refusals
 	Log   *slog.Logger
 	Time  time.Duration // for one verdict; 0 is DefaultTime
@@ -58,13 +58,17 @@ type Config struct {
 // host, and short for a person who waits.
 const DefaultTime = 2 * time.Second
 
-// A Record is what was answered about a call.
+// A Record is what was answered about a call. It is told before the engine hears
+// it; of a call that is let through, does not stream, and has a Verdict.Note, when
+// the engine has answered it.
 type Record struct {
 	Request apicall.Request
 	Verdict apicall.Verdict // without its Body
+	Status  int             // of the engine's answer; 0 if it is not known
+	Answer  []byte          // the first Verdict.Keep bytes of the body of a good answer
 	Began   time.Time
-	Took    time.Duration
-	Err     error // why there was no verdict of the judge's own
+	Took    time.Duration // for the verdict
+	Err     error         // why there was no verdict of the judge's own
 }
 
 // Serve answers engines at the socket at path until ctx ends, and then removes
@@ -84,8 +88,12 @@ func Serve(ctx context.Context, path string, cfg Config) error {
 	if err != nil {
 		return err
 	}
+	if cfg.Done == nil {
+		cfg.Done = func(Record) {}
+	}
+	p := &plugin{cfg, newPending(cfg.Done)}
 	s := &http.Server{
-		Handler:           (&plugin{cfg}).handler(),
+		Handler:           p.handler(),
 		ReadHeaderTimeout: reading, ReadTimeout: reading,
 		ErrorLog: slog.NewLogLogger(cfg.Log.Handler(), slog.LevelWarn),
 	}
@@ -104,6 +112,7 @@ func Serve(ctx context.Context, path string, cfg Config) error {
 		ending.Done() // it was not told to end
 	}
 	ending.Wait()
+	p.pending.close()
 	err = errors.Join(err, l.Remove())
 	if ctx.Err() != nil && errors.Is(err, http.ErrServerClosed) {
 		return nil
@@ -121,7 +130,10 @@ const (
 )
 
 // A plugin answers an engine. The names are those of its protocol.
-type plugin struct{ Config }
+type plugin struct {
+	Config
+	pending *pending
+}
 
 type request struct {
 	User            string
@@ -149,9 +161,10 @@ func (p *plugin) handler() http.Handler {
 	mux.HandleFunc("POST /AuthZPlugin.AuthZReq", func(w http.ResponseWriter, r *http.Request) {
 		p.answer(w, p.judge(r))
 	})
-	// What an engine answers was decided with the question. It is let go by, for an
-	// engine that cannot send it all takes that for a failure.
+	// What an engine answers was decided with the question. It is read to its end,
+	// for an engine that cannot send it all takes that for a failure.
 	mux.HandleFunc("POST /AuthZPlugin.AuthZRes", func(w http.ResponseWriter, r *http.Request) {
+		p.pending.answered(r.Body)
 		io.Copy(io.Discard, r.Body)
 		p.answer(w, response{Allow: true})
 	})
@@ -168,6 +181,7 @@ func (p *plugin) answer(w http.ResponseWriter, res response) {
 // judge answers one question; whatever goes wrong is a refusal.
 func (p *plugin) judge(r *http.Request) (res response) {
 	rec := Record{Began: time.Now()}
+	var q request
 	defer func() {
 		if v := recover(); v != nil {
 			rec.Verdict, rec.Err = apicall.Verdict{}, fmt.Errorf("authz: panic: %v\n%s", v, debug.Stack())
@@ -179,11 +193,12 @@ func (p *plugin) judge(r *http.Request) (res response) {
 		if rec.Err != nil {
 			p.Log.Error("authz: "+rec.Err.Error(), "method", rec.Request.Method, "uri", rec.Request.URI)
 		}
-		if p.Done != nil {
+		if v := rec.Verdict; v.Allow && !v.Stream && v.Note != nil {
+			p.pending.wait(q, rec)
+		} else {
 			p.Done(rec)
 		}
 	}()
-	var q request
 	if err := json.NewDecoder(http.MaxBytesReader(nil, r.Body, longest)).Decode(&q); err != nil {
 		rec.Err = fmt.Errorf("the engine's question: %w", err)
 		return response{Msg: failed.In(p.Lang)}

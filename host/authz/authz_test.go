@@ -3,6 +3,7 @@ package authz
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -136,12 +138,18 @@ func TestProtocol(t *testing.T) {
 				case "/edited":
 					return apicall.Verdict{Allow: true, Stream: true, Edit: &apicall.Edit{}}
 				}
+				if strings.HasPrefix(r.URI, "/noted") {
+					return apicall.Verdict{Allow: true, Limit: 20, Keep: 4, Note: r.URI}
+				}
 				return apicall.Verdict{Allow: true, Limit: 20, NeedsBody: r.URI != "/bare"}
 			},
-			body: func(_ apicall.Request, b []byte) apicall.Verdict {
+			body: func(r apicall.Request, b []byte) apicall.Verdict {
 				mu.Lock()
 				defer mu.Unlock()
 				seen = b
+				if strings.HasPrefix(r.URI, "/noted") {
+					return apicall.Verdict{Allow: true, Keep: 4, Note: string(b)}
+				}
 				return apicall.Verdict{Allow: !bytes.Contains(b, []byte("bad")), Message: "bad"}
 			},
 		},
@@ -198,11 +206,50 @@ func TestProtocol(t *testing.T) {
 		t.Errorf("%d %+v %s", len(records), last, seen)
 	}
 	mu.Unlock()
+	testAnswers(t, path, func() []Record { mu.Lock(); defer mu.Unlock(); return slices.Clone(records) })
 	if err := Serve(t.Context(), path, Config{Judge: judge{}}); err == nil {
 		t.Error("a socket that is listened at was taken")
 	}
 	close(over)
 	end()
+	if last := records[len(records)-1]; last.Verdict.Note != "4" || last.Status != 0 {
+		t.Errorf("what nobody answered: %+v", last)
+	}
+}
+
+// testAnswers: the record of a call whose judge noted something waits for the
+// engine's answer, and for the right one; what is not answered is told at the
+// end.
+func testAnswers(t *testing.T, path string, records func() []Record) {
+	t.Helper()
+	begin := len(records())
+	ask := func(uri, body string) string {
+		q := `"RequestMethod":"POST","RequestUri":"` + uri + `","RequestBody":"` + base64.StdEncoding.EncodeToString([]byte(body)) + `","RequestHeaders":{"Content-Type":"application/json"}`
+		if got := post(t, path, "AuthZPlugin.AuthZReq", "{"+q+"}"); !got.Allow {
+			t.Errorf("%s %s: %+v", uri, body, got)
+		}
+		return q
+	}
+	first, second, third, fourth := ask("/noted", "1"), ask("/noted", "2"), ask("/noted", "2"), ask("/noted/err", "3")
+	ask("/noted/never", "4")
+	if n := len(records()) - begin; n != 0 {
+		t.Errorf("%d told before they were answered", n)
+	}
+	answer := func(q string, status int, body string) {
+		post(t, path, "AuthZPlugin.AuthZRes", fmt.Sprintf(`{%s,"ResponseStatusCode":%d,"ResponseBody":"%s"}`, q, status, base64.StdEncoding.EncodeToString([]byte(body))))
+	}
+	answer(second, 201, "two and more")
+	answer(first, 201, "one")
+	answer(third, 404, "no")
+	answer(fourth, 200, "") // an error that is not written yet
+	answer(`"RequestUri":"/nobody"`, 200, "x")
+	var got []string
+	for _, r := range records()[begin:] {
+		got = append(got, fmt.Sprintf("%v %d %s", r.Verdict.Note, r.Status, r.Answer))
+	}
+	if want := []string{"2 201 two ", "1 201 one", "2 404 ", "3 0 "}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
 }
 
 // TestEngine: a real engine asks, goes by the answers, refuses all when nobody

@@ -56,8 +56,11 @@ func (m member) resolved() bool {
 	return false
 }
 
-// temporary is the name of the new container until it takes over.
-func (m member) temporary() string { return m.Ref.Name + ".casco-new" }
+// NewSuffix is what the name of a new container ends with until it takes over.
+const NewSuffix = ".casco-new"
+
+// temporary is that name.
+func (m member) temporary() string { return m.Ref.Name + NewSuffix }
 
 func (m member) parked() string { return ParkedName(m.Ref.Name, m.ID) }
 

@@ -91,7 +91,7 @@ func (c *conn) serve(ctx context.Context) {
 			if c.refuse(p, "", false) == nil {
 				c.linger()
 			}
-			c.door.book.write(Record{Request: apicall.Request{Caller: c.who}, Status: p.status, Began: began, Err: err})
+			c.door.book.write(Record{Request: apicall.Request{Caller: c.who}, Status: p.status, Began: began, Over: true, Err: err})
 		}
 		if err != nil || !c.exchange(ctx, h) {
 			return

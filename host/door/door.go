@@ -77,11 +77,16 @@ type Record struct {
 	Request  apicall.Request // its Method is "" if it could not be read
 	Verdict  apicall.Verdict // the last one, without its Body
 	Status   int             // that the client was sent; 0 if it was gone before
+	Answer   []byte          // the first Verdict.Keep bytes of the body of a good answer
 	Up, Down int64           // bytes of bodies and streams, as they were on the wire
 	Began    time.Time
 	Took     time.Duration
-	Err      error // why it was not answered by the engine, or not in full
-	Lost     int   // records that were lost before this one
+	// Switched says that the connection became both sides'. Of such a request there
+	// are two records: one then, and one, as of all others, when it is Over.
+	Switched, Over bool
+
+	Err  error // why it was not answered by the engine, or not in full
+	Lost int   // records that were lost before this one
 }
 
 func (cfg *Config) defaults() error {

@@ -515,8 +515,35 @@ func TestMuch(t *testing.T) {
 	if _, body := do(t, client(t, h.socket), "POST", "/images/load", bytes.NewReader(sent)); body != want {
 		t.Errorf("%s, want %s", body, want)
 	}
-	if r := h.record(0); r.Up != int64(len(sent)) || r.Down != int64(len(sent)) || r.Status != 101 {
-		t.Errorf("%+v", r)
+	if r := h.record(0); !r.Switched || r.Over || r.Status != 101 {
+		t.Errorf("when it was switched: %+v", r)
+	}
+	if r := h.record(1); !r.Switched || !r.Over || r.Up != int64(len(sent)) || r.Down != int64(len(sent)) || r.Status != 101 {
+		t.Errorf("at its end: %+v", r)
+	}
+}
+
+// TestKeep: of a good answer as much is kept as the judge wants, without its
+// chunks, and what the judge noted stands beside it.
+func TestKeep(t *testing.T) {
+	engine := fake(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/bad" {
+			w.WriteHeader(http.StatusConflict)
+		}
+		for _, part := range []string{`{"Id":`, `"0123"}`, "\n"} {
+			io.WriteString(w, part)
+			w.(http.Flusher).Flush()
+			time.Sleep(5 * time.Millisecond)
+		}
+	}))
+	h := behind(t, engine, Config{Judge: judge{head: func(r apicall.Request) apicall.Verdict {
+		return apicall.Verdict{Allow: true, Stream: true, Keep: len(r.URI), Note: r.URI}
+	}}})
+	for i, c := range []struct{ uri, want string }{{"/a/long/path", `{"Id":"0123"`}, {"/123", `{"Id`}, {"/bad", ""}} {
+		do(t, client(t, h.socket), "POST", c.uri, nil)
+		if r := h.record(i); string(r.Answer) != c.want || r.Verdict.Note != c.uri {
+			t.Errorf("%s: %q, %v", c.uri, r.Answer, r.Verdict.Note)
+		}
 	}
 }
 

@@ -37,11 +37,7 @@ func (c *conn) exchange(ctx context.Context, h *head) bool {
 	x := &exchange{conn: c, head: h, uri: h.uri}
 	x.asked = apicall.Request{Caller: c.who, Method: h.method, URI: h.uri, ContentType: h.contentType}
 	x.record = Record{Request: x.asked, Began: time.Now()}
-	defer func() {
-		x.record.Took = time.Since(x.record.Began)
-		x.record.Verdict.Body, x.record.Verdict.Edit = nil, nil
-		c.door.book.write(x.record)
-	}()
+	defer x.tell(true)
 	_, err := wayOf(h, h.uri)
 	if err == nil {
 		err = x.judge(ctx)
@@ -56,6 +52,20 @@ func (c *conn) exchange(ctx context.Context, h *head) bool {
 		return x.refused(err, x.read || h.body == empty)
 	}
 	return x.pass(ctx)
+}
+
+// tell writes down what became of the request so far.
+func (x *exchange) tell(over bool) {
+	x.record.Over, x.record.Took = over, time.Since(x.record.Began)
+	x.record.Verdict.Body, x.record.Verdict.Edit = nil, nil
+	x.door.book.write(x.record)
+}
+
+// keepAnswer keeps as much of the answer's body as the judge wants.
+func (x *exchange) keepAnswer(b []byte) {
+	if room := x.record.Verdict.Keep - len(x.record.Answer); room > 0 {
+		x.record.Answer = append(x.record.Answer, b[:min(len(b), room)]...)
+	}
 }
 
 // refused answers that the engine was not asked, or did not answer.
@@ -302,8 +312,11 @@ func (x *exchange) answer(e *engine, u *uplink) (over bool, err error) {
 		in.discard(length)
 	}
 	f := framed(res.body, res.length)
-	if res.closes && res.body == chunked {
+	if res.closes && res.body == chunked && x.record.Verdict.Keep == 0 {
 		f = framed(open, 0) // whoever reads it finds its end, or that it has none
+	}
+	if res.status/100 == 2 {
+		f.data = x.keepAnswer
 	}
 	if x.way.switches(x.head, res) {
 		f = framed(open, 0)
@@ -315,6 +328,10 @@ func (x *exchange) answer(e *engine, u *uplink) (over bool, err error) {
 		return x.edited(in, res, length)
 	}
 	x.record.Status = res.status
+	if u.switched {
+		x.record.Switched = true
+		x.tell(false)
+	}
 	n, err := pump(x.Conn, in, length, f)
 	x.record.Down = max(n-int64(length), 0)
 	if err != nil {

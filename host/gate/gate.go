@@ -46,6 +46,9 @@ type Start struct {
 	// build so. "" if no call was seen.
 	Verb string
 	Way  string // "wrapper", "fanotify", or "state": read from the runtime's state
+	// Caller is the process that calls the runtime and is about to become it; 0 if
+	// that was not seen.
+	Caller int
 }
 
 // The ways in which a Start was met.

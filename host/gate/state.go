@@ -57,6 +57,21 @@ func list(root string, waiting bool) ([]Start, error) {
 	return all, errors.Join(errs...)
 }
 
+// InitOf is the first process of a container that runs or waits to start, by the
+// state that its runtime keeps below root; 0 if there is none.
+func InitOf(root, id string) int {
+	if !ocicall.ValidID(id) {
+		return 0
+	}
+	if st, err := stateOf(root, id); err == nil && st.alive() {
+		return st.pid
+	}
+	return 0
+}
+
+// RootOf is where a runtime of root keeps its states if it is not told.
+func RootOf(runtime string) string { return defaultRoot(runtime) }
+
 // A state is what a runtime wrote about a container.
 type state struct {
 	runtime string

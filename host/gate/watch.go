@@ -272,7 +272,7 @@ func (w *watcher) decide(ctx context.Context, tid int, s Start) (allow bool) {
 	if !call.Held() || !ocicall.ValidID(call.ID) { // the runtime refuses such an ID itself
 		return true
 	}
-	s.ID, s.Root, s.Bundle, s.Verb = call.ID, call.Root, call.Bundle, call.Verb
+	s.ID, s.Root, s.Bundle, s.Verb, s.Caller = call.ID, call.Root, call.Bundle, call.Verb, tid
 	dir, err := os.Readlink(fmt.Sprintf("/proc/%d/cwd", tid))
 	if err != nil {
 		dir = ""

@@ -74,6 +74,11 @@ type Verdict struct {
 	// Body is what a judge of the body wants to be sent instead, as
 	// application/json; an empty one is no body. nil leaves what came.
 	Body []byte
+	// Keep is how many bytes of the body of a good answer (2xx) the record of the
+	// call shall have, for who must know what was made: its ID.
+	Keep int
+	// Note is the judge's own: it finds it in the record of the call.
+	Note any
 	// Edit changes what the engine answers on its way to the caller; nil leaves it.
 	// Only a door can do so: who cannot must refuse.
 	Edit *Edit
