@@ -279,7 +279,60 @@ func TestOwners(t *testing.T) {
 	if got := w.e.Docker("volume", "ls", "-q") + w.e.Docker("network", "ls", "--format", "{{.Name}}"); !strings.Contains(got, "bvol") || !strings.Contains(got, "bnew") || !strings.Contains(got, "rootvol") || !strings.Contains(got, "bnet") {
 		t.Errorf("what is left:\n%s", got)
 	}
+	t.Run("swarm", func(t *testing.T) { testServices(t, w, alice, bob) })
 	t.Run("compose", func(t *testing.T) { testProjects(t, w, map[string]person{"a": alice, "b": bob}) })
+}
+
+// testServices: of a swarm's services, tasks, secrets and configurations each sees
+// and changes their own.
+func testServices(t *testing.T, w *netWorld, alice, bob person) {
+	w.e.Docker("swarm", "init", "--advertise-addr", "127.0.0.1", "--listen-addr", "127.0.0.1:2377")
+	for name, p := range map[string]person{"a": alice, "b": bob} {
+		content := filepath.Join(p.home, "content")
+		write(t, content, "x")
+		if err := os.Chmod(content, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		p.does("secret", "create", name+"sec", content)
+		p.does("config", "create", name+"cfg", content)
+		p.does("service", "create", "-d", "--no-resolve-image", "--name", name+"svc", "--secret", name+"sec", "--config", name+"cfg", w.image, "wait")
+	}
+	for _, c := range []struct{ args, want string }{
+		{"service ls --format {{.Name}}", "asvc"},
+		{"secret ls --format {{.Name}}", "asec"},
+		{"config ls --format {{.Name}}", "acfg"},
+		{"service ps --format {{.Name}} asvc", "asvc.1"},
+		{"service inspect -f {{.Spec.Name}} asvc", "asvc"},
+		{"config inspect -f {{.Spec.Name}} acfg", "acfg"},
+	} {
+		if got := strings.TrimSpace(alice.does(strings.Fields(c.args)...)); got != c.want {
+			t.Errorf("docker %s: %q, want %q", c.args, got, c.want)
+		}
+	}
+	for _, c := range []struct{ want, args string }{
+		{"bsvc", "service ps bsvc"},
+		{"bsvc", "service logs bsvc"},
+		{"bsvc", "service inspect bsvc"},
+		{"service bsvc not found", "service rm bsvc"},
+		{"service bsvc not found", "service update -d --label-add x=y bsvc"},
+		{"bsec", "secret inspect bsec"},
+		{"secret bsec not found", "secret rm bsec"},
+		{"bcfg", "config inspect bcfg"},
+		{"secret not found: bsec", "service create -d --no-resolve-image --name a2 --secret bsec IMAGE wait"},
+		{"caller-owner", "swarm leave --force"},
+		{"caller-owner", "swarm join-token worker"},
+	} {
+		alice.cannot(c.want, strings.Fields(strings.ReplaceAll(c.args, "IMAGE", w.image))...)
+	}
+	alice.does("service", "update", "-d", "--no-resolve-image", "--label-add", "x=y", "asvc")
+	if got := alice.does("service", "inspect", "-f", `{{index .Spec.Labels "casco.owner"}} {{index .Spec.TaskTemplate.ContainerSpec.Labels "casco.owner"}} {{.Spec.Labels.x}}`, "asvc"); strings.TrimSpace(got) != "alice alice y" {
+		t.Errorf("after an update: %s", got)
+	}
+	alice.does("service", "rm", "asvc")
+	if got := w.e.Docker("service", "ls", "--format", "{{.Name}}"); strings.TrimSpace(got) != "bsvc" {
+		t.Errorf("what is left: %s", got)
+	}
+	bob.does("service", "rm", "bsvc")
 }
 
 // testProjects: two users have a project of one name, and neither meets the
