@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -118,6 +119,7 @@ func TestNetFail(t *testing.T) {
 		{"disk full", f.diskFull},
 		{"out of memory", f.outOfMemory},
 		{"stuck", f.stuck},
+		{"hung", f.hung},
 		{"rules taken", f.taken},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -184,6 +186,14 @@ func (f *failing) killed(t *testing.T) {
 	}
 	f.unknown()
 	f.g.start()
+	for _, name := range []string{"open-1", "shut-1"} {
+		if !f.g.event("late", name) {
+			t.Errorf("nobody is told that %s ran without its rules", name)
+		}
+	}
+	if f.g.told("late", "open") || f.g.told("late", "shut") {
+		t.Error("what ran under the guard that was killed is said to have had no rules")
+	}
 	if f.reaches("open-1", "shut-1") {
 		t.Error("what started without a guard has no rules after the guard started")
 	}
@@ -319,6 +329,52 @@ func (f *failing) stuck(t *testing.T) {
 	}
 }
 
+// hung: a guard that the kernel does not let run at all, not even to end, is
+// answered for by its second, which is another process; it makes up for it when
+// it runs again.
+func (f *failing) hung(t *testing.T) {
+	thaw := freeze(t, f.e.NetNS+"-hung", f.g.cmd.Process.Pid)
+	f.holdsWithoutEngine("hung")
+	for _, name := range []string{"open-5", "shut-5"} {
+		if took, err := f.starts(name); err != nil || took > 20*time.Second {
+			t.Errorf("%s: started after %s: %v", name, took, err)
+		}
+	}
+	thaw()
+	for _, name := range []string{"open-5", "shut-5"} {
+		if !f.g.event("late", name) {
+			t.Errorf("nobody is told that %s ran without its rules", name)
+		}
+	}
+	if !f.g.event("open", "") {
+		t.Error("nobody is told that the guard stood still")
+	}
+	if f.reaches("open-5", "shut-5") {
+		t.Error("what started while the guard hung has no rules after it")
+	}
+}
+
+// freeze keeps a process from running, in a cgroup of that name, until thaw.
+func freeze(t *testing.T, name string, pid int) (thaw func()) {
+	t.Helper()
+	cg, file, on, off := "/sys/fs/cgroup/"+name, "cgroup.freeze", "1", "0"
+	if _, err := os.Stat("/sys/fs/cgroup/freezer"); err == nil { // version 1
+		cg, file, on, off = "/sys/fs/cgroup/freezer/"+name, "freezer.state", "FROZEN", "THAWED"
+	}
+	handtest.Need(t, os.Mkdir(cg, 0o755) == nil, "a cgroup of its own")
+	write(t, filepath.Join(cg, "cgroup.procs"), strconv.Itoa(pid))
+	write(t, filepath.Join(cg, file), on)
+	thaw = sync.OnceFunc(func() {
+		write(t, filepath.Join(cg, file), off)
+		write(t, filepath.Join(filepath.Dir(cg), "cgroup.procs"), strconv.Itoa(pid))
+		if err := os.Remove(cg); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(thaw)
+	return thaw
+}
+
 // taken: a container with CAP_NET_ADMIN takes the rules of its namespace for
 // its own while no guard is there. The guard is for all others nevertheless, and
 // the host's rules hold the container.
@@ -348,6 +404,20 @@ func (f *failing) taken(t *testing.T) {
 			t.Errorf("who has taken its rules gets to %s", to)
 		}
 	}
+	// In its namespace the guard is there and can make no rules: the tier says.
+	for _, c := range []struct {
+		name, event string
+		starts      bool
+	}{{"open-7", "open", true}, {"shut-7", "refused", false}} {
+		_, err := f.e.TryDocker("run", "-d", "--name", c.name, "--network", "container:open-thief", f.image, "wait")
+		if starts := err == nil; starts != c.starts {
+			t.Errorf("%s, of which no rules can be made, starts: %v %v", c.name, starts, err)
+		}
+		if !f.g.event(c.event, c.name) {
+			t.Errorf("nobody is told what became of %s", c.name)
+		}
+		f.e.Docker("rm", "-f", c.name)
+	}
 	f.e.Docker("rm", "-f", "open-thief")
 }
 
@@ -358,5 +428,81 @@ func (f *failing) holdsWithoutEngine(when string) {
 	f.try("open", actor.Try{Kind: "udp", Addr: outsideAddr + ":7000", Wait: 200})
 	if got := f.counts("outside").From; len(got) > 0 {
 		f.t.Errorf("%s: outside got %v", when, got)
+	}
+}
+
+// TestNetFailWrapper: where the wrapper of the runtime holds starts, none starts
+// past it: without the guard as its file says, without the wrapper none at all.
+// What runs stays as it was, and the host is left alone.
+func TestNetFailWrapper(t *testing.T) {
+	w := newWorld(t)
+	w.e.Docker("network", "create", "--subnet", "10.76.0.0/24", "n")
+	w.sysctl("net.bridge.bridge-nf-call-iptables", "0")
+	w.counterIn(w.e.NetNS, "host", ":7100")
+	w.counterIn(w.outside, "outside", outsideAddr+":7000")
+	f := &failing{w, w.newGuard(failPolicy + "network: {start: runtime}\n")}
+	w.wrap(f.g.run)
+	f.g.start()
+	w.counterBox("open", "--network", "n")
+	w.counterBox("shut", "--network", "n")
+	w.counterBox("open-end", "--network", "n")
+	f.holds("as it should be")
+
+	config := filepath.Join(w.e.Root, "runtime", "runtime.json")
+	said := mustRead(t, config)
+	no := func(when, because string, names ...string) {
+		t.Helper()
+		for _, name := range names {
+			took, err := f.starts(name)
+			if err == nil || !strings.Contains(err.Error(), because) || took > 30*time.Second {
+				t.Errorf("%s: %s starts, or nobody is told why not: %s %v", when, name, took, err)
+			}
+		}
+		f.holds(when)
+	}
+	f.g.signal(syscall.SIGSTOP)
+	no("the guard is stopped", "not started without the guard", "open-1")
+	f.g.signal(syscall.SIGCONT)
+	f.g.kill()
+	no("the guard is killed", "not started without the guard", "open-1", "shut-1")
+	write(t, config, strings.Replace(said, "{", `{"without_guard": "open", `, 1))
+	if _, err := f.starts("open-1"); err != nil {
+		t.Errorf("the wrapper's file says open, and it does not start: %v", err)
+	}
+	write(t, config, said)
+	f.g.start()
+	if !f.g.event("late", "open-1") {
+		t.Error("nobody is told that open-1 ran without its rules")
+	}
+
+	wrapper := filepath.Join(w.e.Root, "runtime", "casco-runtime")
+	if err := os.Rename(wrapper, wrapper+".gone"); err != nil {
+		t.Fatal(err)
+	}
+	no("the wrapper is missing", "casco-runtime", "open-1", "shut-1")
+	if !f.g.eventWithin(25*time.Second, "trouble", "") || !strings.Contains(f.g.log.String(), "no container starts") {
+		t.Error("nobody is told that the wrapper is missing")
+	}
+	// The engine cannot end anything without a runtime, and 20.10 takes "not found"
+	// for the word that the container is (moby, daemon/kill.go): it lists no longer
+	// what runs on. The guard goes by what runs.
+	w.e.TryDocker("rm", "-f", "open-end")
+	if _, err := actor.Order(w.at("open-end"), actor.Orders{}); err == nil {
+		if f.reaches("open-end", "outside") {
+			t.Error("what the engine has lost has no rules any more")
+		}
+		t.Log("the engine lost a container that runs")
+	}
+	if err := os.Rename(wrapper+".gone", wrapper); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"open-1", "shut-1"} {
+		if _, err := f.starts(name); err != nil {
+			t.Errorf("the wrapper is put back, and %s does not start: %v", name, err)
+		}
+	}
+	f.holds("put back")
+	if t.Failed() {
+		t.Log(tail(f.g.log.String(), 30))
 	}
 }

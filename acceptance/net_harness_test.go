@@ -450,14 +450,32 @@ func (g *guarding) reload() {
 
 // event waits until the guard tells of something.
 func (g *guarding) event(kind, container string) bool {
-	for range 100 {
+	return g.eventWithin(5*time.Second, kind, container)
+}
+
+func (g *guarding) eventWithin(d time.Duration, kind, container string) bool {
+	for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		s, err := g.status()
 		for _, e := range s.Events {
 			if err == nil && e.Kind == kind && strings.HasPrefix(e.Container, container) {
 				return true
 			}
 		}
-		time.Sleep(50 * time.Millisecond)
+	}
+	return false
+}
+
+// told reports whether the guard has told of something of just that container.
+func (g *guarding) told(kind, container string) bool {
+	g.w.t.Helper()
+	s, err := g.status()
+	if err != nil {
+		g.w.t.Fatal(err)
+	}
+	for _, e := range s.Events {
+		if e.Kind == kind && e.Container == container {
+			return true
+		}
 	}
 	return false
 }

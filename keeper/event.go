@@ -190,7 +190,13 @@ func (k *Keeper) event(ctx context.Context, e EngineEvent) error {
 		}
 	case e.Type == "container" && e.Action == "start":
 		if !k.knows(e.Actor.ID) {
-			return k.Look(ctx) // it started past us
+			err := k.Look(ctx) // it started past us
+			if err != nil || k.knows(e.Actor.ID) {
+				return err
+			}
+			if err := k.meetStray(ctx, e.Actor.ID); err != nil {
+				return err
+			}
 		}
 		return k.started(ctx, e.Actor.ID)
 	case e.Type == "container" && e.Action == "rename":
@@ -235,6 +241,9 @@ type Report struct {
 	Drops map[string]map[string]nft.Counter `json:"drops,omitempty"`
 	// Owned says that a container with CAP_NET_ADMIN cannot take its rules away.
 	Owned bool `json:"owned"`
+	// Stale are those whose rules could not be made as they should be, and are
+	// tried again: containers, and "" for the host.
+	Stale []string `json:"stale,omitempty"`
 }
 
 // Report says what k has in hand now.
@@ -243,7 +252,13 @@ func (k *Keeper) Report() Report {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	r := Report{Containers: len(k.containers), Drops: map[string]map[string]nft.Counter{}, Owned: true}
-	for _, s := range k.spaces {
+	if k.hostStale {
+		r.Stale = append(r.Stale, "")
+	}
+	for id, s := range k.spaces {
+		if s.stale {
+			r.Stale = append(r.Stale, k.nameOf(id))
+		}
 		if s.rules != nil {
 			r.Namespaces++
 			r.Owned = r.Owned && s.rules.Owned()
@@ -255,6 +270,7 @@ func (k *Keeper) Report() Report {
 		}
 	}
 	slices.Sort(r.Ungoverned)
+	slices.Sort(r.Stale)
 	for who, cs := range k.drops {
 		for class, n := range cs {
 			if n.Packets > 0 {

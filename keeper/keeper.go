@@ -136,6 +136,7 @@ type container struct {
 	pid     int
 	space   uint64
 	started bool // the engine has said so
+	apart   bool // its runtime keeps its states elsewhere than Config.Roots
 }
 
 // New takes a host. Its rules are as they were until Load.

@@ -16,6 +16,11 @@ import (
 // it, or the rules of the host would be made for the one that starts alone.
 func (k *Keeper) Load(ctx context.Context) error {
 	known, _ := k.running() // what cannot be read is told of by load
+	strays, err := k.strays()
+	if err != nil {
+		k.tried(err)
+	}
+	known = append(known, strays...)
 	ports := map[string][]network.Published{}
 	for _, s := range known {
 		if s.Verb == "" {
@@ -27,15 +32,15 @@ func (k *Keeper) Load(ctx context.Context) error {
 			ports[s.ID] = ps
 		}
 	}
-	if err := k.load(ctx, ports); err != nil {
+	if err := k.load(ctx, strays, ports); err != nil {
 		return err
 	}
 	k.cutAll()
 	return nil
 }
 
-// load is Load with the ports that the engine said.
-func (k *Keeper) load(ctx context.Context, ports map[string][]network.Published) error {
+// load is Load with what strays found, and the ports that the engine said.
+func (k *Keeper) load(ctx context.Context, strays []gate.Start, ports map[string][]network.Published) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if err := k.readHost(ctx); err != nil {
@@ -45,7 +50,7 @@ func (k *Keeper) load(ctx context.Context, ports map[string][]network.Published)
 	k.state.SetHost(k.segments, k.hostAddrs())
 	running, err := k.running()
 	k.tried(err)
-	for _, s := range running {
+	for _, s := range append(running, strays...) {
 		c, sp, err := k.meet(ctx, s)
 		if err != nil {
 			k.unmet(s, err)
@@ -55,6 +60,9 @@ func (k *Keeper) load(ctx context.Context, ports map[string][]network.Published)
 			continue
 		}
 		c.started = s.Verb == ""
+		if c.started && !sp.hadRules() {
+			k.late(c)
+		}
 		if ps, ok := ports[s.ID]; ok {
 			c.Published = ps
 		}
@@ -116,13 +124,40 @@ func (k *Keeper) look(ctx context.Context) (late []string, ids []uint64, err err
 			}
 			if sp != nil && s.Verb == "" {
 				late = append(late, s.ID)
-				k.happened(Event{Kind: Late, Container: c.Workload.Workload.Name, Text: lang.Text{
-					En: "it ran without its network rules until now", Es: "corría sin sus reglas de red hasta ahora",
-				}})
+				k.late(c)
 			}
 		}
 	}
 	return late, slices.Sorted(maps.Keys(k.spaces)), errors.Join(errs...)
+}
+
+// late tells of a container that was met only when it ran.
+func (k *Keeper) late(c *container) {
+	k.happened(Event{Kind: Late, Container: c.Workload.Workload.Name, Text: lang.Text{
+		En: "it ran without its network rules until now", Es: "corría sin sus reglas de red hasta ahora",
+	}})
+}
+
+// meetStray takes a container in that has started past all that is watched, by a
+// shim of its own. What cannot be found is told of.
+func (k *Keeper) meetStray(ctx context.Context, id string) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	s, ok := k.stray(id)
+	if !ok {
+		if d, err := k.cfg.Files.Read(id); err == nil && alive(d.PID) {
+			k.happened(Event{Kind: Ungoverned, Container: d.Workload.Workload.Name, Text: lang.Text{
+				En: "its runtime shows no process in it: it has no network rules", Es: "su runtime no muestra ningún proceso suyo: no tiene reglas de red",
+			}})
+		}
+		return nil
+	}
+	c, sp, err := k.meet(ctx, s)
+	if err != nil || sp == nil {
+		return err
+	}
+	k.late(c)
+	return k.write(k.state.Put(k.namespace(c.space)))
 }
 
 // lookAt holds the rules of one namespace against what they should be.

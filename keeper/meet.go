@@ -28,8 +28,9 @@ type failing struct {
 
 // running are the containers that the runtime knows: those that have started,
 // and with a Verb those that are about to. What waits is listed first, so that
-// what starts meanwhile is listed twice and not left out. What could not be read
-// is in the error, beside all the others.
+// what starts meanwhile is listed twice and not left out. Those of other runtimes
+// are listed as long as they live. What could not be read is in the error, beside
+// all the others.
 func (k *Keeper) running() ([]gate.Start, error) {
 	var out []gate.Start
 	var errs []error
@@ -48,7 +49,55 @@ func (k *Keeper) running() ([]gate.Start, error) {
 			out = append(out, some...)
 		}
 	}
+	for id, c := range k.containers {
+		if c.apart && alive(c.pid) {
+			out = append(out, gate.Start{ID: id, PID: c.pid})
+		}
+	}
 	return out, errors.Join(errs...)
+}
+
+// inRoots reports whether the states of a runtime are where the engine's own has
+// them.
+func (k *Keeper) inRoots(root string) bool {
+	return slices.ContainsFunc(k.cfg.Roots, func(r string) bool { return filepath.Clean(root) == r })
+}
+
+// strays are the containers that run by the engine's files, and of which no
+// runtime in Roots knows: an engine may be told of a shim by its type, which has
+// a runtime of its own.
+func (k *Keeper) strays() (out []gate.Start, err error) {
+	ids, err := k.cfg.Files.All()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, id := range ids {
+		if s, ok := k.stray(id); ok {
+			out = append(out, s)
+		}
+	}
+	return out, err
+}
+
+// stray is the one of strays with that ID. It is for who holds mu.
+func (k *Keeper) stray(id string) (gate.Start, bool) {
+	if k.containers[id] != nil || slices.ContainsFunc(k.cfg.Roots, func(root string) bool { return isDir(filepath.Join(root, id)) }) {
+		return gate.Start{}, false
+	}
+	d, err := k.cfg.Files.Read(id)
+	if err != nil || d.PID <= 1 {
+		return gate.Start{}, false
+	}
+	// The file may be of before the machine was started, and the process another's.
+	groups, err := os.ReadFile("/proc/" + strconv.Itoa(d.PID) + "/cgroup")
+	if err != nil || !bytes.Contains(groups, []byte(id)) {
+		return gate.Start{}, false
+	}
+	return gate.Start{ID: id, PID: d.PID}, true
+}
+
+func isDir(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
 }
 
 // readHost asks what networks and addresses the host has. An engine that is
@@ -138,7 +187,7 @@ func (k *Keeper) meet(ctx context.Context, s gate.Start) (*container, *space, er
 	if c != nil && len(c.Published) > 0 && c.started {
 		d.Published = c.Published
 	}
-	c = &container{Described: d, pid: s.PID, space: sp.ID, started: c != nil && c.started}
+	c = &container{Described: d, pid: s.PID, space: sp.ID, started: c != nil && c.started, apart: !k.inRoots(s.Root)}
 	k.containers[s.ID] = c
 	return c, sp, nil
 }
@@ -230,7 +279,11 @@ func (k *Keeper) unclaimed(id uint64, name string, ends []network.Endpoint) []ne
 // count what they would drop is no reason not to start. Of one that is only being
 // made there is no network yet.
 func (k *Keeper) Start(ctx context.Context, s gate.Start) error {
-	if s.Verb == "create" || !k.ours(s) {
+	if s.Verb == "create" {
+		return nil
+	}
+	if !k.ours(s) {
+		k.builds(s)
 		return nil
 	}
 	select {
@@ -290,13 +343,32 @@ func (k *Keeper) start(ctx context.Context, s gate.Start) error {
 		n = k.namespace(c.space)
 		k.swarm.soon()
 	}
-	return k.write(k.state.Put(n))
+	if err := k.write(k.state.Put(n)); err != nil {
+		return err
+	}
+	// One that joins a namespace changes nothing of rules that were not made.
+	if s := k.spaces[c.space]; s != nil && s.stale {
+		return k.fresh(c.space, true)
+	}
+	return nil
 }
 
 // ours reports whether a start is of the engine that is kept: others may use
-// the same runtime.
+// the same runtime. A container with a shim of its own is known by its ID alone.
 func (k *Keeper) ours(s gate.Start) bool {
-	return slices.ContainsFunc(k.cfg.Roots, func(root string) bool { return filepath.Clean(s.Root) == root })
+	return k.inRoots(s.Root) || k.cfg.Files.Has(s.ID)
+}
+
+// builds tells of a step of a build: BuildKit, which is part of the engine, makes
+// and starts it in one, and of what is in it the engine keeps no files.
+func (k *Keeper) builds(s gate.Start) {
+	data := filepath.Dir(string(k.cfg.Files))
+	if s.Verb != "run" || !strings.HasPrefix(filepath.Clean(s.Bundle), filepath.Join(data, "buildkit")+"/") {
+		return
+	}
+	k.happened(Event{Kind: Ungoverned, Text: lang.Text{
+		En: "a step of a build runs without rules of its own: those of the host and of the others hold it", Es: "un paso de una construcción corre sin reglas propias: lo retienen las del anfitrión y las de los demás",
+	}})
 }
 
 // MayStart says whether a container starts whose rules could not be put in

@@ -10,7 +10,8 @@ import (
 )
 
 // SetPolicy makes all rules anew by another policy. Starts go on meanwhile, by
-// the new one.
+// the new one. If some cannot be made that is the error, and they are tried again
+// soon; InForce says whether p is gone by.
 func (k *Keeper) SetPolicy(p *policy.Policy, enforce bool) error {
 	j, err := network.NewJudge(p)
 	if err != nil {
@@ -37,7 +38,18 @@ func (k *Keeper) SetPolicy(p *policy.Policy, enforce bool) error {
 		return k.writeHost()
 	})
 	k.cutAll()
-	return errors.Join(errs...)
+	err = errors.Join(errs...)
+	if err != nil {
+		k.Wake()
+	}
+	return err
+}
+
+// InForce is the policy that is gone by, and whether it is enforced.
+func (k *Keeper) InForce() (p *policy.Policy, enforce bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.policy, k.enforce
 }
 
 // turn puts a policy in the place of the one before. It returns the namespaces

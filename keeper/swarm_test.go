@@ -27,15 +27,18 @@ assign:
   - {default: other}
 flows:
   - {id: f1, from: "public/*", to: "restricted/*", port: 8000/tcp, why: x, owner: ro1, review: 2099-01-01}
+  - {id: f2, from: any-internet, to: public/webpub, port: 8000/tcp, why: x, owner: ro1, review: 2099-01-01}
 `
 
-// swarm is two sites of one swarm with an overlay network.
-func newSwarmSites(t *testing.T, enforceB bool) (a, b *site) {
+// newSwarmSites is two sites of one swarm with an overlay network.
+func newSwarmSites(t *testing.T, enforceA, enforceB bool) (a, b *site) {
 	t.Helper()
 	m, w := realdocker.Swarm(t)
 	m.Docker("network", "create", "-d", "overlay", "--attachable", "--subnet", "10.77.0.0/24", "over")
 	a, b = &site{Engine: m, t: t, image: m.Probe("probe")}, &site{Engine: w, t: t, image: w.Probe("probe")}
-	a.keep(swarmPolicy, true)
+	a.world()
+	b.world()
+	a.keep(swarmPolicy, enforceA)
 	b.keep(swarmPolicy, enforceB)
 	return a, b
 }
@@ -70,7 +73,7 @@ func (s *site) runs(service string) string {
 
 // TestSwarm: on an overlay network the policy holds between hosts.
 func TestSwarm(t *testing.T) {
-	a, b := newSwarmSites(t, true)
+	a, b := newSwarmSites(t, true, true)
 	a.serve("db1")
 	b.serve("db2")
 	a.serve("app1")
@@ -145,7 +148,7 @@ func TestSwarm(t *testing.T) {
 // TestSwarmNothingInherited: an address on another host that somebody else has
 // now carries nothing over, even if that host has no guard that enforces.
 func TestSwarmNothingInherited(t *testing.T) {
-	a, b := newSwarmSites(t, false)
+	a, b := newSwarmSites(t, true, false)
 	a.serve("db1")
 	db := a.addr("db1", "over")
 	times := 4

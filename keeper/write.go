@@ -148,13 +148,32 @@ func lost(was, is *network.Inside) *network.Inside {
 	return gone
 }
 
+// enter takes the namespace to make rules in it.
+func (s *space) enter() error {
+	if s.rules != nil {
+		return nil
+	}
+	rules, err := nft.Enter(s.NS)
+	if err != nil {
+		return err
+	}
+	s.rules = rules
+	return nil
+}
+
+// hadRules reports whether a guard before this one made rules in the namespace.
+// What cannot be told shows when rules are made.
+func (s *space) hadRules() bool {
+	if err := s.enter(); err != nil {
+		return true
+	}
+	made, err := s.rules.Made()
+	return made || err != nil
+}
+
 func (k *Keeper) writeSpace(s *space, in *network.Inside) error {
-	if s.rules == nil {
-		rules, err := nft.Enter(s.NS)
-		if err != nil {
-			return err
-		}
-		s.rules = rules
+	if err := s.enter(); err != nil {
+		return err
 	}
 	if err := k.answerNames(s, in); err != nil {
 		return err

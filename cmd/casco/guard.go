@@ -14,6 +14,7 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"casco/api"
 	"casco/guard/network"
@@ -24,6 +25,7 @@ import (
 	"casco/internal/atomicfile"
 	"casco/keeper"
 	"casco/lang"
+	"casco/loop/audit/checks"
 	"casco/loop/inventory"
 	"casco/policy"
 	"casco/store"
@@ -99,8 +101,8 @@ type guard struct {
 	told    map[string]bool // rogues that the ledger has, by their keys
 
 	met     chan inits.Init // containers that began, of which it is not looked yet who made them
-	policy  string          // digest
-	enforce bool
+	policy  string          // digest of the one that was last taken in wholly, and
+	enforce bool            // whether it was enforced
 }
 
 // keptEvents is how many events a status shows.
@@ -152,6 +154,9 @@ func (a *app) guard(ctx context.Context, at doors) error {
 	}
 	work.Go(func() error { return g.keeper.Follow(ctx) })
 	work.Go(func() error { return g.seeInits(ctx) })
+	if g.start == runtimeStart {
+		work.Go(func() error { return g.followWrapper(ctx, h.socket) })
+	}
 	if at.public != "" || at.plugin != "" {
 		if err := g.openDoors(ctx, work, h, cfg.Policy, at); err != nil {
 			cancel()
@@ -442,6 +447,46 @@ func (g *guard) follow(ctx context.Context) error {
 // policyEvery is how often to look which policy is in force.
 const policyEvery = 30 * time.Second
 
+// followWrapper tells when the wrapper of the runtime is gone that the engine at
+// a socket is told of: without it no container starts, whatever its tier.
+func (g *guard) followWrapper(ctx context.Context, socket string) error {
+	path, there := "", true
+	for {
+		if path == "" {
+			path = wrapperOf(ctx, socket)
+		}
+		err := unix.Access(path, unix.X_OK)
+		if path != "" && err != nil && there {
+			g.happened(keeper.Event{Time: time.Now().UTC(), Kind: keeper.Trouble, Text: lang.Text{
+				En: "no container starts until the wrapper of the runtime is put back, casco guard units | sh: %s: %v",
+				Es: "no arranca ningún contenedor hasta que se reponga el envoltorio del runtime, casco guard units | sh: %s: %v",
+			}.F(path, err)})
+		}
+		there = path == "" || err == nil
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(wrapperEvery):
+		}
+	}
+}
+
+// wrapperOf is the file that an engine runs as our wrapper, "" if it is not told
+// of it, or does not answer.
+func wrapperOf(ctx context.Context, socket string) string {
+	d, err := hostdaemon.Look(ctx, socket)
+	if err != nil {
+		return ""
+	}
+	files, _, _ := inventory.DaemonRuntimeFiles.Of(d)
+	file, _ := files[checks.RuntimeName].(map[string]any)
+	path, _ := file["Path"].(string)
+	return path
+}
+
+// wrapperEvery is how often to look whether the wrapper is there.
+const wrapperEvery = 10 * time.Second
+
 // beat tells systemd that the guard is ready, and then that it lives.
 func (g *guard) beat(ctx context.Context) error {
 	if _, err := daemon.SdNotify(false, daemon.SdNotifyReady); err != nil {
@@ -472,10 +517,11 @@ func (g *guard) beat(ctx context.Context) error {
 // Status is a method of api.Guard.
 func (g *guard) Status(context.Context) (api.Status, error) {
 	r := g.keeper.Report()
+	p, enforce := g.keeper.InForce()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return api.Status{
-		Version: version, Since: g.since, Engine: g.engine, Policy: g.policy, Enforce: g.enforce, Start: g.start, Keeper: r,
+		Version: version, Since: g.since, Engine: g.engine, Policy: p.Digest, Enforce: enforce, Start: g.start, Keeper: r,
 		Events: append([]keeper.Event{}, g.last...), ProcessID: os.Getpid(), Unknown: g.nobodys(),
 	}, nil
 }
@@ -503,16 +549,16 @@ func (g *guard) Reload(context.Context) error {
 		return err
 	}
 	p := j.inForce.Policy
-	if err := g.keeper.SetPolicy(p, mode.Enforce); err != nil {
-		return err
-	}
-	if err := g.looker.setPolicy(p); err != nil {
-		return err
-	}
-	if d := g.doorman.Load(); d != nil {
-		if err := d.setPolicy(p); err != nil {
-			return err
+	err = g.keeper.SetPolicy(p, mode.Enforce)
+	// Some rules may have failed; the policy is gone by all the same.
+	if now, _ := g.keeper.InForce(); now == p {
+		err = errors.Join(err, g.looker.setPolicy(p))
+		if d := g.doorman.Load(); d != nil {
+			err = errors.Join(err, d.setPolicy(p))
 		}
+	}
+	if err != nil {
+		return err // follow tries again
 	}
 	g.mu.Lock()
 	changed := g.enforce != mode.Enforce

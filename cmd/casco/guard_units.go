@@ -127,5 +127,5 @@ MemoryDenyWriteExecute=yes
 [Install]
 WantedBy=multi-user.target
 END
-systemctl daemon-reload && systemctl enable --now casco-guard.service
+systemctl daemon-reload && systemctl enable casco-guard.service && systemctl restart casco-guard.service
 `

@@ -179,6 +179,12 @@ func (a *app) printStatus(st api.Status) {
 			Es: "este núcleo no puede hacer suyas las reglas para siempre: un contenedor con CAP_NET_ADMIN puede quitar las suyas, y lo retienen las del anfitrión",
 		}.In(a.lang))
 	}
+	for _, name := range st.Keeper.Stale {
+		if name == "" {
+			name = lang.Text{En: "the host", Es: "el anfitrión"}.In(a.lang)
+		}
+		fmt.Fprintln(a.out, lang.Text{En: "its rules are not as they should be, and are tried again: %s", Es: "sus reglas no están como deben, y se intentan de nuevo: %s"}.F(clean(name)).In(a.lang))
+	}
 	for _, name := range st.Keeper.Ungoverned {
 		fmt.Fprintln(a.out, lang.Text{En: "on the host's network, where no rule can be: %s", Es: "en la red del anfitrión, donde no puede haber reglas: %s"}.F(clean(name)).In(a.lang))
 	}

@@ -19,7 +19,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -51,7 +54,7 @@ func New(asked string) *Source { return &Source{asked: asked} }
 func (*Source) Name() string { return "daemon" }
 
 // measured are the top-level fields of a Daemon that this package reads.
-var measured = []string{"Process", "Config", "Effective", "EffectiveFrom", "Listeners", "DataRoot", "Containerd", "Proxies"}
+var measured = []string{"Process", "Config", "Effective", "EffectiveFrom", "Listeners", "DataRoot", "Containerd", "Proxies", "RuntimeFiles"}
 
 // Begin implements inventory.Early: it looks through all processes.
 func (src *Source) Begin(context.Context, string) {
@@ -150,6 +153,7 @@ func complete(ctx context.Context, s *inventory.Snapshot, o *inventory.Object, p
 	r.listeners(ctx, s)
 	r.dataRoot()
 	r.containerd()
+	r.runtimeFiles()
 	r.put("Proxies", procDir, int64(proxiesOf(p.pid, all)))
 	r.swarm(s)
 }
@@ -224,6 +228,35 @@ func (r *reader) config(in *invocation) {
 	r.put("Effective", source, masked("", values))
 	r.put("EffectiveFrom", source, from)
 }
+
+// runtimeFiles looks whether the runtimes that the settings name are there. One
+// without a path of its own is looked for by containerd's shim.
+func (r *reader) runtimeFiles() {
+	if r.effective == nil {
+		r.unread("RuntimeFiles", errNoSettings)
+		return
+	}
+	runtimes, _ := r.effective["runtimes"].(map[string]any)
+	files := map[string]any{}
+	for name, v := range runtimes {
+		of, _ := v.(map[string]any)
+		path, _ := of["path"].(string)
+		if !filepath.IsAbs(path) {
+			continue
+		}
+		info, err := os.Stat(r.p.inside(path))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			r.unread("RuntimeFiles", err)
+			return
+		}
+		files[name] = map[string]any{
+			"Path": path, "Exists": err == nil, "Executable": err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0,
+		}
+	}
+	r.put("RuntimeFiles", r.p.path("root"), files)
+}
+
+var errNoSettings = errors.New("the settings that name them were not read")
 
 // asReported prefers what the engine itself says it runs with: the file may
 // have been edited after it started.

@@ -58,7 +58,7 @@ var settings = []setting{
 	{key: "default-stop-timeout", form: number},
 	{key: "default-ulimits", flag: "default-ulimit", form: ulimits, value: map[string]any{}},
 	{key: "deprecated-key-path"},
-	{key: "dns", form: list},
+	{key: "dns", form: list, value: []any{}},
 	{key: "dns-opts", flag: "dns-opt", form: list},
 	{key: "dns-search", form: list},
 	{key: "exec-opts", flag: "exec-opt", form: list},

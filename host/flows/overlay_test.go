@@ -40,8 +40,8 @@ func testOverlay(t *testing.T, encrypted bool) {
 	for _, e := range []*realdocker.Engine{a, b} {
 		e.Image("flows")
 	}
-	a.Docker("run", "-d", "--name", "server", "--network", "over", "flows", "httpd", "-f", "-p", "8000")
-	b.Docker("run", "-d", "--name", "client", "--network", "over", "flows", "sleep", "3600")
+	a.Attach("server", "--network", "over", "flows", "httpd", "-f", "-p", "8000")
+	b.Attach("client", "--network", "over", "flows", "sleep", "3600")
 	server, client := inside(t, a, "server"), inside(t, b, "client")
 	at, from := addrIn(t, a, "server", "over"), addrIn(t, b, "client", "over")
 

@@ -97,8 +97,27 @@ func (r *Reader) host(name string) *inventory.Object {
 		{"OS", "/etc/os-release", r.osRelease},
 		{"Uptime", "/proc/uptime", r.uptime},
 		{"PortRange", "/proc/sys/net/ipv4/ip_local_port_range", text(r.word)},
+		{"Nameservers", "/etc/resolv.conf", r.nameservers},
 		{"Root", "effective uid of this process", func(string) (any, error) { return os.Geteuid() == 0, nil }},
 	})
+}
+
+// nameservers are those that programs of the host ask.
+func (r *Reader) nameservers(from string) (any, error) {
+	b, err := os.ReadFile(filepath.Join(r.root, from))
+	if err != nil {
+		return nil, err
+	}
+	servers := []any{}
+	for line := range strings.Lines(string(b)) {
+		if f := strings.Fields(line); len(f) > 1 && f[0] == "nameserver" {
+			servers = append(servers, f[1])
+		}
+	}
+	if len(servers) == 0 {
+		servers = append(servers, "127.0.0.1")
+	}
+	return servers, nil
 }
 
 // word reads a file of one line.

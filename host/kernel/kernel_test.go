@@ -53,6 +53,7 @@ func TestDebian(t *testing.T) {
 		"etc/os-release":                             "# x\nID=debian\nVERSION_ID=\"12\"\nPRETTY_NAME='Debian 12'\nNAME=\"a \\\"b\\\"\"\n",
 		"proc/uptime":                                "4383.99 7288.80\n",
 		"proc/sys/net/ipv4/ip_local_port_range":      "32768\t60999\n",
+		"etc/resolv.conf":                            "# a stub\nsearch example\nnameserver 192.0.2.53\nnameserver fe80::1%eth0 # ours\n",
 	})
 	want := map[string]any{
 		"Release": "6.1.0-18-amd64", "LSMs": []string{"lockdown", "capability", "landlock", "yama", "apparmor"}, "Lockdown": "integrity",
@@ -64,7 +65,7 @@ func TestDebian(t *testing.T) {
 	}
 	want = map[string]any{
 		"OS":     map[string]any{"ID": "debian", "VERSION_ID": "12", "PRETTY_NAME": "Debian 12", "NAME": `a "b"`},
-		"Uptime": int64(4383), "PortRange": "32768\t60999", "Root": os.Geteuid() == 0,
+		"Uptime": int64(4383), "PortRange": "32768\t60999", "Root": os.Geteuid() == 0, "Nameservers": []any{"192.0.2.53", "fe80::1%eth0"},
 	}
 	if d := cmp.Diff(want, host.Fields); d != "" {
 		t.Errorf("%s\n%v", d, host.Unread)
@@ -80,6 +81,7 @@ func TestRedHat(t *testing.T) {
 		"sys/fs/cgroup/memory/tasks":      "",
 		"sys/module/x/y":                  "",
 		"usr/lib/os-release":              "ID=rhel\n",
+		"etc/resolv.conf":                 "search example\n",
 	})
 	for name, want := range map[string]any{"SELinux": "permissive", "AppArmor": false, "Cgroup": int64(1), "Lockdown": "none", "Config": map[string]any{"CONFIG_A": "y"}} {
 		if d := cmp.Diff(want, kernel.Fields[name]); d != "" {
@@ -88,6 +90,9 @@ func TestRedHat(t *testing.T) {
 	}
 	if d := cmp.Diff(map[string]any{"ID": "rhel"}, host.Fields["OS"]); d != "" {
 		t.Error(d)
+	}
+	if d := cmp.Diff([]any{"127.0.0.1"}, host.Fields["Nameservers"]); d != "" {
+		t.Errorf("a host without a server asks itself: %s", d)
 	}
 	if src := kernel.Sources["Config"]; src != "/boot/config-5.14.0-1.el9.x86_64" {
 		t.Errorf("the configuration is from %s", src)
@@ -107,7 +112,7 @@ func TestNothingSaid(t *testing.T) {
 			t.Errorf("%s: %v, %q", field, v, kernel.Unread[field])
 		}
 	}
-	for _, field := range []string{"OS", "Uptime", "PortRange"} {
+	for _, field := range []string{"OS", "Uptime", "PortRange", "Nameservers"} {
 		if v, has := host.Fields[field]; has || host.Unread[field] == "" {
 			t.Errorf("%s: %v, %q", field, v, host.Unread[field])
 		}

@@ -24,6 +24,7 @@ type conn struct {
 	// be as wanted, and at when; 0 if none was, or something was tried since.
 	agreed uint32
 	at     time.Time
+	torn   bool // the rules changed while the dump that is being read was made
 }
 
 // Sizes of the socket's buffers, bytes. A transaction is one message to the
@@ -161,6 +162,7 @@ func (c *conn) ask(m message, flags uint16, do func(kind uint16, a []byte) error
 		return err
 	}
 	var first error
+	c.torn = false
 	for {
 		done, err := c.answers(func(_ uint32, errno unix.Errno) bool {
 			if errno != 0 && first == nil {
@@ -172,6 +174,9 @@ func (c *conn) ask(m message, flags uint16, do func(kind uint16, a []byte) error
 				first = do(kind, a)
 			}
 		})
+		if done && err == nil && c.torn {
+			err = errInterrupted
+		}
 		if err != nil || done {
 			return errors.Join(first, err)
 		}
@@ -204,13 +209,18 @@ func (c *conn) agrees() bool {
 	return err == nil && n == c.agreed
 }
 
-// checked has check look at the rules, and remembers if it found them well.
+// checked has check look at the rules, and remembers if it found them well. While
+// somebody changes rules in the namespace, engines do their own, it looks again.
 func (c *conn) checked(check func() error) error {
 	before, err := c.generation()
 	if err != nil {
 		return err
 	}
-	if err := check(); err != nil {
+	err = check()
+	for n := 0; errors.Is(err, errInterrupted) && n < 10; n++ {
+		err = check()
+	}
+	if err != nil {
 		return err
 	}
 	if after, err := c.generation(); err == nil && after == before {
@@ -257,9 +267,7 @@ func (c *conn) answers(end func(seq uint32, errno unix.Errno) bool, data func(ki
 		kind, flags, seq := binary.NativeEndian.Uint16(b[4:]), binary.NativeEndian.Uint16(b[6:]), binary.NativeEndian.Uint32(b[8:])
 		body := b[unix.NLMSG_HDRLEN:size]
 		b = b[min(len(b), (size+3)&^3):]
-		if flags&unix.NLM_F_DUMP_INTR != 0 {
-			return false, errInterrupted
-		}
+		c.torn = c.torn || flags&unix.NLM_F_DUMP_INTR != 0 // the rest of it comes all the same
 		switch kind {
 		case unix.NLMSG_ERROR, unix.NLMSG_DONE:
 			if len(body) < 4 {

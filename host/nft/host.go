@@ -36,19 +36,22 @@ var (
 type Host struct {
 	mu sync.Mutex // guards all of it
 
+	ns     netns.NsHandle // whoever opened the Host keeps it open
 	c      *conn
 	flags  uint32
+	chains chains
 	pinned map[string]bool // interfaces that have a chain
 	egress map[string]bool // sets of who may send to a network outside
 }
 
-// OpenHost takes the network namespace of the host: that of the engine.
+// OpenHost takes the network namespace of the host: that of the engine. It must
+// stay open until Close.
 func OpenHost(ns netns.NsHandle) (*Host, error) {
 	c, err := dial(ns)
 	if err != nil {
 		return nil, err
 	}
-	return &Host{c: c, flags: flagOwner | flagPersist, pinned: map[string]bool{}, egress: map[string]bool{}}, nil
+	return &Host{ns: ns, c: c, flags: flagOwner | flagPersist, chains: chains{}, pinned: map[string]bool{}, egress: map[string]bool{}}, nil
 }
 
 // Close lets go of the rules, which stay.
@@ -73,7 +76,7 @@ func (h *Host) Replace(o network.Outside, spaces []*network.Inside) error {
 	if err != nil {
 		return err
 	}
-	h.flags = flags
+	h.flags, h.chains = flags, chainsOf(ts)
 	clear(h.egress)
 	for e := range o.Elements {
 		if e.Set == network.Egress {
@@ -122,10 +125,20 @@ func (h *Host) Change(c network.Change) error {
 	if err := h.c.commit(ms); err != nil {
 		return err
 	}
-	for _, name := range names {
-		h.egress[name] = true
+	for _, e := range c.Add {
+		if name := hostSet(e).name; slices.Contains(names, name) && !h.egress[name] {
+			h.egress[name] = true
+			if m := h.chains[egressChain(e)]; m != nil {
+				m.rules, m.sum = m.rules+1, nil
+			}
+		}
 	}
 	return nil
+}
+
+// egressChain is where the rule of a network outside is.
+func egressChain(e network.Element) place {
+	return place{hostTable.family, string(network.Egress) + wayOf(e.A).suffix}
 }
 
 // newEgress are messages that make sets and rules for networks outside which
@@ -141,7 +154,7 @@ func (h *Host) newEgress(es []network.Element) (ms []message, names []string, er
 			continue
 		}
 		names = append(names, s.name)
-		rules, err := hostTable.rules(chain{name: string(network.Egress) + wayOf(e.A).suffix, todo: []rule{egressRule(e)}})
+		rules, err := hostTable.rules(chain{name: egressChain(e).chain, todo: []rule{egressRule(e)}})
 		if err != nil {
 			return nil, nil, err
 		}
@@ -210,6 +223,9 @@ func (h *Host) Pin(in *network.Inside) error {
 			return err
 		}
 		h.pinned[e.Peer] = err == nil
+		if err == nil {
+			h.chains[place{pinTable.family, c.name}] = &made{rules: len(c.todo)}
+		}
 	}
 	return nil
 }
@@ -235,6 +251,7 @@ func (h *Host) unpin(peer string) error {
 		return nil
 	}
 	delete(h.pinned, peer)
+	delete(h.chains, place{pinTable.family, pinName(peer)})
 	a := attrs{}
 	a.text(unix.NFTA_CHAIN_TABLE, pinTable.name)
 	a.text(unix.NFTA_CHAIN_NAME, pinName(peer))
@@ -249,7 +266,13 @@ func (h *Host) unpin(peer string) error {
 func (h *Host) Remove() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return remove(h.c, h.flags, unix.NFPROTO_INET, unix.NFPROTO_NETDEV)
+	if err := remove(h.c, h.flags, unix.NFPROTO_INET, unix.NFPROTO_NETDEV); err != nil {
+		return err
+	}
+	h.chains = chains{}
+	clear(h.pinned)
+	clear(h.egress)
+	return nil
 }
 
 // Around says anew which networks the engine has, and which addresses the host.

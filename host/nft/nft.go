@@ -52,9 +52,9 @@ type Options struct {
 type Space struct {
 	mu sync.Mutex // guards all of it
 
-	c       *conn
-	flags   uint32
-	written []byte // what fingerprint gave after the last Replace; nil until it was asked for
+	c      *conn
+	flags  uint32
+	chains chains
 }
 
 // Enter takes a namespace. Its rules stay as they are until Replace.
@@ -82,6 +82,19 @@ func (s *Space) Owned() bool {
 	return s.flags&flagOwner != 0
 }
 
+// Made reports whether the namespace has rules of ours, whoever made them.
+func (s *Space) Made() (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a := attrs{}
+	a.text(unix.NFTA_TABLE_NAME, Table)
+	err := s.c.ask(message{unix.NFT_MSG_GETTABLE, 0, insideTable.family, a, "table " + Table}, unix.NLM_F_ACK, func(uint16, []byte) error { return nil })
+	if errors.Is(err, unix.ENOENT) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 // Replace makes the rules of the namespace anew, as in says. Old and new never
 // both hold, and there is no moment without.
 func (s *Space) Replace(in *network.Inside, opts Options) error {
@@ -97,7 +110,7 @@ func (s *Space) Replace(in *network.Inside, opts Options) error {
 	if err != nil {
 		return err
 	}
-	s.flags, s.written = flags, nil
+	s.flags, s.chains = flags, chainsOf(ts)
 	return nil
 }
 

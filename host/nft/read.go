@@ -5,12 +5,15 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"hash"
 	"maps"
+	"net"
 	"slices"
 
 	"golang.org/x/sys/unix"
 
 	"casco/guard/network"
+	"casco/internal/nsenter"
 	"casco/lang"
 )
 
@@ -55,21 +58,51 @@ func drops(c *conn) (map[string]Counter, error) {
 	return out, nil
 }
 
-// fingerprint is a digest of all rules and chains of our tables, as the kernel
-// gives them back: the same as long as nobody changed them. Counters are
-// objects of their own and not part of it.
-func fingerprint(c *conn) ([]byte, error) {
-	h := sha256.New()
+// A place is where a chain of ours is.
+type place struct {
+	family uint8
+	chain  string
+}
+
+// A script is a chain with its rules, as the kernel gives them back: the same as
+// long as nobody changed them. Counters are objects of their own and not part of
+// it, and neither is by how many others a chain is used.
+type script struct {
+	rules int
+	sum   [sha256.Size]byte
+}
+
+// scripts reads all chains of our tables.
+func scripts(c *conn) (map[place]script, error) {
+	sums := map[place]hash.Hash{}
+	rules := map[place]int{}
 	for _, family := range []uint8{unix.NFPROTO_INET, unix.NFPROTO_NETDEV} {
 		for _, get := range []struct {
-			kind, table uint16
-			what        string
-		}{{unix.NFT_MSG_GETCHAIN, unix.NFTA_CHAIN_TABLE, "chains"}, {unix.NFT_MSG_GETRULE, unix.NFTA_RULE_TABLE, "rules"}} {
+			kind, table, chain uint16
+			what               string
+			say                []uint16 // what is part of it; all if it is nil
+		}{
+			{unix.NFT_MSG_GETCHAIN, unix.NFTA_CHAIN_TABLE, unix.NFTA_CHAIN_NAME, "chains", []uint16{
+				unix.NFTA_CHAIN_HANDLE, unix.NFTA_CHAIN_HOOK, unix.NFTA_CHAIN_POLICY, unix.NFTA_CHAIN_TYPE,
+			}},
+			{unix.NFT_MSG_GETRULE, unix.NFTA_RULE_TABLE, unix.NFTA_RULE_CHAIN, "rules", nil},
+		} {
 			a := attrs{}
 			a.text(get.table, Table)
-			err := c.dump(message{get.kind, 0, family, a, get.what}, func(kind uint16, b []byte) error {
-				if zstring(one(b, get.table)) == Table {
-					fmt.Fprintf(h, "%d %d %x\n", family, kind, b)
+			err := c.dump(message{get.kind, 0, family, a, get.what}, func(_ uint16, b []byte) error {
+				if zstring(one(b, get.table)) != Table {
+					return nil
+				}
+				at := place{family, zstring(one(b, get.chain))}
+				if sums[at] == nil {
+					sums[at] = sha256.New()
+				}
+				if get.say == nil {
+					rules[at]++
+					fmt.Fprintf(sums[at], "rule %x\n", b)
+				}
+				for _, attr := range get.say {
+					fmt.Fprintf(sums[at], "%d %x\n", attr, one(b, attr))
 				}
 				return nil
 			})
@@ -78,7 +111,60 @@ func fingerprint(c *conn) ([]byte, error) {
 			}
 		}
 	}
-	return h.Sum(nil), nil
+	out := map[place]script{}
+	for at, h := range sums {
+		out[at] = script{rules[at], [sha256.Size]byte(h.Sum(nil))}
+	}
+	return out, nil
+}
+
+// chains are those that were made, by where they are: how many rules went into
+// each, and how the kernel then gave it back. That is read when it is first held
+// against the kernel and not when it is written: a container waits for its start
+// then.
+type chains map[place]*made
+
+type made struct {
+	rules int
+	sum   []byte // nil until it was read
+}
+
+// chainsOf are the chains of tables.
+func chainsOf(ts []*table) chains {
+	all := chains{}
+	for _, t := range ts {
+		for _, c := range t.chains {
+			all[place{t.family, c.name}] = &made{rules: len(c.todo)}
+		}
+	}
+	return all
+}
+
+// check holds the chains that the kernel has against those that were made. One
+// that gone says the kernel may have taken away itself is not missed.
+func (all chains) check(c *conn, gone func(place) bool) error {
+	is, err := scripts(c)
+	if err != nil {
+		return err
+	}
+	for at := range is {
+		if all[at] == nil {
+			return lang.Errorf(lang.Text{En: "somebody put a chain into our table: %s", Es: "alguien puso una cadena en nuestra tabla: %s"}, at.chain)
+		}
+	}
+	for at, m := range all {
+		has, there := is[at]
+		switch {
+		case there && has.rules == m.rules && (m.sum == nil || bytes.Equal(m.sum, has.sum[:])):
+			m.sum = has.sum[:]
+		case gone(at):
+		case there:
+			return lang.Errorf(lang.Text{En: "somebody changed our rules: chain %s", Es: "alguien cambió nuestras reglas: cadena %s"}, at.chain)
+		default:
+			return lang.Errorf(lang.Text{En: "somebody changed our rules: chain %s is gone", Es: "alguien cambió nuestras reglas: la cadena %s ya no está"}, at.chain)
+		}
+	}
+	return nil
 }
 
 // Check holds the kernel against what was written: nil if it has our rules and
@@ -98,16 +184,8 @@ func (s *Space) Agrees() bool {
 }
 
 func (s *Space) check(in *network.Inside) error {
-	is, err := fingerprint(s.c)
-	if err != nil {
+	if err := s.chains.check(s.c, func(place) bool { return false }); err != nil {
 		return err
-	}
-	if s.written == nil {
-		// Not read when they were written: a container waits for its start then.
-		s.written = is
-	}
-	if !bytes.Equal(is, s.written) {
-		return lang.Errorf(lang.Text{En: "somebody changed our rules", Es: "alguien cambió nuestras reglas"})
 	}
 	want := map[string][]string{}
 	for e := range in.Peers {
@@ -124,7 +202,8 @@ func (s *Space) check(in *network.Inside) error {
 	return nil
 }
 
-// Check holds the sets of the host against what o says.
+// Check holds the kernel against what was written: nil if it has our rules and
+// in the sets what o says, no more and no less.
 func (h *Host) Check(o network.Outside) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -139,6 +218,9 @@ func (h *Host) Agrees() bool {
 }
 
 func (h *Host) check(o network.Outside) error {
+	if err := h.chains.check(h.c, h.wentWith); err != nil {
+		return err
+	}
 	want := map[string][]string{}
 	for e := range o.Elements {
 		name := hostSet(e).name
@@ -167,6 +249,25 @@ func (h *Host) check(o network.Outside) error {
 		}
 	}
 	return nil
+}
+
+// wentWith reports whether a chain is that of an interface which is no more:
+// before Linux 6.16 it goes with it, and later it stays behind without.
+func (h *Host) wentWith(at place) bool {
+	if at.family != unix.NFPROTO_NETDEV {
+		return false
+	}
+	for peer := range h.pinned {
+		if pinName(peer) != at.chain {
+			continue
+		}
+		var err error
+		if in := nsenter.Net(h.ns, func() error { _, err = net.InterfaceByName(peer); return nil }); in != nil {
+			return false
+		}
+		return err != nil
+	}
+	return false
 }
 
 // holds compares what a set has with what it should.

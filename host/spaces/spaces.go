@@ -296,6 +296,30 @@ type Described struct {
 	// Shares is the ID or name of the container whose network it uses, "" if it
 	// has its own.
 	Shares string
+	// PID is the process that the engine last wrote down as the container's, 0 for
+	// none. It may be long gone, and its number another's.
+	PID int
+}
+
+// All are the IDs of the engine's containers, whether they run or not.
+func (f Files) All() ([]string, error) {
+	dirs, err := os.ReadDir(string(f))
+	var ids []string
+	for _, d := range dirs {
+		if containerID.MatchString(d.Name()) {
+			ids = append(ids, d.Name())
+		}
+	}
+	return ids, err
+}
+
+// Has reports whether a container is the engine's.
+func (f Files) Has(id string) bool {
+	if !containerID.MatchString(id) {
+		return false
+	}
+	_, err := os.Stat(filepath.Join(string(f), id, "config.v2.json"))
+	return err == nil
 }
 
 // containerID is what an engine calls a container: it becomes part of a path.
@@ -388,7 +412,11 @@ func (f Files) Named(name string) string {
 
 type containerFile struct {
 	ID, Name string
-	Config   struct {
+	State    struct {
+		Running bool
+		Pid     int
+	}
+	Config struct {
 		Image  string
 		Labels map[string]string
 	}
@@ -414,6 +442,9 @@ func describe(c *containerFile, h *hostFile) (*Described, error) {
 		d.Workload.Workload.Networks = append(d.Workload.Workload.Networks, name)
 	}
 	slices.Sort(d.Workload.Workload.Networks)
+	if c.State.Running {
+		d.PID = c.State.Pid
+	}
 	d.OnHost = h.NetworkMode == "host"
 	d.Shares, _ = strings.CutPrefix(h.NetworkMode, "container:")
 	if d.Shares == h.NetworkMode {

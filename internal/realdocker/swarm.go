@@ -33,6 +33,21 @@ func Swarm(t testing.TB) (manager, worker *Engine) {
 	return a, b
 }
 
+// Attach starts a container in the background on a network of a swarm; the
+// arguments are those of "docker run -d". A manager on a busy machine may take
+// longer to attach it than the engine waits, 20 s: then it is tried again.
+func (e *Engine) Attach(name string, args ...string) {
+	e.t.Helper()
+	var err error
+	for range 5 {
+		if _, err = e.TryDocker(append([]string{"run", "-d", "--name", name}, args...)...); err == nil {
+			return
+		}
+		e.TryDocker("rm", "-f", name)
+	}
+	e.t.Fatal(err)
+}
+
 // ESPMark is put behind each packet of ESP that Sniff kept.
 var ESPMark = []byte("<was packed in ESP>")
 

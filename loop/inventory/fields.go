@@ -206,6 +206,9 @@ var (
 	// becomes of a packet that no rule before the last took.
 	DaemonForwardIPv4   = Field[bool]{Daemon, "Forward.IPv4"}
 	DaemonForwardChains = Field[[]any]{Daemon, "Forward.Chains"}
+	// The files of the runtimes of which Effective.runtimes gives the path, by
+	// name: {Path, Exists, Executable}.
+	DaemonRuntimeFiles = Field[map[string]any]{Daemon, "RuntimeFiles"}
 	// Age of what it keeps: stopped containers and images that no container
 	// uses: {Containers: [{Name, Since}], Images: [{Name, Created, Size}]}.
 	DaemonUnused = Field[map[string]any]{Daemon, "Unused"}
@@ -213,6 +216,7 @@ var (
 	DaemonICC             = Field[bool]{Daemon, "Effective.icc"}
 	DaemonDefaultRuntime  = Field[string]{Daemon, "Effective.default-runtime"}
 	DaemonRuntimes        = Field[map[string]any]{Daemon, "Effective.runtimes"}
+	DaemonDNS             = Field[[]string]{Daemon, "Effective.dns"}
 	DaemonLogLevel        = Field[string]{Daemon, "Effective.log-level"}
 	DaemonDebug           = Field[bool]{Daemon, "Effective.debug"}
 	DaemonIPTables        = Field[bool]{Daemon, "Effective.iptables"}
@@ -337,10 +341,13 @@ var (
 	PackageVersion = Field[string]{Package, "Version"}
 	UnitEnabled    = Field[bool]{Unit, "Enabled"}
 
-	HostOS        = Field[map[string]any]{Host, "OS"} // /etc/os-release: ID, VERSION_ID, PRETTY_NAME
-	HostUptime    = Field[int64]{Host, "Uptime"}      // seconds
-	HostPortRange = Field[string]{Host, "PortRange"}  // net.ipv4.ip_local_port_range: "32768\t60999"
-	HostRoot      = Field[bool]{Host, "Root"}         // casco ran as root when it read
+	HostOS     = Field[map[string]any]{Host, "OS"} // /etc/os-release: ID, VERSION_ID, PRETTY_NAME
+	HostUptime = Field[int64]{Host, "Uptime"}      // seconds
+	// HostNameservers are those of /etc/resolv.conf; without one it is the host
+	// itself, resolv.conf(5).
+	HostNameservers = Field[[]string]{Host, "Nameservers"}
+	HostPortRange   = Field[string]{Host, "PortRange"} // net.ipv4.ip_local_port_range: "32768\t60999"
+	HostRoot        = Field[bool]{Host, "Root"}        // casco ran as root when it read
 )
 
 // Fields of an exception. Force: "active", "not-yet", "expired", "void",

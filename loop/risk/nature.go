@@ -89,7 +89,7 @@ var threats = map[Threat]string{
 		daemon-selinux daemon-userns-remap daemon-rootless engine-known-holes engine-versions kernel- sysctl-kernel- sysctl-user-`,
 	Entry: `container-published-everywhere container-privileged-port container-random-port container-unused-port container-ssh
 		listener-all-addresses listener-forbidden daemon-userland-proxy daemon-forward`,
-	Spread: `container-default-bridge container-mixed-tiers container-tier-default policy-crossing-review guard-network daemon-runtime-gate container-net-raw container-host-net daemon-icc network- daemon-iptables
+	Spread: `container-default-bridge container-mixed-tiers container-tier-default policy-crossing-review guard-network daemon-runtime-gate daemon-dns container-net-raw container-host-net daemon-icc network- daemon-iptables
 		daemon-ip6tables swarm-data-path swarm-ingress-encryption swarm-overlay-encryption sysctl-net-`,
 	Command: `daemon-tls daemon-authorization-plugin docker-accounts file- listener-engine-port operations-swarm swarm-ca-rotation
 		swarm-cert-expiry swarm-listen`,

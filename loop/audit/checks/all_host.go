@@ -29,6 +29,7 @@ func hostChecks() []*audit.Check {
 		policyCrossingReview,
 		guardNetwork,
 		daemonRuntimeGate,
+		daemonDNS,
 	}
 	for _, t := range kernelSettings {
 		cs = append(cs, t.check())

@@ -24,16 +24,7 @@ var guardNetwork = &audit.Check{
 	Controls: rowTiers,
 	Kind:     inventory.Guard,
 	Policy:   []string{"tiers", "network.enforce"},
-	// With one tier there is nothing to keep apart.
-	About: func(s *inventory.Snapshot, _ *inventory.Object) bool {
-		for _, p := range s.Of(inventory.Policy) {
-			tiers, _, _ := inventory.PolicyTiers.Of(p)
-			if wanted, _, said := inventory.PolicyEnforce.Of(p); wanted || !said && len(tiers) > 1 {
-				return true
-			}
-		}
-		return false
-	},
+	About:    keepsApart,
 	Eval: func(_ *inventory.Snapshot, o *inventory.Object) audit.Answer {
 		running, there, ok := inventory.GuardRunning.Of(o)
 		if !ok {
@@ -51,4 +42,16 @@ var guardNetwork = &audit.Check{
 		}
 		return audit.Good(fact, there)
 	},
+}
+
+// keepsApart reports whether the policy wants networks to be kept apart. With
+// one tier there is nothing to keep apart.
+func keepsApart(s *inventory.Snapshot, _ *inventory.Object) bool {
+	for _, p := range s.Of(inventory.Policy) {
+		tiers, _, _ := inventory.PolicyTiers.Of(p)
+		if wanted, _, said := inventory.PolicyEnforce.Of(p); wanted || !said && len(tiers) > 1 {
+			return true
+		}
+	}
+	return false
 }

@@ -41,7 +41,7 @@ flows:
     owner: x
     review: 2025-01-01 #> 2027-01-01 policy-crossing-review
 network:
-  enforce: true #> false guard-network
+  enforce: true #> false guard-network daemon-dns
   start: runtime #> fanotify daemon-runtime-gate
 host:
   packages:
