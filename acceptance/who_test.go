@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -77,7 +78,7 @@ func TestWho(t *testing.T) {
 	w := newWorld(t)
 	runc, err := exec.LookPath("runc")
 	handtest.Need(t, err == nil, "runc")
-	write(t, w.e.Config, fmt.Sprintf(`{"runtimes": {"other": {"path": %q}}}`, runc))
+	w.lock(runc, "")
 	w.e.Restart()
 	names, _ := json.Marshal(strings.Fields(seccompNames))
 	profile := filepath.Join(w.e.Root, "profile.json")
@@ -87,8 +88,11 @@ func TestWho(t *testing.T) {
 		"  add: {no_new_privileges: true, cap_drop: [NET_RAW], pids: 200, log_max_size: 10m, log_max_file: 3, runtime: other, seccomp: " + profile + "}\n")
 	g.mode(false)
 	socket := filepath.Join(w.e.Root, "door.sock")
-	g.more = []string{"--door", socket}
+	plugin := "casco-" + strings.TrimPrefix(w.e.NetNS, "casco-")
+	g.more = []string{"--door", socket, "--plugin", filepath.Join("/run/docker/plugins", plugin+".sock")}
+	t.Cleanup(func() { os.Remove(filepath.Join("/run/docker/plugins", plugin+".sock")) }) // of a guard that was killed
 	g.start()
+	w.lock(runc, plugin)
 	docker := func(args ...string) (string, error) {
 		out, err := exec.Command("docker", append([]string{"-H", "unix://" + socket}, args...)...).CombinedOutput()
 		return strings.TrimSpace(string(out)), err
@@ -123,9 +127,14 @@ func TestWho(t *testing.T) {
 	if out, err := docker("run", "--privileged", "--name", "bad", w.image, "exit", "0"); err == nil {
 		t.Errorf("--privileged: %s", out)
 	}
+	w.e.Docker("create", "--name", "side", w.image, "wait")
+	if out, err := w.e.TryDocker("create", "--privileged", "--name", "side2", w.image, "wait"); err == nil {
+		t.Errorf("--privileged past the door: %s", out)
+	}
 	testAdded(t, w)
 	for _, at := range []string{"with a guard", "without"} {
 		if at == "without" {
+			w.lock(runc, "")
 			g.stop()
 		} else {
 			time.Sleep(1500 * time.Millisecond) // what was decided is written once a second
@@ -136,6 +145,27 @@ func TestWho(t *testing.T) {
 	if err != nil || strings.Contains(string(log), "not-to-be-told") || strings.Contains(string(log), `"What":"lost"`) {
 		t.Errorf("the ledger has a secret, or lost something: %v\n%.2000s", err, log)
 	}
+}
+
+// lock has the engine know another runtime and ask a plugin, or none.
+func (w *netWorld) lock(runc, plugin string) {
+	w.t.Helper()
+	plugins := "[]"
+	if plugin != "" {
+		plugins = fmt.Sprintf("[%q]", plugin)
+	}
+	write(w.t, w.e.Config, fmt.Sprintf(`{"runtimes": {"other": {"path": %q}}, "authorization-plugins": %s}`, runc, plugins))
+	if err := syscall.Kill(w.e.Pid(), syscall.SIGHUP); err != nil {
+		w.t.Fatal(err)
+	}
+	for range 100 {
+		_, err := w.e.TryDocker("update", "--cpus", "1", "nobody")
+		if err == nil || strings.Contains(err.Error(), "authorization denied") == (plugin != "") {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	w.t.Fatal("the engine does not read its file again")
 }
 
 // testAdded: what was added is on the container: the engine and the kernel say
@@ -194,6 +224,13 @@ func testWho(t *testing.T, g *guarding, at string) {
 	if a := g.who(0, "container/bad"); len(a.Objects) != 0 || len(a.Asked) != 1 || a.Asked[0].Decision != "refused" || a.Asked[0].Refusals[0].Rule != "container-privileged" {
 		t.Errorf("%s: what was refused: %+v", at, a)
 	}
+	side := g.who(0, "container/side")
+	if len(side.Objects) != 1 || len(side.Objects[0].Acts) != 1 || !side.Objects[0].Origin.Known || side.Objects[0].Acts[0].Caller.Via != "authz" || side.Objects[0].Acts[0].Status != 201 || side.Objects[0].Acts[0].Caller.UID != -1 {
+		t.Errorf("%s: past the door, seen by the plugin: %+v", at, side)
+	}
+	if a := g.who(0, "container/side2"); len(a.Asked) != 1 || a.Asked[0].Caller.Via != "authz" {
+		t.Errorf("%s: refused by the plugin: %+v", at, a)
+	}
 	for _, ref := range []string{"network/n1", "volume/v1"} {
 		if a := g.who(0, ref); len(a.Objects) != 1 || !a.Objects[0].Origin.Known || !a.Objects[0].Acts[0].Made {
 			t.Errorf("%s: %s: %+v", at, ref, a)
@@ -208,7 +245,7 @@ func testWho(t *testing.T, g *guarding, at string) {
 	if a := g.who(3, "container/older"); len(a.Objects) != 1 || a.Objects[0].Origin.Known || a.Objects[0].Acts[0].Endpoint != "DELETE /containers/{id}" || a.Objects[0].Acts[0].Decision != "observed" {
 		t.Errorf("%s: one that was there before: %+v", at, a)
 	}
-	g.who(1, "container/nobody")
+	g.who(1, "container/never")
 	g.who(2, "file/x")
 }
 

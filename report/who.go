@@ -151,7 +151,7 @@ func (p Printer) life(ref string, l Life) {
 func (p Printer) origin(o Origin, made time.Time) {
 	at := ""
 	if !made.IsZero() {
-		at = made.UTC().Format(whoTime) + "  "
+		at = made.UTC().Format(whoTime) + " "
 	}
 	name := lang.Text{En: "  origin", Es: "  origen"}.In(p.Lang)
 	switch {
@@ -214,11 +214,13 @@ func named(uid int64) string {
 }
 
 func (p Printer) act(a Act) {
-	name := Clean(a.Endpoint)
+	name, who := Clean(a.Endpoint), p.caller(a.Caller)
 	if t, ok := acts[a.Endpoint]; ok {
 		name = t.In(p.Lang)
+	} else if a.Caller.Via == store.ViaRuntime {
+		name, who = lang.Text{En: "last look", Es: "última mirada"}.In(p.Lang), lang.Text{En: "at its final configuration", Es: "a su configuración final"}.In(p.Lang)
 	}
-	p.Item("  "+name, whoColumn, a.At.UTC().Format(whoTime)+"  "+p.caller(a.Caller))
+	p.Item("  "+name, whoColumn, a.At.UTC().Format(whoTime)+" "+who)
 	if _, ok := acts[a.Endpoint]; !ok || a.With != "" {
 		p.Item("", whoColumn, Clean(firstNonEmpty(a.With, a.Request)))
 	}

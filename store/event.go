@@ -239,8 +239,12 @@ type Caller struct {
 	Container   string `json:"container,omitempty"`    // in which it runs: name, or ID if that is not known
 	ContainerID string `json:"container_id,omitempty"` // its full ID
 	Certificate string `json:"certificate,omitempty"`  // common name
-	Via         string `json:"via"`                    // the door's address; authz, the engine's plugin
+	Via         string `json:"via"`                    // the door's address; authz, the engine's plugin; ViaRuntime
 }
+
+// ViaRuntime is Caller.Via of a call of the runtime: what is judged is the
+// container's final configuration, and who wanted it is not known there.
+const ViaRuntime = "runtime"
 
 // A Refusal is what a rule has against a request.
 type Refusal struct {

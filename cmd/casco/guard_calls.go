@@ -102,17 +102,20 @@ func (d *doorman) decision(o outcome, w *weighed) store.Decision {
 		path, _, _ := strings.Cut(o.request.URI, "?")
 		c.Request = short(o.request.Method + " " + path)
 	}
-	for i, r := range w.Refusals {
-		if i == mostRefusals {
-			break
-		}
-		c.Refusals = append(c.Refusals, store.Refusal{Rule: r.Rule, Reason: short(r.Reason.En), Path: r.Path, Observed: r.Observed})
-	}
+	c.Refusals = refusals(w.Refusals)
 	for _, m := range w.Mutations {
 		c.Added = append(c.Added, store.Addition{Field: m.Field, Value: short(m.Value), Path: m.Path})
 	}
 	d.name(&e, o, w)
 	return e
+}
+
+// refusals are what rules have against something, as the ledger has it.
+func refusals(all []admission.Refusal) (out []store.Refusal) {
+	for _, r := range all[:min(len(all), mostRefusals)] {
+		out = append(out, store.Refusal{Rule: r.Rule, Reason: short(r.Reason.En), Path: r.Path, Observed: r.Observed})
+	}
+	return out
 }
 
 // An entry of the ledger has 64 KiB, and whoever asks chooses what is in it.

@@ -197,19 +197,18 @@ func (l *looker) note(s gate.Start, st admission.Start, look admission.Look) {
 	if len(look.Refusals) == 0 {
 		return // nothing is wrong, or an exception lets it be
 	}
-	what := "observed"
+	what := store.Observed
 	if !look.Allow {
-		what = "refused"
-	}
-	var found []string
-	for _, r := range look.Refusals {
-		found = append(found, r.Rule+": "+r.Reason.En)
+		what = store.Refused
 	}
 	text := fmt.Sprintf("%s of %s by %s", s.Verb, s.ID, s.Runtime)
 	if st.Kept == nil {
 		text += ", which no engine here made"
 	}
-	l.g.noted(store.Decision{Ref: look.Ref.String(), By: "admission", What: what, Text: text + "; " + strings.Join(found, "; ")})
+	l.g.noted(store.Decision{Ref: short(look.Ref.String()), By: store.Admission, What: what, Call: &store.Call{
+		At: st.At, Engine: l.g.engine, Request: short(text), ID: s.ID, Refusals: refusals(look.Refusals),
+		Caller: store.Caller{UID: -1, GID: -1, LoginUID: -1, Via: store.ViaRuntime},
+	}})
 	l.g.log.Warn("admission", "what", what, "rules", strings.Join(look.Against, " "), "container", look.Ref.Name, "id", s.ID, "verb", s.Verb)
 	if !look.Allow {
 		l.g.happened(keeper.Event{Time: st.At, Kind: keeper.Refused, Container: look.Ref.Name, Text: lang.Text{
