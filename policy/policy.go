@@ -226,7 +226,7 @@ type SSH struct {
 type Registries struct {
 	Allow   []string          `json:"allow,omitempty" yaml:"allow"`
 	Require []string          `json:"require,omitempty" yaml:"require"` // "tls", "digest", "signature"
-	Keys    map[string]string `json:"keys,omitempty" yaml:"keys"`       // pattern of image -> file of the key, in the policy folder
+	Keys    map[string]string `json:"keys,omitempty" yaml:"keys"`       // pattern of image -> file of keys, in the policy folder: one a line, as in authorized_keys
 }
 
 // Images says which are good enough to run.

@@ -41,6 +41,7 @@ const (
 	Exception  Namespace = "casco-exception"  // a finding may stand for a time
 	Treatment  Namespace = "casco-treatment"  // a risk is decided about
 	Checkpoint Namespace = "casco-checkpoint" // the ledger was seen in this state
+	Image      Namespace = "casco-image"      // an image may run
 )
 
 // A Key is a public key. The zero Key is none.

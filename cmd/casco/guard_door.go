@@ -296,6 +296,32 @@ func (w world) Resolve(path string) string {
 	return at
 }
 
+// maxSignatures bounds how many signatures of one image are looked at.
+const maxSignatures = 16
+
+// Signatures is a method of admission.World.
+func (w world) Signatures(digest string) [][]byte { return w.g.signatures(digest) }
+
+// signatures of images are in the files images/sha256-HEX*.sig of the state
+// directory.
+func (g *guard) signatures(digest string) [][]byte {
+	hex, ok := strings.CutPrefix(digest, "sha256:")
+	if !ok || len(hex) != 64 || strings.Trim(hex, "0123456789abcdef") != "" {
+		return nil
+	}
+	paths, err := filepath.Glob(filepath.Join(g.a.statePath, "images", "sha256-"+hex+"*.sig"))
+	if err != nil || len(paths) > maxSignatures {
+		return nil
+	}
+	var out [][]byte
+	for _, path := range paths {
+		if b, err := os.ReadFile(path); err == nil {
+			out = append(out, b)
+		}
+	}
+	return out
+}
+
 func (w world) Snapshot() *inventory.Snapshot { return w.host.Load() }
 
 // doors are where the guard judges requests: sockets of its own, "" for none.

@@ -256,6 +256,9 @@ func (s sight) Snapshot() *inventory.Snapshot {
 	return nothingRead
 }
 
+// Signatures is a method of admission.World.
+func (s sight) Signatures(digest string) [][]byte { return s.g.signatures(digest) }
+
 func (s sight) find(kind inventory.Kind, name string) *inventory.Object {
 	return s.Snapshot().Find(inventory.Ref{Kind: kind, Name: name})
 }

@@ -62,6 +62,9 @@ type World interface {
 	Get(path string) any
 	// Seccomp reads the profile at a path of the host.
 	Seccomp(hostPath string) ([]byte, error)
+	// Signatures are those that this host has for an image with that digest
+	// ("sha256:…"): armored SSHSIG. Whose they are is not looked at.
+	Signatures(digest string) [][]byte
 	// Resolve follows the symlinks of a path of the host. Of a path that is not
 	// there it resolves what is, and leaves the rest.
 	Resolve(hostPath string) string
@@ -122,6 +125,7 @@ type Judge struct {
 	optional map[string]bool
 	path     pathChecks
 	volume   *audit.Check
+	imageAge *audit.Check
 
 	mu   sync.Mutex
 	seen *inventory.Snapshot // the World's last
@@ -138,7 +142,7 @@ func NewJudge(p *policy.Policy, verify risk.Verify, own ...*audit.Check) (*Judge
 	if err != nil {
 		return nil, err
 	}
-	j := &Judge{policy: p, declared: declared.By(p), places: places, verify: verify, optional: map[string]bool{}, volume: checks.Find("volume-host-path")}
+	j := &Judge{policy: p, declared: declared.By(p), places: places, verify: verify, optional: map[string]bool{}, volume: checks.Find("volume-host-path"), imageAge: checks.Find("image-age")}
 	for _, c := range checks.All() {
 		if slices.Contains(strict, c.ID) || slices.Contains(optional, c.ID) {
 			j.checks = append(j.checks, c)

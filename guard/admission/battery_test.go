@@ -33,7 +33,7 @@ func callerOf(s string) Caller {
 
 func parsed(t testing.TB, text string) *policy.Policy {
 	t.Helper()
-	p, problems := policy.ParseFile("p.yaml", []byte(battery.Head+text))
+	p, problems := policy.ParseFolder(map[string][]byte{"p.yaml": []byte(battery.Head + text), "image.pub": testFile(t, "image.pub")})
 	if p == nil {
 		t.Fatalf("%v\n%s", problems, text)
 	}
@@ -49,12 +49,22 @@ func parsed(t testing.TB, text string) *policy.Policy {
 	return p
 }
 
+func testFile(t testing.TB, name string) []byte {
+	t.Helper()
+	b, err := os.ReadFile("testdata/" + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
 var now = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 
 // A world is a small host.
 type world struct {
-	s    *inventory.Snapshot
-	gets map[string]any // what GET gives
+	s          *inventory.Snapshot
+	gets       map[string]any // what GET gives
+	signatures map[string][][]byte
 }
 
 func (w world) named(k inventory.Kind, name string) *inventory.Object {
@@ -73,6 +83,9 @@ func (w world) Volume(name string) *inventory.Object    { return w.named(invento
 func (w world) Seccomp(path string) ([]byte, error)     { return os.ReadFile("testdata" + path) }
 func (w world) Snapshot() *inventory.Snapshot           { return w.s }
 func (w world) Get(path string) any                     { return w.gets[path] }
+func (w world) Signatures(digest string) [][]byte {
+	return w.signatures[digest]
+}
 
 func (w world) Resolve(p string) string {
 	for link, to := range map[string]string{"/srv/link": "/etc", "/srv/up": "/", "/srv/sock": "/run/docker.sock", "/srv/current": "/srv/data", "/var/run": "/run"} {
@@ -82,6 +95,9 @@ func (w world) Resolve(p string) string {
 	}
 	return p
 }
+
+// created is when images were, of which it matters.
+var created = map[string]string{"registry.example/app:1": "2026-11-01T00:00:00Z", "registry.example/old:1": "2026-01-01T00:00:00Z"}
 
 func host(t testing.TB, entitled bool) world {
 	t.Helper()
@@ -109,11 +125,12 @@ func host(t testing.TB, entitled bool) world {
 		{"registry.example/data:1", "a11ca11ca11ca11d", `["registry.example/data@sha256:ab"]`, `{}`},
 		{"registry.example/looper:1", "a11ca11ca11ca11e", `["registry.example/looper@sha256:ac"]`, `{"Labels":{"containerd.io/restart.loguri":"binary:///bin/sh"}}`},
 		{"registry.example/forged:1", "f00df00df00df00e", `["evil.example/x@sha256:ad"]`, `{}`},
+		{"registry.example/old:1", "a11ca11ca11ca120", `["registry.example/old@sha256:b0"]`, `{}`},
 		{"nginx:latest", "a11ca11ca11ca11f", `["nginx@sha256:ae"]`, `{}`},
 		{"local/built:latest", "f00df00df00df00f", `[]`, `{}`},
 		{"evil:1", "f00df00df00df00d", `["evil.example/x@sha256:af"]`, `{}`},
 	} {
-		add(inventory.Image, i.name, `{"Id":"`+i.id+`","RepoTags":["`+i.name+`"],"RepoDigests":`+i.digests+`,"Config":`+i.config+`}`)
+		add(inventory.Image, i.name, `{"Id":"`+i.id+`","RepoTags":["`+i.name+`"],"RepoDigests":`+i.digests+`,"Config":`+i.config+`,"Created":"`+created[i.name]+`"}`)
 	}
 	for _, c := range []struct{ name, id, config, host, network, mounts string }{
 		{"web", "webwebwebweb", `{"User":"1000","Labels":{"casco.app":"site"}}`, `{"PidsLimit":100,"Memory":268435456,"MemorySwap":536870912,"Binds":["/srv/data:/srv"]}`, "dmz", `[{"Type":"bind","Source":"/srv/data","Destination":"/srv","RW":true}]`},
@@ -137,7 +154,9 @@ func host(t testing.TB, entitled bool) world {
 		o.Fields["Config"] = over(zeroConfig(), asMap(o.Fields["Config"]))
 	}
 	s.Sort()
-	return world{s: s}
+	return world{s: s, signatures: map[string][][]byte{
+		"sha256:aa": {testFile(t, "other-name.sig"), testFile(t, "app.sig")}, "sha256:ab": {testFile(t, "other-key.sig")}, "sha256:ac": {testFile(t, "other-name.sig"), []byte("rubbish")},
+	}}
 }
 
 // plainJSON turns what parseJSON gave into maps.

@@ -101,7 +101,7 @@ var endpoints = []Endpoint{
 	{"GET", "/info", Read, noBody, "", nil},
 	{"GET", "/events", Read, noBody, "since until filters", nil},
 	{"GET", "/system/df", Read, noBody, "type* verbose", nil},
-	{"POST", "/auth", Login, jsonBody, "", reflect.TypeFor[registry.AuthConfig]()},
+	{"POST", "/auth", Login, maybeJSON, "", reflect.TypeFor[registry.AuthConfig]()},
 
 	{"GET", "/containers/json", Read, noBody, "all limit size filters before since", nil},
 	{"POST", "/containers/create", Create, jsonBody, "name platform", createRequest},

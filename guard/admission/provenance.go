@@ -14,6 +14,8 @@ func (q *question) reference(ref string) {
 		return
 	}
 	q.registry(ref)
+	q.signature(ref)
+	q.age(ref)
 	if !slices.Contains(q.policy.Registries.Require, "digest") || strings.Contains(ref, "@sha256:") || isImageID(ref) {
 		return
 	}

@@ -205,9 +205,10 @@ func (r Route) URI() string {
 func (r Route) Streams() bool { return r.Endpoint != nil && r.Endpoint.body == stream }
 
 // NeedsBody reports whether the engine reads a body that must be seen: it wants
-// one, or takes one and was told that it comes.
+// one, or takes one and was told that it comes. That of a login, which has a
+// password, no engine shows its plugin (moby, pkg/authorization: sendBody).
 func (r Route) NeedsBody(contentType string) bool {
-	if r.Endpoint == nil || r.Endpoint.body == noBody || r.Endpoint.body == stream {
+	if r.Endpoint == nil || r.Endpoint.body == noBody || r.Endpoint.body == stream || r.Endpoint.Class == Login {
 		return false
 	}
 	form, err := mediaType(contentType)

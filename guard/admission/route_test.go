@@ -127,3 +127,31 @@ func TestEndpointsReadOnce(t *testing.T) {
 		}
 	}
 }
+
+// TestNeedsBody: who cannot see a body refuses what needs one, and no more.
+func TestNeedsBody(t *testing.T) {
+	for _, c := range []struct {
+		method, uri, contentType string
+		want                     bool
+	}{
+		{"POST", "/containers/create", "", true},
+		{"POST", "/containers/create", "application/json", true},
+		{"POST", "/exec/abc/start", "application/json", true},
+		{"POST", "/volumes/create", "text/plain", true},
+		{"POST", "/commit?container=web", "application/json", true},
+		{"POST", "/commit?container=web", "application/json; x", true},
+		{"POST", "/commit?container=web", "", false},
+		{"POST", "/containers/web/start", "application/json", false},
+		{"DELETE", "/containers/web", "", false},
+		{"POST", "/images/load", "application/json", false},
+		{"POST", "/auth", "application/json", false},
+	} {
+		r, err := ParseURI(c.method, c.uri)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := r.NeedsBody(c.contentType); got != c.want {
+			t.Errorf("%s %s, %q: %v", c.method, c.uri, c.contentType, got)
+		}
+	}
+}

@@ -79,6 +79,7 @@ var own = []Rule{
 
 	{ID: "image-registry", Title: lang.Text{En: "Image is of no registry that the policy allows", Es: "La imagen no es de un registro que la política permita"}},
 	{ID: "image-digest", Title: lang.Text{En: "Image is not named by its digest", Es: "La imagen no se nombra por su digest"}},
+	{ID: "image-unsigned", Title: lang.Text{En: "Image is not signed by a key of the policy", Es: "La imagen no está firmada con una clave de la política"}},
 	{ID: "image-import", Title: lang.Text{En: "Image comes past the registries", Es: "La imagen llega sin pasar por los registros"}},
 	{ID: "image-tag", Title: lang.Text{En: "Image gets a name of another registry", Es: "La imagen recibe un nombre de otro registro"}},
 	{ID: "image-commit", Title: lang.Text{En: "Image is made of a container", Es: "La imagen se hace de un contenedor"}, Optional: true},
@@ -107,7 +108,7 @@ func Rules() []Rule {
 	for _, id := range optional {
 		all = append(all, Rule{ID: id, Title: checks.Find(id).Title, Optional: true})
 	}
-	for _, id := range []string{"volume-host-path"} {
+	for _, id := range []string{"volume-host-path", "image-age"} {
 		all = append(all, Rule{ID: id, Title: checks.Find(id).Title})
 	}
 	return all
@@ -151,6 +152,7 @@ var fixes = map[string]lang.Text{
 	"container-healthcheck":            {En: "--health-cmd COMMAND", Es: "--health-cmd ORDEN"},
 	"container-image-latest":           {En: "name a version: IMAGE:1.2 or IMAGE@sha256:…", Es: "nombre una versión: IMAGEN:1.2 o IMAGEN@sha256:…"},
 	"container-default-bridge":         {En: "--network NAME", Es: "--network NOMBRE"},
+	"image-age":                        {En: "an image that was built anew; docker pull it, or ask for an exception: casco exception ask", Es: "una imagen construida de nuevo; haga docker pull, o pida una excepción: casco exception ask"},
 	"volume-host-path":                 {En: "docker volume create NAME without -o device=…", Es: "docker volume create NOMBRE sin -o device=…"},
 }
 

@@ -33,7 +33,7 @@ var may = map[string]string{
 	"loop/rollback":         "loop/inventory loop/apply",
 	"policy":                "signed",
 	"policy/folder":         "policy signed internal/atomicfile",
-	"guard/admission":       "loop/inventory loop/audit loop/audit/checks loop/declared loop/risk guard/network policy",
+	"guard/admission":       "loop/inventory loop/audit loop/audit/checks loop/declared loop/risk guard/network policy signed",
 	"guard/network":         "loop/inventory loop/declared policy",
 	"signed":                "",
 	"state":                 "loop/apply loop/change signed internal/atomicfile",

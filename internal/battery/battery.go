@@ -92,6 +92,8 @@ var Policies = map[string]string{
 	"warn":     governed + "ports: {publish_on_all_interfaces: warn}\nadmission: {mode: enforce}\n",
 	"nnp":      governed + "admission: {mode: enforce, rules: {container-no-new-privileges: {mode: enforce}}}\n",
 	"tiered":   governed + "admission: {mode: enforce, rules: {object-delete: {mode: enforce, tiers: [restricted]}}}\n",
+	"aged":     governed + "images: {max_age: 60d}\nadmission: {mode: enforce}\n",
+	"signed":   governed[:len(governed)-2] + ", require: [signature], keys: {registry.example/*: image.pub}}\nadmission: {mode: enforce}\n",
 	"buildkit": governed + "admission: {mode: enforce}\n",
 	"owned":    governed + "admission: {mode: enforce, owners: [{id: team, who: [\"uid:2001\"], of: [{tier: public}]}]}\n",
 	"agreed": governed + "admission: {mode: enforce, rules: {image-commit: {mode: enforce}, prune: {mode: enforce}, object-delete: {mode: enforce}, " +
