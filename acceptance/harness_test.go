@@ -172,10 +172,10 @@ type finding struct {
 	}
 }
 
-// findings audits e.
-func findings(t testing.TB, e *realdocker.Engine) []finding {
+// findings audits e; flags may follow.
+func findings(t testing.TB, e *realdocker.Engine, flags ...string) []finding {
 	t.Helper()
-	stdout, stderr, code := casco(t, e, "audit", "--format", "json")
+	stdout, stderr, code := casco(t, e, append([]string{"audit", "--format", "json"}, flags...)...)
 	if code != 0 && code != 3 {
 		t.Fatalf("casco audit: exit code %d\n%s", code, stderr)
 	}

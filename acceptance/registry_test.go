@@ -99,6 +99,12 @@ func applied(t *testing.T, e *realdocker.Engine, planArgs ...string) (out string
 // namespace in which it was made.
 func listenIn(t *testing.T, e *realdocker.Engine, h http.Handler) string {
 	t.Helper()
+	return listenAt(t, e, "127.0.0.1:0", h)
+}
+
+// listenAt is listenIn at an address of one's own choice.
+func listenAt(t *testing.T, e *realdocker.Engine, addr string, h http.Handler) string {
+	t.Helper()
 	there, err := os.Open("/run/netns/" + e.NetNS)
 	if err != nil {
 		t.Fatal(err)
@@ -110,7 +116,7 @@ func listenIn(t *testing.T, e *realdocker.Engine, h http.Handler) string {
 		runtime.LockOSThread()
 		err := unix.Setns(int(there.Fd()), unix.CLONE_NEWNET)
 		if err == nil {
-			l, err = net.Listen("tcp", "127.0.0.1:0")
+			l, err = net.Listen("tcp", addr)
 		}
 		done <- err
 	}()
