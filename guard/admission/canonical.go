@@ -183,7 +183,10 @@ func canonicalStruct(v any, t reflect.Type, at string) (any, error) {
 	for i, key := range o.keys {
 		m, ok := known[fold(key)]
 		where := below(at, key)
-		if !ok {
+		switch {
+		case !ok && o.values[i] == nil: // says nothing: docker-py up to 6 puts the name of a network beside EndpointsConfig
+			continue
+		case !ok:
 			return nil, refused("request-field", 400, lang.Text{
 				En: "%q is no key of the engine's that is known here", Es: "%q no es una clave del motor que aquí se conozca",
 			}.F(where), lang.Text{En: "leave out %q", Es: "quite %q"}.F(where))

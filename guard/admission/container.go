@@ -296,7 +296,9 @@ func (q *question) joined(host map[string]any, at network.Place) {
 	for _, j := range joins(host) {
 		other := q.world.Container(j.name)
 		if other == nil {
-			q.add(*unknown(j.name))
+			r := unknown(j.name)
+			r.Status = 403 // docker run takes 404 to mean the image, and pulls it
+			q.add(*r)
 			continue
 		}
 		_, its := q.placed(other)
@@ -313,8 +315,10 @@ func (q *question) joined(host map[string]any, at network.Place) {
 	}
 }
 
+// unknown refuses what is about a container that is not there, in the words in
+// which the engine would, for programs look for them.
 func unknown(container string) *Refusal {
-	return refused("object-unknown", 404, lang.Text{En: "no container %q was read", Es: "no se leyó ningún contenedor %q"}.F(container),
+	return refused("object-unknown", 404, lang.Text{En: "No such container: %s, or it could not be read", Es: "No existe el contenedor %s, o no se pudo leer"}.F(printable(container)),
 		lang.Text{En: "name it as docker inspect shows it", Es: "nómbrelo como lo muestra docker inspect"})
 }
 

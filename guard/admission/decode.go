@@ -6,6 +6,8 @@ import (
 	"errors"
 	"io"
 	"mime"
+	"reflect"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -53,7 +55,7 @@ func Decode(r Route, contentType string, body []byte) (Body, error) {
 	empty := len(bytes.Trim(body, " \t\r\n")) == 0
 	switch {
 	case r.Endpoint.body == noBody:
-		if !empty && !nothing(body) {
+		if !empty && !r.Endpoint.nothing(body) {
 			return Body{}, malformed(lang.Text{En: "%s reads no body, and there is one", Es: "%s no lee cuerpo, y lo hay"}.F(r.Endpoint))
 		}
 		return Body{JSON: []byte{}}, nil
@@ -73,7 +75,7 @@ func Decode(r Route, contentType string, body []byte) (Body, error) {
 	if tree == nil && r.Endpoint.body != maybeJSON {
 		return Body{}, malformed(lang.Text{En: "the body is null", Es: "el cuerpo es null"})
 	}
-	value, err := canonical(tree, r.Endpoint.of, "")
+	value, err := canonical(r.Endpoint.without(tree), r.Endpoint.of, "")
 	if err != nil {
 		return Body{}, err
 	}
@@ -111,12 +113,30 @@ func mediaType(contentType string) (string, error) {
 	return form, nil
 }
 
-// nothing reports whether a body says nothing: some clients send {} or null
-// where the engine reads none.
-func nothing(body []byte) bool {
+// nothing reports whether a body says nothing that e's parameters do not: some
+// clients send {} or null where the engine reads none, or the parameters again.
+func (e *Endpoint) nothing(body []byte) bool {
 	v, err := parseJSON(body)
+	if err != nil || v == nil {
+		return err == nil
+	}
 	o, isObject := v.(*object)
-	return err == nil && (v == nil || isObject && len(o.keys) == 0)
+	return isObject && !slices.ContainsFunc(o.keys, func(key string) bool { return !e.repeated(key) })
+}
+
+// without is a body without what the engine has in no body: see repeated.
+func (e *Endpoint) without(body any) any {
+	o, isObject := body.(*object)
+	if !isObject || e.of.Kind() != reflect.Struct {
+		return body
+	}
+	known, out := words(e.of), &object{}
+	for i, key := range o.keys {
+		if _, has := known[fold(key)]; has || !e.repeated(key) {
+			out.keys, out.values = append(out.keys, key), append(out.values, o.values[i])
+		}
+	}
+	return out
 }
 
 func malformed(why lang.Text) *Refusal {

@@ -5,10 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"casco/internal/battery"
 )
 
 func route(t testing.TB, method, uri string) Route {
@@ -36,6 +39,12 @@ func TestDecode(t *testing.T) {
 		{"a command may be one text", "POST /containers/create", asJSON, `{"Cmd":"id","Entrypoint":null}`, `{"Cmd":["id"],"Entrypoint":null}`},
 		{"so may a capability", "POST /containers/create", asJSON, `{"HostConfig":{"CapAdd":"SYS_ADMIN"}}`, `{"HostConfig":{"CapAdd":["SYS_ADMIN"]}}`},
 		{"null stays null", "POST /containers/create", asJSON, `{"HostConfig":{"MaskedPaths":null,"ReadonlyPaths":[]}}`, `{"HostConfig":{"MaskedPaths":null,"ReadonlyPaths":[]}}`},
+		{"a key that nobody knows and that says nothing", "POST /containers/create", asJSON, `{"NetworkingConfig":{"lan":null}}`, `{"NetworkingConfig":{}}`},
+		{"a name that dockerode and docker-java put there too", "POST /containers/create", asJSON, `{"Image":"a","name":"n","authConfig":{"password":"x"}}`, `{"Image":"a"}`},
+		{"the parameters of a commit again", "POST /commit?container=a", asJSON, `{"container":"a","repo":"r"}`, `{}`},
+		{"dockerode's own options", "POST /exec/a/start", asJSON, `{"Detach":true,"hijack":true,"stdin":false}`, `{"Detach":true}`},
+		{"a container that docker-py names in an exec too", "POST /containers/a/exec", asJSON, `{"Container":"a","Cmd":["id"]}`, `{"Cmd":["id"]}`},
+		{"the parameters of a stop again", "POST /containers/a/stop?t=5", asJSON, `{"t":5}`, ``},
 		{"labels keep their case", "POST /containers/create", asJSON, `{"Labels":{"A":"1","a":"2"}}`, `{"Labels":{"A":"1","a":"2"}}`},
 		{"nothing is escaped for HTML", "POST /containers/create", asJSON, `{"Cmd":["<&>"]}`, `{"Cmd":["<&>"]}`},
 		{"a large number keeps its digits", "POST /containers/create", asJSON, `{"HostConfig":{"Memory":9007199254740993}}`, `{"HostConfig":{"Memory":9007199254740993}}`},
@@ -72,6 +81,8 @@ func TestDecode(t *testing.T) {
 		{"an address that is none", "POST /containers/create", asJSON, `{"HostConfig":{"PortBindings":{"80/tcp":[{"HostIp":"010.0.0.1","HostPort":"80"}]}}}`, "request-body"},
 		{"an array of another length", "POST /containers/create", asJSON, `{"HostConfig":{"ConsoleSize":[1,2,3]}}`, "request-body"},
 		{"nested without end", "POST /containers/create", asJSON, strings.Repeat(`{"HostConfig":`, 99) + "{}" + strings.Repeat("}", 99), "request-body"},
+		{"the parameters of a stop and more", "POST /containers/a/stop?t=5", asJSON, `{"t":5,"HostConfig":{}}`, "request-body"},
+		{"a name in another case", "POST /containers/create", asJSON, `{"Name":"a"}`, "request-field"},
 		{"a start with a HostConfig", "POST /containers/a/start", asJSON, `{"Privileged":true}`, "request-body"},
 		{"a key that nobody knows", "POST /containers/create", asJSON, `{"HostConfig":{"Privilegedd":true}}`, "request-field"},
 		{"a HostConfig at the top, as engines up to 20.10 read it", "POST /containers/create", asJSON, `{"Image":"a","Privileged":true}`, "request-field"},
@@ -193,22 +204,30 @@ func agree(e *Endpoint, body []byte) error {
 	return nil
 }
 
+// FuzzDecode has a body of each type that the engine reads.
 func FuzzDecode(f *testing.F) {
+	var typed []*Endpoint
 	for i := range endpoints {
 		if e := &endpoints[i]; e.of != nil {
 			full := reflect.New(e.of)
 			filled(full.Elem(), 0)
 			body, _ := json.Marshal(full.Interface())
-			f.Add(uint8(i), body)
+			f.Add(uint8(len(typed)), body)
+			typed = append(typed, e)
 		}
 	}
-	f.Add(uint8(8), []byte(`{"hostconfig":{"CapAdd":"ALL","PortBindings":{"80":[{"HostIp":"::","HostPort":""}]}},"NetworKingConfig":null}`))
-	f.Add(uint8(8), []byte(`{"HostConfig":{"Binds":["\u0000"],"Memory":-0,"MaskedPaths":[]}}`))
-	f.Fuzz(func(t *testing.T, i uint8, body []byte) {
-		e := &endpoints[int(i)%len(endpoints)]
-		if e.of == nil {
-			return
+	rows, err := battery.Read("testdata/battery.tsv")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, r := range rows {
+		route, err := ParseURI(r.Method, r.URI)
+		if i := slices.Index(typed, route.Endpoint); err == nil && i >= 0 && len(r.Body) < 1<<12 {
+			f.Add(uint8(i), r.Body)
 		}
+	}
+	f.Fuzz(func(t *testing.T, i uint8, body []byte) {
+		e := typed[int(i)%len(typed)]
 		if err := agree(e, body); err != nil {
 			t.Fatalf("%s: %q: %v", e, body, err)
 		}

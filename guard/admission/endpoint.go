@@ -79,6 +79,26 @@ func (e *Endpoint) parameter(name string) (known, many bool) {
 	return false, false
 }
 
+// aside are words that clients give beside what the engine reads: what stands in
+// the path, or their own options. docker-py has Container, docker-java authConfig
+// and containerId, dockerode hijack and stdin.
+var aside = map[string]string{
+	"/containers/create":      "authConfig",
+	"/containers/{id}/exec":   "Container containerId",
+	"/containers/{id}/attach": "hijack",
+	"/exec/{id}/start":        "hijack stdin",
+}
+
+// repeated reports whether a parameter that e does not read, or a key that its
+// body does not have, says nothing to an engine and is left out: dockerode puts
+// all that it is given into the query and into the body as well.
+func (e *Endpoint) repeated(name string) bool {
+	if known, _ := e.parameter(name); known || hasWord(aside[e.Path], name) {
+		return true
+	}
+	return e.of != nil && e.of.Kind() == reflect.Struct && words(e.of)[fold(name)].name == name
+}
+
 // TypeOf is the type of the engine's that e's JSON body is read into; nil if it
 // has none.
 func (e *Endpoint) TypeOf() reflect.Type { return e.of }

@@ -162,6 +162,10 @@ func parameters(e *Endpoint, query string) (url.Values, error) {
 			if e.reads() {
 				continue
 			}
+			if e.repeated(name) {
+				delete(q, name)
+				continue
+			}
 			return wrong(lang.Text{En: "%s does not read a parameter %q", Es: "%s no lee ningún parámetro %q"}.F(e, name))
 		}
 		if len(values) > 1 && !many {

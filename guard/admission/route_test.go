@@ -1,7 +1,12 @@
 package admission
 
 import (
+	"bufio"
 	"errors"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -57,6 +62,9 @@ func TestParseURI(t *testing.T) {
 		{"a backslash", "POST", "/containers%5ccreate", "request-uri"},
 		{"a path parameter", "POST", "/containers;x=1/create", "request-uri"},
 		{"a fragment", "POST", "/containers/create#/json", "request-uri"},
+		{"a body that dockerode repeats", "POST", "/containers/create?Image=a&Cmd=sh&Cmd=x&name=n&HostConfig=%7B%7D", "/containers/create?name=n"},
+		{"dockerode's own options", "POST", "/containers/a/attach?stream=true&hijack=true", "/containers/a/attach?stream=true"},
+		{"a key of a body in another case", "POST", "/containers/create?image=a", "request-query"},
 		{"no path", "POST", "http://docker", "request-uri"},
 		{"a user in the server", "POST", "http://a@b/containers/create", "request-uri"},
 		{"another scheme", "POST", "ftp://docker/containers/create", "request-uri"},
@@ -89,12 +97,34 @@ func TestParseURI(t *testing.T) {
 	}
 }
 
-// FuzzParseURI: what is passed on is read by the engine as it was read here.
+// read is a request line as an engine reads it: the path by net/http, and of the
+// parameters those that the endpoint has, by http.Request.ParseForm.
+func read(method, uri string, e *Endpoint) (path string, form url.Values, err error) {
+	r, err := http.ReadRequest(bufio.NewReader(strings.NewReader(method + " " + uri + " HTTP/1.1\r\nHost: d\r\n\r\n")))
+	if err != nil {
+		return "", nil, err
+	}
+	if err := r.ParseForm(); err != nil {
+		return "", nil, err
+	}
+	maps.DeleteFunc(r.Form, func(name string, _ []string) bool { known, _ := e.parameter(name); return !known })
+	return r.URL.Path, r.Form, nil
+}
+
+// FuzzParseURI: what is passed on is read by the engine as it was read here, and
+// as what came would have been.
 func FuzzParseURI(f *testing.F) {
 	for _, e := range endpoints {
+		query := url.Values{}
+		for _, name := range strings.Fields(strings.ReplaceAll(e.query, "*", "")) {
+			query.Set(name, `{"a":["b c"]}`)
+		}
 		f.Add(e.Method, "/v1.44"+e.Path+"?name=a&t=b")
+		f.Add(e.Method, "/v1.44"+e.Path+"?"+query.Encode())
 	}
 	f.Add("POST", "http://docker/images%2f..%2f/a%2Fb/push?tag=1;x")
+	f.Add("POST", "/build?t=a&t=b%2Bc&buildargs=%7B%22A%22%3Anull%7D&ulimits=[]&extrahosts=%5B%22a:1.2.3.4%22%5D&q")
+	f.Add("POST", "/images/create?fromImage=a/b&tag=sha256:c&changes=CMD%20x&changes=ENV+a%3Db&platform=linux%2Famd64")
 	f.Fuzz(func(t *testing.T, method, raw string) {
 		r, err := ParseURI(method, raw)
 		if err != nil {
@@ -109,6 +139,18 @@ func FuzzParseURI(f *testing.F) {
 		}
 		if strings.Contains(r.URI(), "..") && strings.Contains(r.URI(), "/../") || strings.Contains(r.URI(), "//") {
 			t.Fatalf("%q became %q", raw, r.URI())
+		}
+		path, form, err := read(method, r.URI(), r.Endpoint)
+		if err != nil {
+			t.Fatalf("the engine does not read %q, which %q became: %v", r.URI(), raw, err)
+		}
+		if came, says, err := read(method, raw, r.Endpoint); err == nil && (came != path || !maps.EqualFunc(says, form, slices.Equal)) {
+			t.Fatalf("the engine reads %q as %q %v, and %q, which it became, as %q %v", raw, came, says, r.URI(), path, form)
+		}
+		for name := range form {
+			if !slices.Equal(form[name], r.Query[name]) {
+				t.Fatalf("%q: the engine reads %s as %q, here %q", r.URI(), name, form[name], r.Query[name])
+			}
 		}
 	})
 }
