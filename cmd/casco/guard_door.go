@@ -17,6 +17,7 @@ import (
 
 	"casco/guard/admission"
 	"casco/host/authz"
+	hostdaemon "casco/host/daemon"
 	"casco/host/docker"
 	"casco/host/door"
 	"casco/internal/apicall"
@@ -62,9 +63,10 @@ func (d *doorman) setPolicy(p *policy.Policy) error {
 	return err
 }
 
-// reread takes a new look at the engine.
+// reread takes a new look at the engine, and at how its process is configured:
+// what BuildKit may be asked for stands there alone.
 func (d *doorman) reread(ctx context.Context) error {
-	s := inventory.Take(ctx, d.g.engine, time.Now(), docker.NewSource(d.client, docker.Options{}))
+	s := inventory.Take(ctx, d.g.engine, time.Now(), docker.NewSource(d.client, docker.Options{}), hostdaemon.New(d.client.Socket()))
 	d.host.Store(s.Share())
 	return ctx.Err()
 }
