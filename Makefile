@@ -9,10 +9,11 @@ TEST_TIMEOUT  ?= 30m
 TEST_PARALLEL ?= 2
 TEST_FLAGS    ?=
 BENCH_FLAGS   ?=
+FUZZ_TIME     ?= 3600
 # Where "bench" runs: ENGINE='sid containerd' is another Debian's engine, and its store of images (scripts/engines).
 ENGINE        ?=
 
-.PHONY: build setup test engines lsm demo lint vuln bench bench-ledger bench-net clean
+.PHONY: build setup test engines lsm fuzz demo lint vuln bench bench-ledger bench-net clean
 
 build:
 	$(GO) build -trimpath -ldflags '-s -w' -o bin/casco ./cmd/casco
@@ -34,6 +35,10 @@ engines: setup
 lsm:
 	scripts/setup lsm
 	lsm/run $(LSM)
+
+# Every fuzz test in turn, each for its share of FUZZ_TIME seconds.
+fuzz:
+	scripts/fuzz $(FUZZ_TIME)
 
 demo:
 	scripts/demo
