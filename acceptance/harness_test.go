@@ -92,8 +92,8 @@ func ownEtc() error {
 	return nil
 }
 
-// ownRuntimes lays copies over the OCI runtimes. A guard judges whatever calls the
-// file that it watches, and other engines of this machine are not these tests'.
+// ownRuntimes lays copies over the OCI runtimes. A guard holds each call of the
+// file that it watches, and other engines of this machine need not wait for it.
 func ownRuntimes() error {
 	for _, path := range []string{"/usr/bin/runc", "/usr/sbin/runc", "/usr/local/bin/runc", "/usr/local/sbin/runc"} {
 		b, err := os.ReadFile(path)

@@ -35,6 +35,62 @@ func TestLook(t *testing.T) {
 	}
 }
 
+// TestLookDisagrees: what the door let in and what the final configuration shows
+// are held against each other. A container that is weaker than it was let in is
+// more than refused: somebody was deceived.
+func TestLookDisagrees(t *testing.T) {
+	l := &lookWorld{netWorld: newWorld(t), way: byFanotify}
+	l.dir = filepath.Join(l.e.Root, "src")
+	if err := os.MkdirAll(l.dir+"/good", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	l.g = l.newGuard(l.policy("observe"))
+	l.g.mode(false)
+	door := filepath.Join(l.e.Root, "door.sock")
+	l.g.more = []string{"--door", door}
+	l.g.start()
+	let := func(name string, args ...string) {
+		t.Helper()
+		cmd := exec.Command("docker", append(append([]string{"-H", "unix://" + door, "create", "--name", name}, args...), l.image, "exit", "0")...)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("the door: %v\n%s", err, out)
+		}
+	}
+	link := filepath.Join(l.dir, "link")
+	l.lead("good")
+	let("swapped", "-v", link+":/m")
+	let("benign", "-v", link+":/m")
+	let("known", "-v", "/etc:/m")
+	let("privy", "--user", "1000", "--privileged")
+	l.e.Docker("start", "-a", "benign")
+	l.lead("/etc")
+	for _, name := range []string{"swapped", "known", "privy"} {
+		l.e.Docker("start", "-a", name) // at the engine: it is only observed
+	}
+	l.e.Docker("create", "--name", "past", "-v", link+":/m", l.image, "exit", "0")
+	l.e.Docker("start", "-a", "past")
+	if !l.g.event("disagree", "swapped") {
+		t.Errorf("nobody says that the judges disagree\n%s", lastOf(l.g.log.String()))
+	}
+	// By a policy that enforces, and by a guard that is another one since.
+	l.g.stop()
+	l.g.start()
+	l.g.setPolicy(l.policy("enforce"))
+	l.g.reload()
+	if _, err := l.e.TryDocker("start", "-a", "swapped"); err == nil || !strings.Contains(err.Error(), "container-sensitive-mount") {
+		t.Errorf("it starts again: %v", err)
+	}
+	for line := range strings.Lines(l.g.log.String()) {
+		if strings.Contains(line, "msg=disagree") && !strings.Contains(line, "container/swapped") {
+			t.Errorf("they agree, and it is said that they do not: %s", line)
+		}
+	}
+	log, err := exec.Command(l.g.program, "--state", l.g.state, "log", "show", "--lang", "en").CombinedOutput()
+	if err != nil || !strings.Contains(string(log), "the judges disagree") {
+		t.Errorf("it is not in the ledger: %v\n%.3000s", err, log)
+	}
+}
+
 // A lookWorld is an engine whose starts are looked at.
 type lookWorld struct {
 	*netWorld
@@ -152,6 +208,9 @@ func (l *lookWorld) in(t *testing.T, mode string) {
 	if whole {
 		t.Run("swarm", func(t *testing.T) { l.swarm(t, mode) })
 	}
+	if l.way == byFanotify && mode == "enforce" {
+		t.Run("build", l.build)
+	}
 	t.Run("containerd", func(t *testing.T) { l.containerd(t, mode) })
 	for _, id := range strings.Fields(l.e.Docker("ps", "-aq")) {
 		l.e.TryDocker("rm", "-f", id) // a task's may be going already
@@ -254,6 +313,27 @@ func (l *lookWorld) swarm(t *testing.T, mode string) {
 		t.Errorf("the service with /etc: %s", state)
 	}
 	l.noted(t, mode, "container-sensitive-mount", id)
+}
+
+// build: BuildKit has each step of a build made and started in one, of a bundle
+// below the engine's data root; so does this one, without a client for BuildKit.
+func (l *lookWorld) build(t *testing.T) {
+	bundle := filepath.Join(l.e.Root, "data", "buildkit", "executor", "step")
+	if err := os.MkdirAll(bundle+"/rootfs", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	spec := exec.Command("runc", "spec") // which has no seccomp filter
+	spec.Dir = bundle
+	if out, err := spec.CombinedOutput(); err != nil {
+		t.Fatalf("runc spec: %v\n%s", err, out)
+	}
+	root, log := filepath.Join(l.e.Root, "runs"), filepath.Join(l.e.Root, "runs.log")
+	err := exec.Command("runc", "--root", root, "--log", log, "--log-format", "json", "run", "--bundle", bundle, "step").Run()
+	said, _ := os.ReadFile(log)
+	if err == nil || !strings.Contains(string(said), "container-seccomp") {
+		t.Errorf("%v, and its log says %q", err, said)
+	}
+	l.noted(t, "enforce", "container-seccomp", "step")
 }
 
 // containerd: another client of the engine's containerd calls the runtime that is

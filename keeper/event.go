@@ -31,6 +31,7 @@ const (
 	Trouble    Kind = "trouble"    // something could not be done
 	Elsewhere  Kind = "elsewhere"  // a peer on another host is known by little
 	Mode       Kind = "mode"       // rules are enforced from now on, or no longer
+	Disagree   Kind = "disagree"   // what let a container in saw less than what saw it start
 )
 
 // An Event is something that somebody should know.

@@ -86,9 +86,11 @@ type guard struct {
 	engine string
 	roots  []string     // of the runtime's states of its containers
 	files  spaces.Files // where it keeps them
-	start  string       // how starts are held
-	since  time.Time
-	log    *slog.Logger
+	// containerd is the socket of the engine's.
+	containerd string
+	start      string // how starts are held
+	since      time.Time
+	log        *slog.Logger
 
 	doorman atomic.Pointer[doorman] // nil if no requests are judged
 	looker  *looker
@@ -235,6 +237,8 @@ type layout struct {
 	Files     string   `json:"files"`
 	Roots     []string `json:"roots"`
 	Sandboxes string   `json:"sandboxes,omitempty"`
+	// Containerd is the socket of the engine's; "" if that is not known.
+	Containerd string `json:"containerd,omitempty"`
 }
 
 func (a *app) layoutFile() string { return filepath.Join(a.statePath, "engine.json") }
@@ -262,7 +266,7 @@ func (g *guard) config(ctx context.Context, h *host) (keeper.Config, error) {
 		return cfg, err
 	}
 	g.engine, cfg.Files, cfg.Roots, cfg.Engine = at.Address, spaces.Files(at.Files), at.Roots, keeper.EngineAt(address)
-	cfg.Sandboxes = spaces.Sandboxes(at.Sandboxes)
+	cfg.Sandboxes, g.containerd = spaces.Sandboxes(at.Sandboxes), at.Containerd
 	return cfg, nil
 }
 
@@ -289,6 +293,7 @@ func (g *guard) layout(ctx context.Context, h *host) (layout, *spaces.Space, err
 		Address: h.address(), Files: filepath.Join(info.DockerRootDir, "containers"),
 		Roots: []string{filepath.Join(execRoot, "runtime-runc", "moby")}, Sandboxes: filepath.Join(execRoot, "netns"),
 	}
+	at.Containerd, _, _ = inventory.DaemonContainerdSocket.Of(d)
 	b, err := json.Marshal(at)
 	if err == nil {
 		err = os.MkdirAll(g.a.statePath, 0o700)

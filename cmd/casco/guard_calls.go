@@ -12,6 +12,7 @@ import (
 	"casco/host/authz"
 	"casco/host/door"
 	"casco/internal/apicall"
+	"casco/keeper"
 	"casco/lang"
 	"casco/loop/inventory"
 	"casco/store"
@@ -46,9 +47,15 @@ func (d *doorman) atDoor(r door.Record) {
 // atPlugin is told what became of a request that the engine asked about. What
 // the door let through, the door writes down: it knows who asked.
 func (d *doorman) atPlugin(r authz.Record) {
-	if w, ok := r.Verdict.Note.(*weighed); ok && r.Verdict.Allow && r.Request.Pass == d.pass {
+	w, ok := r.Verdict.Note.(*weighed)
+	if ok && r.Verdict.Allow && r.Request.Pass == d.pass {
 		d.roll.count(w, -1)
 		return
+	}
+	if ok && !r.Verdict.Allow && r.Request.Pass == d.pass {
+		d.g.happened(keeper.Event{Time: r.Began.UTC(), Kind: keeper.Disagree, Text: lang.Text{
+			En: "the judges disagree: the door let %s pass, and the engine's plugin refuses it: %s", Es: "los jueces discrepan: la puerta dejó pasar %s, y el complemento del motor lo rechaza: %s",
+		}.F(short(w.Route.Text()), w.Rule)})
 	}
 	d.note(outcome{r.Request, r.Verdict.Note, r.Began, r.Status, r.Answer, r.Err})
 }
@@ -73,6 +80,12 @@ func (d *doorman) note(o outcome) {
 	e := d.decision(o, w)
 	d.roll.done(w, e)
 	d.g.noted(e)
+	if e.Call.Made && w.Route.Endpoint.Class == admission.Create {
+		l := d.g.looker
+		if err := l.letIn.put(e.Call.ID, agreement{l.policy.Load().Digest, o.request.Via, w.Against}); err != nil {
+			d.g.log.Error("what was let in is not kept", "container", e.Call.ID, "err", err)
+		}
+	}
 	if e.What != store.Allowed {
 		d.g.log.Warn("admission", "what", e.What, "rule", w.Rule, "request", e.Call.Request, "by", callerText(o.request.Caller))
 	}

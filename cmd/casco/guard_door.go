@@ -82,6 +82,9 @@ func (d *doorman) follow(ctx context.Context) error {
 		if err := d.reread(ctx); err != nil && ctx.Err() == nil {
 			d.g.log.Error("engine not read for admission", "err", err)
 		}
+		if err := d.g.looker.forgetGone(); err != nil {
+			d.g.log.Error("what was let in is kept for containers that are gone", "err", err)
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -18,6 +19,7 @@ import (
 	"casco/guard/admission"
 	"casco/host/docker"
 	"casco/host/gate"
+	"casco/host/inits"
 	"casco/host/proc"
 	"casco/host/spaces"
 	"casco/keeper"
@@ -36,6 +38,7 @@ type looker struct {
 	root  string       // its data root
 	roots []string     // of its runtimes' states
 	net   uint64       // its network namespace
+	letIn agreements   // what the doors knew
 
 	judge  atomic.Pointer[admission.Judge]
 	policy atomic.Pointer[policy.Policy]
@@ -59,7 +62,7 @@ const maxMade = 1024
 const lookAnew = 5 * time.Minute
 
 func newLooker(g *guard, cfg keeper.Config) (*looker, error) {
-	l := &looker{g: g, files: cfg.Files, root: filepath.Dir(string(cfg.Files)), roots: cfg.Roots, net: cfg.Host.ID, made: map[string]made{}}
+	l := &looker{g: g, files: cfg.Files, root: filepath.Dir(string(cfg.Files)), roots: cfg.Roots, net: cfg.Host.ID, letIn: agreements{g.a.agreedDir()}, made: map[string]made{}}
 	return l, l.setPolicy(cfg.Policy)
 }
 
@@ -100,6 +103,9 @@ func (l *looker) follow(ctx context.Context, h *host) error {
 
 // Start is a gate.Judge.
 func (l *looker) Start(_ context.Context, s gate.Start) error {
+	if !l.ours(s) {
+		return nil
+	}
 	err := l.start(s)
 	if _, refused := errors.AsType[refusal](err); err == nil || refused {
 		return err
@@ -111,6 +117,29 @@ func (l *looker) Start(_ context.Context, s gate.Start) error {
 	return lang.Errorf(lang.Text{En: "%w: %w", Es: "%w: %w"}, gate.ErrUnjudged, err)
 }
 
+// ours reports whether a call of a runtime is for the engine that is guarded: for
+// its containers, for those of other clients of its containerd, for the steps of
+// its builds, or whatever its wrapper is called for. Of others the ledger says that
+// their origin is unknown. Whoever is not root gives a container nothing of the
+// host's that he has not himself.
+func (l *looker) ours(s gate.Start) bool {
+	switch {
+	case s.Caller > 0 && !isRoot(s.Caller):
+		return false
+	case s.Way == "wrapper", slices.Contains(l.roots, filepath.Clean(s.Root)), strings.HasPrefix(s.Bundle, l.root+"/"):
+		return true
+	}
+	return s.Caller > 0 && l.g.containerd != "" && realPath(inits.MakerOf(s.Caller).Containerd) == realPath(l.g.containerd)
+}
+
+// realPath is a socket's path without links: /var/run is one.
+func realPath(path string) string {
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		return real
+	}
+	return path
+}
+
 // A refusal is why a container does not start.
 type refusal string
 
@@ -119,29 +148,26 @@ func (r refusal) Error() string { return string(r) }
 func (l *looker) start(s gate.Start) error {
 	st := admission.Start{ID: s.ID, At: time.Now().UTC(), Bundle: s.Bundle, DataRoot: l.root, Unified: unified()}
 	var err error
-	if st.Config, err = readBundle(s.Bundle); err != nil {
+	if st.Config, err = readBundle(s); err != nil {
 		l.g.log.Warn("a bundle cannot be read", "container", s.ID, "err", err) // and is judged as an empty one
 	}
-	if slices.Contains(l.roots, filepath.Clean(s.Root)) {
-		if st.Kept, st.Volumes, err = l.files.Object(s.ID); err != nil {
-			l.g.log.Warn("an engine's file cannot be read", "container", s.ID, "err", err)
-		}
-	}
-	tree, err := proc.OpenTree()
+	// What mounts show is seen when they are made; of what is made and started in
+	// one, there is no time between.
+	tree, err := proc.OpenTree(s.Caller, s.Verb != "create")
 	if err != nil {
 		return err
 	}
 	defer tree.Close()
 	look, seen := l.take(s, st)
 	if !seen {
-		look = l.judge.Load().Look(st, sight{l, tree})
+		look = l.look(s, &st, tree)
 	}
 	if s.PID > 0 {
 		if st.Shown, err = strange(tree, look, s.PID); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 		if len(st.Shown) > 0 {
-			look, seen = l.judge.Load().Look(st, sight{l, tree}), false
+			look, seen = l.look(s, &st, tree), false
 		}
 	}
 	if s.Verb == "create" && look.Allow {
@@ -155,6 +181,17 @@ func (l *looker) start(s gate.Start) error {
 		return refusal(strings.Join(reasons(look.Decision, l.g.a.lang), "; "))
 	}
 	return nil
+}
+
+// look judges with what the engine's files say of the container.
+func (l *looker) look(s gate.Start, st *admission.Start, tree *proc.Tree) admission.Look {
+	if st.Kept == nil && slices.Contains(l.roots, filepath.Clean(s.Root)) {
+		var err error
+		if st.Kept, st.Volumes, err = l.files.Object(s.ID); err != nil {
+			l.g.log.Warn("an engine's file cannot be read", "container", s.ID, "err", err)
+		}
+	}
+	return l.judge.Load().Look(*st, sight{l, tree})
 }
 
 // take is what was seen of a container when it was made, if it has the same
@@ -192,7 +229,8 @@ func strange(tree *proc.Tree, look admission.Look, pid int) ([]admission.Shown, 
 	return out, err
 }
 
-// note writes down what a rule is against.
+// note writes down what a rule is against, and whether who let the container in
+// did not know of it: then somebody was deceived.
 func (l *looker) note(s gate.Start, st admission.Start, look admission.Look) {
 	if len(look.Refusals) == 0 {
 		return // nothing is wrong, or an exception lets it be
@@ -215,20 +253,63 @@ func (l *looker) note(s gate.Start, st admission.Start, look admission.Look) {
 			En: "it was not started: %s", Es: "no se arrancó: %s",
 		}.F(look.Rule)})
 	}
+	was, known := l.letIn.of(s.ID)
+	if more := was.lacks(look, l.policy.Load().Digest); known && st.Kept != nil && len(more) > 0 {
+		var found []string
+		for _, r := range look.Refusals {
+			found = append(found, r.Rule+": "+short(r.Reason.En))
+		}
+		l.g.happened(keeper.Event{Time: st.At, Kind: keeper.Disagree, Container: look.Ref.Name, Text: lang.Text{
+			En: "the judges disagree: %s let it in with %s against it, and its final configuration has %s: %s",
+			Es: "los jueces discrepan: %s lo dejó entrar con %s en contra, y su configuración final tiene %s: %s",
+		}.F(was.By, ruleNames(was.Against), ruleNames(more), strings.Join(found, "; "))})
+	}
 }
 
-// readBundle reads a bundle's config.json once.
-func readBundle(dir string) ([]byte, error) {
+// forgetGone drops what was let in and is no more.
+func (l *looker) forgetGone() error {
+	return l.letIn.forget(func(id string) bool {
+		_, err := os.Stat(filepath.Join(string(l.files), id))
+		return !errors.Is(err, fs.ErrNotExist)
+	})
+}
+
+func ruleNames(rules []string) string {
+	if len(rules) == 0 {
+		return "-"
+	}
+	return strings.Join(rules, ", ")
+}
+
+// readBundle reads a bundle's config.json once, where the runtime will: an engine
+// without root has mounts of its own.
+func readBundle(s gate.Start) ([]byte, error) {
 	const most = 4 << 20
-	path := filepath.Join(dir, "config.json")
-	info, err := os.Stat(path)
+	path := filepath.Join(s.Bundle, "config.json")
+	if s.Caller > 0 {
+		path = filepath.Join(fmt.Sprintf("/proc/%d/root", s.Caller), path)
+	}
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a FIFO would wait for its writer
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
 	if err != nil {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() || info.Size() > most {
 		return nil, lang.Errorf(lang.Text{En: "%s: %v of %d bytes is not read", Es: "%s: no se lee %v de %d bytes"}, path, info.Mode(), info.Size())
 	}
-	return os.ReadFile(path)
+	return io.ReadAll(io.LimitReader(f, most))
+}
+
+// isRoot reports whether a process has root's rights here; one that cannot be
+// read may have.
+func isRoot(pid int) bool {
+	var st syscall.Stat_t
+	err := syscall.Stat(fmt.Sprintf("/proc/%d", pid), &st) // its effective user, proc(5)
+	return err != nil || st.Uid == 0
 }
 
 // unified reports whether the host has cgroup v2, cgroups(7).

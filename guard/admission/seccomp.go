@@ -16,12 +16,12 @@ var escapes = []string{
 }
 
 // escapeCaps are the capabilities for which moby's profile lets who has them call
-// escapes.
+// one of escapes.
 var escapeCaps = map[string][]string{
 	"bpf": {"SYS_ADMIN", "BPF"}, "perf_event_open": {"SYS_ADMIN", "PERFMON"}, "open_by_handle_at": {"DAC_READ_SEARCH"},
 	"delete_module": {"SYS_MODULE"}, "finit_module": {"SYS_MODULE"}, "init_module": {"SYS_MODULE"}, "kexec_file_load": {"SYS_BOOT"}, "kexec_load": {"SYS_BOOT"},
 	"fsmount": {"SYS_ADMIN"}, "fsopen": {"SYS_ADMIN"}, "mount": {"SYS_ADMIN"}, "move_mount": {"SYS_ADMIN"}, "open_tree": {"SYS_ADMIN"},
-	"pivot_root": {"SYS_ADMIN"}, "setns": {"SYS_ADMIN"}, "umount2": {"SYS_ADMIN"}, "unshare": {"SYS_ADMIN"},
+	"pivot_root": {"SYS_ADMIN"}, "setns": {"SYS_ADMIN"}, "umount2": {"SYS_ADMIN"}, "unshare": {"SYS_ADMIN"}, "userfaultfd": nil,
 }
 
 // A seccompRule says what becomes of calls; bound, if they have arguments that it

@@ -8,21 +8,33 @@ import (
 	"strings"
 
 	"github.com/moby/sys/mountinfo"
+	"golang.org/x/sys/unix"
 )
 
-// A Tree is the file tree of the host as this process sees it at one moment: it
+// A Tree is the file tree of the host as one process sees it at one moment: it
 // says what a mount of a path would show, and where that lies which a container
 // shows.
 type Tree struct{ view *view }
 
-// OpenTree reads the table of mounts. The caller closes the Tree.
-func OpenTree() (*Tree, error) {
-	p, err := procfs("/proc").self()
+// OpenTree reads the table of mounts of a process, of this one for 0. It takes
+// longer the more containers there are; without mounts it follows links only. The
+// caller closes the Tree.
+func OpenTree(pid int, mounts bool) (*Tree, error) {
+	if pid == 0 {
+		pid = os.Getpid()
+	}
+	p, err := procfs("/proc").open(pid)
 	if err != nil {
 		return nil, err
 	}
 	defer p.close()
-	v, err := p.view()
+	var v *view
+	if mounts {
+		v, err = p.view()
+	} else {
+		v = &view{}
+		v.root, err = p.handle("root", unix.O_PATH|unix.O_DIRECTORY)
+	}
 	if err != nil {
 		return nil, err
 	}

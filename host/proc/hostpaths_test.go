@@ -37,7 +37,7 @@ func TestTree(t *testing.T) {
 		}
 		t.Cleanup(func() { syscall.Unmount(at(target), syscall.MNT_DETACH) })
 	}
-	tree, err := OpenTree()
+	tree, err := OpenTree(0, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,6 +56,17 @@ func TestTree(t *testing.T) {
 		}
 		if diff := cmp.Diff(want, tree.Paths(at(name))); diff != "" {
 			t.Errorf("%q: %s", name, diff)
+		}
+	}
+
+	links, err := OpenTree(0, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer links.Close()
+	for name, want := range map[string]string{"link": "real/in", "bound": "bound", "above": "above"} {
+		if diff := cmp.Diff([]string{at(want)}, links.Paths(at(name))); diff != "" {
+			t.Errorf("%q by its links: %s", name, diff)
 		}
 	}
 
