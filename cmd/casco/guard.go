@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,7 +19,9 @@ import (
 
 	"casco/api"
 	"casco/guard/network"
+	"casco/host/authz"
 	hostdaemon "casco/host/daemon"
+	"casco/host/door"
 	"casco/host/gate"
 	"casco/host/inits"
 	"casco/host/spaces"
@@ -68,16 +71,35 @@ func guardCmd(a *app) *cobra.Command {
 		Es: "juzga las peticiones del complemento de autorización del motor en este `SOCKET`: /run/docker/plugins/casco.sock",
 	})
 	second := &cobra.Command{
-		Use: secondVerb, Hidden: true, Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error { return gate.Second() },
+		Use: secondVerb, Hidden: true, Args: cobra.OnlyValidArgs, ValidArgs: []string{secondDoor, secondPlugin},
+		RunE: func(_ *cobra.Command, args []string) error {
+			switch {
+			case slices.Equal(args, []string{secondDoor}):
+				return door.Second(a.lang)
+			case slices.Equal(args, []string{secondPlugin}):
+				return authz.Second(a.lang)
+			}
+			return gate.Second()
+		},
 	}
 	cmd.AddCommand(guardUnitsCmd(a), second)
 	return cmd
 }
 
 // secondVerb is the verb with which a guard calls itself to be answered for if
-// it is stopped.
-const secondVerb = "second"
+// it is stopped; its argument says where, and is none for the starts of
+// containers.
+const (
+	secondVerb   = "second"
+	secondDoor   = "door"
+	secondPlugin = "plugin"
+)
+
+// second is the command of a process that answers for this one.
+func (g *guard) second(where ...string) ([]string, error) {
+	self, err := os.Executable()
+	return append([]string{self, "guard", secondVerb, "--lang", string(g.a.lang)}, where...), err
+}
 
 // A guard is a casco that stays.
 type guard struct {
@@ -141,12 +163,12 @@ func (a *app) guard(ctx context.Context, at doors) error {
 	work, ctx := errgroup.WithContext(ctx)
 	work.Go(func() error { return gate.Serve(ctx, filepath.Join(a.runPath, "gate.sock"), g.judge, g.log) })
 	if g.start == fanotifyStart {
-		self, err := os.Executable()
+		second, err := g.second()
 		if err != nil {
 			return err
 		}
 		watch := gate.WatchConfig{
-			Binaries: gate.Find(), Roots: cfg.Roots, Fail: g.mayStart, Second: []string{self, "guard", secondVerb}, Lapsed: g.lapsed,
+			Binaries: gate.Find(), Roots: cfg.Roots, Fail: g.mayStart, Second: second, Lapsed: g.lapsed,
 		}
 		work.Go(func() error { return gate.Watch(ctx, watch, g.judge, g.log) })
 	}

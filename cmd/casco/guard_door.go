@@ -345,16 +345,25 @@ func (d *doorman) serveDoor(ctx context.Context, at doors, socket string) error 
 	d.g.happened(keeper.Event{Time: time.Now().UTC(), Kind: keeper.Mode, Text: lang.Text{
 		En: "requests are judged at %s", Es: "las peticiones se juzgan en %s",
 	}.F(at.public)})
+	second, err := d.g.second(secondDoor)
+	if err != nil {
+		return err
+	}
 	defer d.begin("door", at.public)()
 	return door.Serve(ctx, l.UnixListener, door.Config{
 		Engine: socket, Judge: d, Via: at.public, Lang: d.g.a.lang, Log: d.g.log, Done: d.atDoor, Pass: func(apicall.Request) string { return d.pass },
+		Second: second,
 	})
 }
 
 // servePlugin judges what the engine asks until ctx ends.
 func (d *doorman) servePlugin(ctx context.Context, at doors) error {
+	second, err := d.g.second(secondPlugin)
+	if err != nil {
+		return err
+	}
 	defer d.begin("plugin", at.plugin)()
-	return authz.Serve(ctx, at.plugin, authz.Config{Judge: d, Lang: d.g.a.lang, Log: d.g.log, Done: d.atPlugin})
+	return authz.Serve(ctx, at.plugin, authz.Config{Judge: d, Lang: d.g.a.lang, Log: d.g.log, Done: d.atPlugin, Second: second})
 }
 
 // begin notes that requests are judged from now on, and end that they no longer

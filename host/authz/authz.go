@@ -13,9 +13,11 @@
 // has left already; it can replace none. Measured on 20.10.)
 //
 // When it is dead, the engine refuses every call, "docker ps" too, after 15 s
-// each; containers run on. When it does not answer, the engine waits for ever:
-// hence the deadline. An engine that is started, or told by SIGHUP, to use a
-// plugin that is not there ends itself; and a socket that nobody listens at makes
+// each; containers run on. When it does not answer, the engine waits for ever
+// (moby, pkg/plugins/client.go: NewClient has no time-out): hence the deadline,
+// and for a plugin that is stopped as a whole, Second.
+//
+// An engine that is started, or told by SIGHUP, to use a plugin that is not there ends itself; and a socket that nobody listens at makes
 // "docker volume ls" wait for 15 s on every engine of the host. So Serve must run
 // before an engine is told of it, and takes its socket away when it ends. The way
 // out of a lock-out: take the plugin out of authorization-plugins in daemon.json
@@ -37,6 +39,7 @@ import (
 	"time"
 
 	"casco/internal/apicall"
+	"casco/internal/pulse"
 	"casco/internal/unixsock"
 	"casco/lang"
 )
@@ -52,6 +55,9 @@ type Config struct {
 	Lang  lang.Lang    // of refusals
 	Log   *slog.Logger
 	Time  time.Duration // for one verdict; 0 is DefaultTime
+	// Second is the command, with its arguments, of a process that calls the
+	// function Second. None if it is empty.
+	Second []string
 }
 
 // DefaultTime is long for a judge that computes and asks an engine on the same
@@ -88,6 +94,11 @@ func Serve(ctx context.Context, path string, cfg Config) error {
 	if err != nil {
 		return err
 	}
+	over, err := pulse.Back(ctx, l.UnixListener, cfg.Second, cfg.Log)
+	if err != nil {
+		return errors.Join(err, l.Close(), l.Remove())
+	}
+	defer over()
 	if cfg.Done == nil {
 		cfg.Done = func(Record) {}
 	}

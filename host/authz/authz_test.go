@@ -23,8 +23,6 @@ import (
 	"casco/internal/realdocker"
 )
 
-func TestMain(m *testing.M) { realdocker.Main(m) }
-
 // A judge is made of functions.
 type judge struct {
 	head func(apicall.Request) apicall.Verdict

@@ -21,6 +21,7 @@ import (
 	"casco/internal/apicall"
 	"casco/internal/realdocker"
 	"casco/internal/unixsock"
+	"casco/lang"
 )
 
 // alone runs the door in a process of its own, which is this program again, so
@@ -74,7 +75,18 @@ func TestDoorAlone(t *testing.T) {
 	j := judge{head: func(r apicall.Request) apicall.Verdict {
 		return apicall.Verdict{Allow: true, Stream: r.ContentType != "application/json", Limit: 4 << 20}
 	}}
-	if err := Serve(ctx, l, Config{Engine: os.Getenv("CASCO_DOOR_ENGINE"), Judge: j, Drain: time.Millisecond}); err != nil {
+	second := []string{os.Args[0], "-test.run=^TestSecondAlone$"}
+	if err := Serve(ctx, l, Config{Engine: os.Getenv("CASCO_DOOR_ENGINE"), Judge: j, Drain: time.Millisecond, Second: second}); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestSecondAlone is the second of that process.
+func TestSecondAlone(t *testing.T) {
+	if os.Getenv("CASCO_DOOR") == "" {
+		t.Skip("only as a process beside the one that a benchmark measures")
+	}
+	if err := Second(lang.English); err != nil {
 		t.Error(err)
 	}
 }

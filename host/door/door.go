@@ -32,6 +32,7 @@ import (
 	"time"
 
 	"casco/internal/apicall"
+	"casco/internal/pulse"
 	"casco/lang"
 )
 
@@ -48,9 +49,12 @@ type Config struct {
 	// is called one at a time and holds no request up; while it is busy, records
 	// wait, and beyond keptRecords they are lost and counted.
 	Done func(Record)
-	TLS  *tls.Config // for a TCP listener; it must verify client certificates
-	Lang lang.Lang   // of refusals
-	Log  *slog.Logger
+	// Second is the command, with its arguments, of a process that calls the
+	// function Second; only for a unix socket. None if it is empty.
+	Second []string
+	TLS    *tls.Config // for a TCP listener; it must verify client certificates
+	Lang   lang.Lang   // of refusals
+	Log    *slog.Logger
 
 	Conns     int           // connections at a time; root alone may use the last quarter
 	PerCaller int           // connections at a time of one user, or of one container
@@ -127,6 +131,11 @@ func Serve(ctx context.Context, l net.Listener, cfg Config) error {
 	}
 	if u, ok := l.(*net.UnixListener); ok {
 		u.SetUnlinkOnClose(false)
+		over, err := pulse.Back(ctx, u, cfg.Second, cfg.Log)
+		if err != nil {
+			return err
+		}
+		defer over()
 	} else if cfg.TLS == nil || cfg.TLS.ClientAuth != tls.RequireAndVerifyClientCert {
 		return lang.Errorf(lang.Text{
 			En: "door at %s: over TCP only with TLS and verified client certificates",

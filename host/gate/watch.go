@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"casco/internal/ocicall"
+	"casco/internal/pulse"
 	"casco/lang"
 )
 
@@ -132,13 +133,13 @@ func Watch(ctx context.Context, cfg WatchConfig, judge Judge, log *slog.Logger) 
 
 	beat := func() {}
 	if len(cfg.Second) > 0 {
-		s, err := newPulse()
+		p, err := pulse.New()
 		if err != nil {
 			return err
 		}
-		defer s.close()
-		beat = s.beat
-		beside.Go(func() { s.keep(ctx, cfg.Second, w.fan, log) })
+		defer p.Close()
+		beat = p.Beat
+		beside.Go(func() { p.Keep(ctx, cfg.Second, log, w.fan) })
 	}
 	return w.read(ctx, beat)
 }
@@ -163,7 +164,7 @@ func (w *watcher) read(ctx context.Context, beat func()) error {
 	buf := make([]byte, 16<<10)
 	last := time.Now()
 	for {
-		if still := time.Since(last); still >= silence {
+		if still := time.Since(last); still >= pulse.Silence {
 			w.log.Error("gate: the guard stood still; what started meanwhile may not have been judged", "for", still)
 			if w.cfg.Lapsed != nil {
 				w.cfg.Lapsed(still)
@@ -171,7 +172,7 @@ func (w *watcher) read(ctx context.Context, beat func()) error {
 		}
 		last = time.Now()
 		beat()
-		w.fan.SetReadDeadline(time.Now().Add(beatEvery))
+		w.fan.SetReadDeadline(time.Now().Add(pulse.Every))
 		if ctx.Err() != nil {
 			return nil
 		}

@@ -62,13 +62,14 @@ var may = map[string]string{
 	"internal/nsenter":      "internal/handtest",
 	"internal/conntrack":    "internal/handtest",
 	"internal/ocicall":      "",
+	"internal/pulse":        "",
 	"internal/unixsock":     "",
 	"internal/sockdiag":     "internal/handtest internal/nsenter",
 }
 
 // hostMay is what any package under host/ may import: never another one. What they
 // write into a kernel and read from it are values of guard/network.
-const hostMay = "guard/network policy signed loop/inventory loop/plan loop/apply internal/apicall internal/atomicfile internal/conntrack internal/nsenter internal/ocicall internal/sockdiag internal/unixsock"
+const hostMay = "guard/network policy signed loop/inventory loop/plan loop/apply internal/apicall internal/atomicfile internal/conntrack internal/nsenter internal/ocicall internal/pulse internal/sockdiag internal/unixsock"
 
 // pure packages decide and never act: no process, no network, no database.
 var pure = []string{"loop/", "profile", "vuln", "guard/", "probe", "casefile"}
