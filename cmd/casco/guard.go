@@ -456,7 +456,7 @@ func (g *guard) follow(ctx context.Context) error {
 			return nil
 		case <-time.After(policyEvery):
 		}
-		j, err := g.a.judgeNow()
+		j, err := g.judgeNow()
 		mode, modeErr := api.ReadMode(api.ModeFile(g.a.statePath))
 		err = errors.Join(err, modeErr)
 		g.mu.Lock()
@@ -565,9 +565,29 @@ func (g *guard) Flows(context.Context) ([]network.Flow, error) { return g.keeper
 // Probe is a method of api.Guard.
 func (g *guard) Probe(ctx context.Context) ([]keeper.Probe, error) { return g.keeper.Probe(ctx) }
 
+// judgeNow reads the policy anew. A host that has taken one never goes back to
+// none (policy.Accept), so where there is none any more it was lost, and the guard
+// stays with what it knows.
+func (g *guard) judgeNow() (*judge, error) {
+	j, err := g.a.judgeNow()
+	if err != nil {
+		return nil, err
+	}
+	none := policy.Builtin().Digest
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.policy != none && j.inForce.Policy.Digest == none {
+		return nil, lang.Errorf(lang.Text{
+			En: "the policy that was in force (%.12s) is gone from %s: it stays in force until the guard is started anew",
+			Es: "la política que estaba en vigor (%.12s) ya no está en %s: sigue en vigor hasta que se arranque la guardia de nuevo",
+		}, g.policy, g.a.statePath)
+	}
+	return j, nil
+}
+
 // Reload is a method of api.Guard.
 func (g *guard) Reload(context.Context) error {
-	j, err := g.a.judgeNow()
+	j, err := g.judgeNow()
 	if err != nil {
 		return err
 	}
