@@ -38,7 +38,7 @@ func isRoot(who apicall.Caller) bool { return who.UID == 0 && who.Container == "
 
 // admit gives c a place. A caller that has all of theirs loses the connection
 // that has waited longest for a request, if one does; so does, where the house
-// is full, the caller with the most. It reports whether there was a place.
+// is full, the caller with the most of those who have one that waits. It reports whether there was a place.
 func (r *roster) admit(c *conn) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -64,13 +64,24 @@ func (r *roster) admit(c *conn) bool {
 	return true
 }
 
+// fullest is the caller with the most connections of those who have one to lose.
 func (r *roster) fullest() (key string) {
 	for k, conns := range r.callers {
-		if len(conns) > len(r.callers[key]) {
+		if len(conns) > len(r.callers[key]) && waits(conns) {
 			key = k
 		}
 	}
 	return key
+}
+
+// waits reports whether one of the connections waits for a request.
+func waits(conns map[*conn]struct{}) bool {
+	for c := range conns {
+		if c.idleSince.Load() > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // evict ends a caller's connection that has waited longest. It no longer counts
