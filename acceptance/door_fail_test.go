@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -95,7 +96,8 @@ func (d *failingDoor) start(t *testing.T) {
 func TestDoorFail(t *testing.T) {
 	w := newWorld(t)
 	d := &failingDoor{netWorld: w, socket: filepath.Join(w.e.Root, "door.sock")}
-	d.g = w.newGuard("tiers: [{id: all, impact: 1}]\nassign: [{default: all}]\nadmission: {mode: enforce}\n")
+	// Starts are not watched, which would be those of all engines of the machine.
+	d.g = w.newGuard("tiers: [{id: all, impact: 1}]\nassign: [{default: all}]\nnetwork: {start: runtime}\nadmission: {mode: enforce}\n")
 	d.g.mode(false)
 	d.g.more = []string{"--door", d.socket}
 	d.g.state = smallDisk(t, "8m")
@@ -109,6 +111,7 @@ func TestDoorFail(t *testing.T) {
 		name string
 		run  func(*testing.T)
 	}{
+		{"measured", d.measured},
 		{"disk full", d.diskFull},
 		{"policy gone", d.policyGone},
 		{"stopped", d.stopped},
@@ -122,6 +125,30 @@ func TestDoorFail(t *testing.T) {
 				t.Log(tail(d.g.log.String(), 30))
 			}
 		})
+	}
+}
+
+// measured: what the door costs can be told of it while it works, and nothing is
+// made for it.
+func (d *failingDoor) measured(t *testing.T) {
+	before := d.e.Docker("ps", "-aq")
+	out, err := exec.Command(d.g.program, "--host", "unix://"+d.e.Socket, "--state", d.g.state, "bench", "door", "--door", d.socket, "--rounds", "1", "--format", "json").Output()
+	var r struct {
+		Result struct {
+			Inspect struct{ Bare, Door float64 }  `json:"inspect_p50"`
+			Create  *struct{ Bare, Door float64 } `json:"create_p99"`
+			Stream  *struct{ Ratio float64 }      `json:"stream"`
+			Bytes   int64                         `json:"bytes"`
+		} `json:"result"`
+	}
+	if err := errors.Join(err, json.Unmarshal(out, &r)); err != nil {
+		t.Fatalf("bench door: %v\n%s", err, out)
+	}
+	if got := r.Result; got.Inspect.Bare <= 0 || got.Inspect.Door <= 0 || got.Create == nil || got.Stream == nil || got.Stream.Ratio <= 0 || got.Bytes < 1<<20 {
+		t.Errorf("bench door: %s", out)
+	}
+	if after := d.e.Docker("ps", "-aq"); after != before {
+		t.Errorf("bench door left %s, before there was %s", after, before)
 	}
 }
 

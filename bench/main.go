@@ -5,7 +5,7 @@
 // each container, by eight concurrent clients that throw the replies away. The
 // figures that count are the ratios; the milliseconds are of this machine.
 //
-//	bench [-n 1000] [-running 50] [-rounds 5] [-outage | -net | -peer DIR]
+//	bench [-n 1000] [-running 50] [-rounds 5] [-outage | -net | -door | -peer DIR]
 //
 // Bench ends with 1 if casco is slower than -max-ratio times the floor, than
 // -max-wall, needs more memory than -max-mib, or grows faster than the number
@@ -14,9 +14,9 @@
 // -outage measures instead for how long a re-created container does not serve,
 // beside docker restart, and ends with 1 if that is longer. -net measures what
 // the network guard costs packets, starts and an idle host, and ends with 1 if
-// that is more than it may (net.go). -peer names a
-// checkout of docker-bench-security, which is then run once each against 10 and
-// 40 containers beside casco.
+// that is more than it may (net.go). -door does so for the door before the engine
+// (door.go). -peer names a checkout of docker-bench-security, which is then run
+// once each against 10 and 40 containers beside casco.
 package main
 
 import (
@@ -44,19 +44,20 @@ func main() {
 	rounds := flag.Int("rounds", 5, "rounds; the median counts")
 	outage := flag.Bool("outage", false, "measure the outage of a re-creation beside docker restart, in place of the audit")
 	net := flag.Bool("net", false, "measure the network guard, in place of the audit")
+	door := flag.Bool("door", false, "measure the door before the engine, in place of the audit")
 	peer := flag.String("peer", "", "checkout of docker-bench-security to compare with")
 	var max limits
 	flag.Float64Var(&max.ratio, "max-ratio", 1.5, "most that casco may take, as a multiple of the floor")
 	flag.Float64Var(&max.mib, "max-mib", 150, "most memory that casco may need, MiB")
 	flag.DurationVar(&max.wall, "max-wall", time.Second, "most time that casco may take")
 	flag.Parse()
-	if err := run(*n, *running, *rounds, *peer, *outage, *net, max); err != nil {
+	if err := run(*n, *running, *rounds, *peer, *outage, *net, *door, max); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(n, running, rounds int, peer string, outage, net bool, max limits) (err error) {
+func run(n, running, rounds int, peer string, outage, net, door bool, max limits) (err error) {
 	dir, err := os.MkdirTemp("", "casco-bench.")
 	if err != nil {
 		return err
@@ -82,6 +83,9 @@ func run(n, running, rounds int, peer string, outage, net bool, max limits) (err
 	}
 	if net {
 		return e.network(casco, home, rounds)
+	}
+	if door {
+		return e.door(casco, home, rounds)
 	}
 	if peer != "" {
 		return e.againstPeer(casco, peer, rounds)

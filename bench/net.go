@@ -58,10 +58,7 @@ func (e *engine) network(casco, home string, rounds int) error {
 // sleeper starts a container that does nothing, and returns the process ID of
 // its init.
 func (e *engine) sleeper(name string) (pid int, err error) {
-	if err := e.sleeperMade(name); err != nil {
-		return 0, err
-	}
-	if err := e.do("POST", "/containers/"+name+"/start", nil, nil); err != nil {
+	if err := e.sleeperOn("measured", name); err != nil {
 		return 0, err
 	}
 	var c struct{ State struct{ Pid int } }
@@ -69,9 +66,17 @@ func (e *engine) sleeper(name string) (pid int, err error) {
 	return c.State.Pid, err
 }
 
-func (e *engine) sleeperMade(name string) error {
+// sleeperOn starts one on a network.
+func (e *engine) sleeperOn(network, name string) error {
+	if err := e.sleeperMade(network, name); err != nil {
+		return err
+	}
+	return e.do("POST", "/containers/"+name+"/start", nil, nil)
+}
+
+func (e *engine) sleeperMade(network, name string) error {
 	body, err := json.Marshal(map[string]any{
-		"Image": "bench:1", "Cmd": []string{"/bin/busybox", "sleep", "100000"}, "HostConfig": map[string]any{"NetworkMode": "measured"},
+		"Image": "bench:1", "Cmd": []string{"/bin/busybox", "sleep", "100000"}, "HostConfig": map[string]any{"NetworkMode": network},
 	})
 	if err != nil {
 		return err
@@ -372,7 +377,7 @@ func (e *engine) startBlock(name string, n int, guarded bool, casco, root string
 	}
 	for i := range n {
 		c := fmt.Sprint(name, "-", i)
-		if err := e.sleeperMade(c); err != nil {
+		if err := e.sleeperMade("measured", c); err != nil {
 			return nil, err
 		}
 		begun := time.Now()

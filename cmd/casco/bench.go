@@ -21,12 +21,12 @@ func benchCmd(a *app) *cobra.Command {
 	cmd := a.manual.verb(&cobra.Command{
 		Use: "bench", RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}, lang.Text{
-		En: "Measure on this host what casco costs: net", Es: "Medir en este anfitrión lo que cuesta casco: net",
+		En: "Measure on this host what casco costs: net, door", Es: "Medir en este anfitrión lo que cuesta casco: net, door",
 	}, lang.Text{
 		En: "Measure on this host what casco costs. Nothing of the host's is touched.",
 		Es: "Medir en este anfitrión lo que cuesta casco. No se toca nada del anfitrión.",
 	})
-	cmd.AddCommand(benchNetCmd(a))
+	cmd.AddCommand(benchNetCmd(a), benchDoorCmd(a))
 	return cmd
 }
 

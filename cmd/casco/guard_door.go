@@ -206,17 +206,27 @@ func callerText(c apicall.Caller) string {
 type world struct {
 	ctx context.Context
 	*doorman
-	met map[string]*inventory.Object // containers that were asked for
+	met   map[string]*inventory.Object // containers that were asked for
+	known map[string]*inventory.Object // by path: asked for once in a decision; nil is not there
 }
 
 func (d *doorman) world(ctx context.Context) world {
-	return world{ctx, d, map[string]*inventory.Object{}}
+	return world{ctx, d, map[string]*inventory.Object{}, map[string]*inventory.Object{}}
 }
 
 func (w world) object(kind inventory.Kind, name, path string) *inventory.Object {
 	if name == "" {
 		return nil
 	}
+	o, known := w.known[path]
+	if !known {
+		o = w.read(kind, name, path)
+		w.known[path] = o
+	}
+	return o
+}
+
+func (w world) read(kind inventory.Kind, name, path string) *inventory.Object {
 	o := &inventory.Object{Ref: inventory.Ref{Kind: kind, Name: name}, Source: "GET " + path, Read: time.Now().UTC(), Fields: map[string]any{}}
 	if err := w.client.Call(w.ctx, http.MethodGet, path, nil, &o.Fields); err != nil {
 		return nil

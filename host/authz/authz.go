@@ -17,11 +17,12 @@
 // (moby, pkg/plugins/client.go: NewClient has no time-out): hence the deadline,
 // and for a plugin that is stopped as a whole, Second.
 //
-// An engine that is started, or told by SIGHUP, to use a plugin that is not there ends itself; and a socket that nobody listens at makes
-// "docker volume ls" wait for 15 s on every engine of the host. So Serve must run
-// before an engine is told of it, and takes its socket away when it ends. The way
-// out of a lock-out: take the plugin out of authorization-plugins in daemon.json
-// and send dockerd a SIGHUP. (Measured on 20.10 and 29.)
+// An engine that is started, or told by SIGHUP, to use a plugin that is not there
+// ends itself; and a socket that nobody listens at makes "docker volume ls" wait
+// for 15 s on every engine of the host. So Serve must run before an engine is told
+// of it, and takes its socket away when it ends. The way out of a lock-out: take
+// the plugin out of authorization-plugins in daemon.json and send dockerd a
+// SIGHUP. (Measured on 20.10 and 29.)
 package authz
 
 import (

@@ -50,7 +50,7 @@ var may = map[string]string{
 	"cmd/casco":             "api guard/ keeper loop/ host/ policy policy/folder signed ledger store supervision lab lab/actor report report/netmap state internal/apicall internal/atomicfile internal/unixsock",
 	"cmd/casco-verify":      "",
 	"cmd/casco-runtime":     "internal/ocicall", // little, for it is started at each call of the runtime
-	"bench":                 "api guard/network host/flows host/gate host/netbench host/nft host/spaces keeper policy internal/realdocker",
+	"bench":                 "api guard/network host/doorbench host/flows host/gate host/netbench host/nft host/spaces keeper policy internal/realdocker",
 	"acceptance":            "internal/handtest internal/realdocker",
 	"internal/apicall":      "",
 	"internal/archtest":     "",
