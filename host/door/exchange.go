@@ -235,7 +235,7 @@ func (x *exchange) through(e *engine) (again, good bool) {
 	x.record.Up = int64(len(x.body))
 	u := newUplink(x.conn, e, body, x.way != nil)
 	over, err := x.answer(e, u)
-	over = over && err == nil && u.tookBody()
+	over = over && err == nil && u.finishes()
 	if !over {
 		x.drop(e)
 	}

@@ -53,6 +53,17 @@ func (u *uplink) tookBody() bool {
 	}
 }
 
+// finishes is tookBody of an engine that has answered: one that had all of the
+// body may do so before the uplink gets to say it.
+func (u *uplink) finishes() bool {
+	select {
+	case <-u.bodyOver:
+	case <-u.done:
+	case <-time.After(lingering):
+	}
+	return u.tookBody()
+}
+
 // decide says whether the connection is switched; the first word counts.
 func (u *uplink) decide(switched bool) {
 	select {
@@ -71,11 +82,7 @@ func (u *uplink) stop(patient bool) bool {
 		return true
 	}
 	if patient {
-		select {
-		case <-u.bodyOver:
-		case <-u.done:
-		case <-time.After(lingering):
-		}
+		u.finishes()
 	}
 	past := time.Unix(1, 0)
 	u.c.SetReadDeadline(past)
