@@ -158,6 +158,9 @@ func (m *matrix) nets() map[string]boxNet {
 		}
 		for line := range strings.Lines(m.inBox(b.name, "ip", "-o", "-6", "addr", "show", "dev", n.iface, "scope", "link")) {
 			n.link, _, _ = strings.Cut(strings.Fields(line)[3], "/")
+			if strings.Contains(line, "dadfailed") {
+				m.t.Logf("the kernel found %s of %s on somebody else too: %s", n.link, b.name, line)
+			}
 		}
 		out[b.name] = n
 	}

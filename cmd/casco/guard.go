@@ -295,7 +295,7 @@ func (g *guard) config(ctx context.Context, h *host) (keeper.Config, error) {
 // layout asks the engine.
 func (g *guard) layout(ctx context.Context, h *host) (layout, *spaces.Space, error) {
 	fail := func(err error) (layout, *spaces.Space, error) { return layout{}, nil, err }
-	d, err := hostdaemon.Look(ctx, h.engine.Socket())
+	d, err := hostdaemon.Settings(h.engine.Socket())
 	if err != nil {
 		return fail(err)
 	}
@@ -480,7 +480,7 @@ func (g *guard) followWrapper(ctx context.Context, socket string) error {
 	path, there := "", true
 	for {
 		if path == "" {
-			path = wrapperOf(ctx, socket)
+			path = wrapperOf(socket)
 		}
 		err := unix.Access(path, unix.X_OK)
 		if path != "" && err != nil && there {
@@ -500,8 +500,8 @@ func (g *guard) followWrapper(ctx context.Context, socket string) error {
 
 // wrapperOf is the file that an engine runs as our wrapper, "" if it is not told
 // of it, or does not answer.
-func wrapperOf(ctx context.Context, socket string) string {
-	d, err := hostdaemon.Look(ctx, socket)
+func wrapperOf(socket string) string {
+	d, err := hostdaemon.Settings(socket)
 	if err != nil {
 		return ""
 	}

@@ -230,10 +230,8 @@ func (g *guard) builds(i inits.Init) bool {
 	if !slices.ContainsFunc(i.Parents, func(p inits.Process) bool { return p.Name == "dockerd" }) {
 		return false
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), lookTime)
-	defer cancel()
 	socket, _ := strings.CutPrefix(g.engine, "unix://")
-	d, err := hostdaemon.Look(ctx, socket)
+	d, err := hostdaemon.Settings(socket)
 	if err != nil {
 		return false
 	}

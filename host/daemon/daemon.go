@@ -124,6 +124,24 @@ func Look(ctx context.Context, socket string) (*inventory.Object, error) {
 	return o, nil
 }
 
+// Settings is the part of Look that its process and its settings say: Process,
+// Config, Effective, EffectiveFrom and RuntimeFiles. It asks the engine nothing.
+// Look asks each of its listeners, and an engine without docker-proxy has one for
+// each published port, which may not answer.
+func Settings(socket string) (*inventory.Object, error) {
+	all, err := candidates()
+	if err != nil {
+		return nil, err
+	}
+	p, err := behind(socket, all)
+	if err != nil {
+		return nil, err
+	}
+	o := newObject(socket)
+	(&reader{o: o, p: p}).settings()
+	return o, nil
+}
+
 func newObject(name string) *inventory.Object {
 	return &inventory.Object{
 		Ref:    inventory.Ref{Kind: inventory.Daemon, Name: name},
@@ -144,18 +162,22 @@ func processOf(o *inventory.Object, all []process) (process, error) {
 // complete reads into o what can be read of its process.
 func complete(ctx context.Context, s *inventory.Snapshot, o *inventory.Object, p process, all []process) {
 	r := &reader{o: o, p: p}
-	env := p.env()
-	version, _, _ := inventory.DaemonVersion.Of(o)
-	in := invocation{args: p.args, env: env, major: majorOf(version)}
-	r.process(in.rootless())
-	r.config(&in)
+	r.settings()
 	r.unit()
 	r.listeners(ctx, s)
 	r.dataRoot()
 	r.containerd()
-	r.runtimeFiles()
 	r.put("Proxies", procDir, int64(proxiesOf(p.pid, all)))
 	r.swarm(s)
+}
+
+// settings reads the process, and what it was told.
+func (r *reader) settings() {
+	version, _, _ := inventory.DaemonVersion.Of(r.o)
+	in := invocation{args: r.p.args, env: r.p.env(), major: majorOf(version)}
+	r.process(in.rootless())
+	r.config(&in)
+	r.runtimeFiles()
 }
 
 // A reader reads one process into one object.

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"casco/internal/realdocker"
 	"casco/loop/inventory"
 )
@@ -32,6 +34,18 @@ func TestRealEngines(t *testing.T) {
 	}
 	if pid, fact, _ := inventory.DaemonPid.Of(o); pid != int64(ours.Pid()) {
 		t.Errorf("%v, want process %d", fact, ours.Pid())
+	}
+	told, err := Settings(ours.Socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, field := range []string{"Process", "Config", "Effective", "EffectiveFrom", "RuntimeFiles"} {
+		if d := cmp.Diff(o.Fields[field], told.Fields[field]); d != "" || told.Fields[field] == nil {
+			t.Errorf("%s of its settings alone: %s", field, d)
+		}
+	}
+	if told.Fields["Listeners"] != nil {
+		t.Error("who reads settings asked the listeners")
 	}
 	for key, want := range map[string]string{
 		"Effective.icc": "false", "EffectiveFrom.icc": "file",
