@@ -121,7 +121,7 @@ func (e *engine) doorRequests(door string, rounds int) error {
 
 // doorStreams measures the docker command with an image and a file of a GiB.
 func (e *engine) doorStreams(home, door string) (err error) {
-	if err := e.do("POST", "/containers/create?name=big", bytes.NewReader([]byte(`{"Image": "big:1", "Cmd": ["x"]}`)), nil); err != nil {
+	if err := e.do("POST", "/containers/create?name=big", bytes.NewReader([]byte(`{"Image": "big:1", "Cmd": ["x"], "HostConfig": {"Binds": ["big:/data"]}}`)), nil); err != nil {
 		return err
 	}
 	file := filepath.Join(home, "big.tar")
@@ -147,7 +147,7 @@ func (e *engine) doorStreams(home, door string) (err error) {
 		return err
 	}
 	fmt.Printf("the docker command with a GiB, in turns, %d rounds\n\n| s | engine | door | ratio |\n|---|---|---|---|\n", streamRounds)
-	for _, args := range [][]string{{"save", "big:1"}, {"export", "big"}, {"cp", "big:/big", "-"}, {"cp", file, "big:/copy"}, {"load", "-i", file}} {
+	for _, args := range [][]string{{"save", "big:1"}, {"export", "big"}, {"cp", "big:/big", "-"}, {"cp", file, "big:/data/"}, {"load", "-i", file}} {
 		if e := docker(e.socket, args...); e != nil { // what it reads is in memory then
 			return e
 		}
