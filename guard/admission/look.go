@@ -153,7 +153,11 @@ func (b *bundle) says(o *inventory.Object) {
 	b.namespaces(host, effective, linux)
 	b.process(host, config, effective, p)
 	b.limits(effective, linux.Resources)
-	host["Sysctls"] = anyMap(linux.Sysctl)
+	sysctls := anyMap(linux.Sysctl)
+	if name := asString(config["Domainname"]); name != "" && sysctls["kernel.domainname"] == name {
+		delete(sysctls, "kernel.domainname") // it is how an engine sets that name: moby, daemon/oci_linux.go, WithCommonOptions
+	}
+	host["Sysctls"] = sysctls
 	host["Annotations"] = b.annotations()
 	b.lsm(host, p, linux, privileged)
 	if privileged {

@@ -159,6 +159,10 @@ func TestLook(t *testing.T) {
 			s.Linux.Resources.Devices = append(s.Linux.Resources.Devices, rules...)
 		}, nil},
 		{"a sysctl", "sysctl", func(s *specs.Spec) { s.Linux.Sysctl["kernel.core_pattern"] = "|/x" }, nil},
+		{"a domain's name", "sysctl", func(s *specs.Spec) { s.Linux.Sysctl["kernel.domainname"] = "d.e" }, nil},
+		{"a domain's name that was asked for", "", func(s *specs.Spec) { s.Linux.Sysctl["kernel.domainname"] = "d.e" }, func(st *Start) {
+			st.Kept.Fields["Config"] = map[string]any{"Domainname": "d.e"}
+		}},
 		{"a hook", "oci-hook", func(s *specs.Spec) { s.Hooks.CreateRuntime = []specs.Hook{{Path: "/srv/hook"}} }, nil},
 		{"a hook that calls itself the engine's", "oci-hook", func(s *specs.Spec) {
 			s.Hooks.CreateRuntime = []specs.Hook{{Path: "/proc/self/exe", Args: []string{"libnetwork-setkey"}}}
