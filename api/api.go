@@ -8,6 +8,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"log/slog"
@@ -41,6 +42,7 @@ type Status struct {
 	Enforce   bool           `json:"enforce"` // else what would be dropped is only counted
 	Start     string         `json:"start"`   // how starts are held: "fanotify", "runtime"
 	Keeper    keeper.Report  `json:"network"`
+	Door      *DoorStatus    `json:"door,omitempty"`   // nil if no requests are judged
 	Events    []keeper.Event `json:"events,omitempty"` // the last ones, oldest first
 	ProcessID int            `json:"pid"`
 	// Unknown are the containers of this host of which nobody knows who made them.
@@ -73,8 +75,12 @@ type Guard interface {
 	Flows(ctx context.Context) ([]network.Flow, error)
 	// Probe tries what may be reached and what may not.
 	Probe(ctx context.Context) ([]keeper.Probe, error)
-	// Reload reads policy and mode again and goes by them when it returns.
+	// Reload reads policy, mode, door and break-glass again and goes by them when
+	// it returns.
 	Reload(ctx context.Context) error
+	// Upgrade has a new process take over, of the program as it is on the disk
+	// now. It returns once that one is at work.
+	Upgrade(ctx context.Context) error
 }
 
 // An answer is the body of a reply: what was asked for, or why not.
@@ -109,6 +115,7 @@ func Handler(g Guard, log *slog.Logger) http.Handler {
 	mux.HandleFunc("GET /v1/flows", reply(func(ctx context.Context) (any, error) { return g.Flows(ctx) }))
 	mux.HandleFunc("POST /v1/probe", reply(func(ctx context.Context) (any, error) { return g.Probe(ctx) }))
 	mux.HandleFunc("POST /v1/reload", reply(func(ctx context.Context) (any, error) { return nil, g.Reload(ctx) }))
+	mux.HandleFunc("POST /v1/upgrade", reply(func(ctx context.Context) (any, error) { return nil, g.Upgrade(ctx) }))
 	return mux
 }
 
@@ -119,6 +126,12 @@ func Serve(ctx context.Context, path string, h http.Handler) error {
 	if err != nil {
 		return err
 	}
+	return ServeAt(ctx, l, h)
+}
+
+// ServeAt is Serve at a socket that is there. Where another has taken its path
+// meanwhile, that one stays.
+func ServeAt(ctx context.Context, l *unixsock.Listener, h http.Handler) error {
 	s := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second}
 	stop := context.AfterFunc(ctx, func() {
 		l.Remove() // before others may take the place
@@ -223,7 +236,12 @@ func Proof(before, after []keeper.Probe) error {
 	return errors.Join(errs...)
 }
 
-// Reload makes the guard go by what policy and mode are now.
+// Upgrade has a new process take over from the guard.
+func (c *Client) Upgrade(ctx context.Context) error {
+	return c.call(ctx, http.MethodPost, "/v1/upgrade", nil)
+}
+
+// Reload makes the guard go by what the files say now.
 func (c *Client) Reload(ctx context.Context) error {
 	return c.call(ctx, http.MethodPost, "/v1/reload", nil)
 }
@@ -238,20 +256,28 @@ type Mode struct {
 func ModeFile(state string) string { return filepath.Join(state, "network.json") }
 
 // ReadMode reads the mode; no file is the zero Mode.
-func ReadMode(path string) (m Mode, err error) {
-	b, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return m, nil
-	}
-	if err != nil {
-		return m, err
-	}
-	return m, json.Unmarshal(b, &m)
-}
+func ReadMode(path string) (m Mode, err error) { return m, read(path, &m) }
 
 // WriteMode replaces the mode in one act.
-func WriteMode(path string, m Mode) error {
-	b, err := json.Marshal(m)
+func WriteMode(path string, m Mode) error { return write(path, m) }
+
+// read leaves v alone if there is no file.
+func read(path string, v any) error {
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(b, v); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
+}
+
+func write(path string, v any) error {
+	b, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}

@@ -33,6 +33,7 @@ func (o one) Flows(context.Context) ([]network.Flow, error) {
 }
 func (o one) Probe(context.Context) ([]keeper.Probe, error) { return nil, nil }
 func (o one) Reload(context.Context) error                  { return o.failed }
+func (o one) Upgrade(context.Context) error                 { return o.failed }
 
 func TestSocket(t *testing.T) {
 	run := t.TempDir()

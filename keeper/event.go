@@ -32,6 +32,8 @@ const (
 	Elsewhere  Kind = "elsewhere"  // a peer on another host is known by little
 	Mode       Kind = "mode"       // rules are enforced from now on, or no longer
 	Disagree   Kind = "disagree"   // what let a container in saw less than what saw it start
+	Door       Kind = "door"       // requests to the engine are judged from now on, or no longer
+	Glass      Kind = "glass"      // root has them only observed for a while, or that is over
 )
 
 // An Event is something that somebody should know.

@@ -365,21 +365,32 @@ var errNotHere = lang.Errorf(lang.Text{En: "it is left as it is", Es: "se deja c
 // made returns nil if rec is of this host and of the engine in h. Containers
 // of another engine may have the same names, and going back removes by name.
 func (h *host) made(rec *apply.Record) error {
+	address := h.address()
+	if h.engine == nil && onlyDoor(rec) {
+		address = "unix://" + plainSocket(h.socket)
+	}
 	switch {
-	case h.engine == nil:
+	case address == "":
 		return lang.Errorf(lang.Text{En: "change %s: %w: %w", Es: "cambio %s: %w: %w"}, rec.ID, h.trouble, errNotHere)
 	case rec.Host != h.name:
 		return refused(lang.Errorf(lang.Text{
 			En: "change %s was made on host %q, this is %q: %w",
 			Es: "el cambio %s se hizo en el anfitrión %q, este es %q: %w",
 		}, rec.ID, rec.Host, h.name, errNotHere), "")
-	case rec.Engine != h.address():
+	case rec.Engine != address:
 		return refused(lang.Errorf(lang.Text{
 			En: "change %s was made on the engine at %s, this is %s: %w",
 			Es: "el cambio %s se hizo en el motor en %s, este es %s: %w",
-		}, rec.ID, rec.Engine, h.address(), errNotHere), command("-H", rec.Engine, "changes"))
+		}, rec.ID, rec.Engine, address, errNotHere), command("-H", rec.Engine, "changes"))
 	}
 	return nil
+}
+
+// onlyDoor reports whether rec did no more than to put an engine behind the door.
+// It is taken back without asking that engine, which refuses everybody while its
+// plugin is dead; and what others changed since it leaves in place.
+func onlyDoor(rec *apply.Record) bool {
+	return rec.Plan != nil && len(rec.Plan.Steps) > 0 && !slices.ContainsFunc(rec.Plan.Steps, func(st plan.Step) bool { return st.Hand != doorHand })
 }
 
 // finish brings every open record to its end, the newest first: what a later

@@ -55,6 +55,7 @@ func (a *app) book(ctx context.Context) (*book, error) {
 		return nil, errors.Join(err, log.Close())
 	}
 	a.opened = &book{log, tables, ledger.NewEvidence(at("evidence"), log), damaged}
+	a.tried(a.catchUp(ctx, a.opened))
 	return a.opened, nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -26,6 +27,7 @@ import (
 	"casco/host/inits"
 	"casco/host/spaces"
 	"casco/internal/atomicfile"
+	"casco/internal/unixsock"
 	"casco/keeper"
 	"casco/lang"
 	"casco/loop/audit/checks"
@@ -45,18 +47,18 @@ func guardCmd(a *app) *cobra.Command {
 	}, lang.Text{
 		En: "Guard the host between two turns of the loop. The start of each container is held until its network rules are in place, and the " +
 			"rules follow what runs. Until casco net enforce was approved nothing is dropped: what would be is counted, and flows are seen.\n\n" +
-			"With --door it judges what is asked of the engine, too: clients use that socket in place of the engine's, and each request is held " +
-			"against the checks and the policy's admission before the engine sees it, written anew as it was read. With --plugin it is the " +
-			"engine's authorization plugin. What the policy only observes is written down and let through.\n\n" +
+			"Once the engine was put behind its door (casco plan --check guard-door), each request is held against the checks and the policy's " +
+			"admission before the engine sees it, written anew as it was read, and the guard is the engine's authorization plugin as well; --door and " +
+			"--plugin do so at other sockets. What the policy only observes is written down and let through.\n\n" +
 			"It runs until it is told to end; with systemd: casco guard units | sh. Rules stay when it ends. What starts without it is as " +
 			"each tier says (without_guard).\n\n" +
 			"Exit codes: 0 it was told to end, 1 trouble.",
 		Es: "Guarda el anfitrión entre dos vueltas del ciclo. El arranque de cada contenedor se retiene hasta que sus reglas de red están " +
 			"puestas, y las reglas siguen a lo que corre. Hasta que se apruebe casco net enforce no se descarta nada: lo que se descartaría se " +
 			"cuenta, y los flujos se ven.\n\n" +
-			"Con --door juzga también lo que se pide al motor: los clientes usan ese socket en lugar del suyo, y cada petición se contrasta con las " +
-			"comprobaciones y con admission de la política antes de que el motor la vea, reescrita como se leyó. Con --plugin es el complemento de " +
-			"autorización del motor. Lo que la política solo observa se anota y se deja pasar.\n\n" +
+			"Una vez puesto el motor tras su puerta (casco plan --check guard-door), cada petición se contrasta con las comprobaciones y con admission " +
+			"de la política antes de que el motor la vea, reescrita como se leyó, y la guardia es también el complemento de autorización del motor; --door y " +
+			"--plugin lo hacen en otros sockets. Lo que la política solo observa se anota y se deja pasar.\n\n" +
 			"Corre hasta que se le diga que termine; con systemd: casco guard units | sh. Las reglas quedan cuando termina. Lo que arranca " +
 			"sin ella es como diga cada nivel (without_guard).\n\n" +
 			"Códigos de salida: 0 se le dijo que terminara, 1 problema.",
@@ -82,7 +84,7 @@ func guardCmd(a *app) *cobra.Command {
 			return gate.Second()
 		},
 	}
-	cmd.AddCommand(guardUnitsCmd(a), second)
+	cmd.AddCommand(guardUnitsCmd(a), guardOffCmd(a), guardOpenCmd(a), guardUpgradeCmd(a), second)
 	return cmd
 }
 
@@ -114,8 +116,14 @@ type guard struct {
 	since      time.Time
 	log        *slog.Logger
 
-	doorman atomic.Pointer[doorman] // nil if no requests are judged
-	looker  *looker
+	doorman *doorman
+	gates   *gatehouse
+	looker  atomic.Pointer[looker] // nil until the engine's files are known
+
+	upgrading sync.Mutex  // held while another process takes over
+	yield     func()      // lets go of all but the doors
+	yielded   atomic.Bool // that was done
+	broken    chan error  // nobody could take over
 
 	mu      sync.Mutex // guards what follows
 	last    []keeper.Event
@@ -135,76 +143,135 @@ const keptEvents = 200
 func (a *app) guard(ctx context.Context, at doors) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	h, err := a.openHost()
+	heir, err := inherit()
 	if err != nil {
 		return err
 	}
-	g := &guard{a: a, since: time.Now().UTC(), told: map[string]bool{}, met: make(chan inits.Init, keptInits), log: slog.New(slog.NewTextHandler(a.err, nil))}
+	defer heir.close()
+	g := &guard{a: a, broken: make(chan error, 1), told: map[string]bool{}, met: make(chan inits.Init, keptInits), since: time.Now().UTC(), log: slog.New(slog.NewTextHandler(a.err, nil))}
+	if err := g.openDoors(ctx, at, heir); err != nil {
+		return err
+	}
+	work, inner := errgroup.WithContext(ctx)
+	written := make(chan struct{})
+	go func() { defer close(written); g.write(inner) }()
+	err = g.work(inner, work, heir, cancel)
+	if err != nil {
+		cancel()
+	}
+	err = errors.Join(err, ended(work.Wait()))
+	cancel()
+	<-written
+	g.writeDown(ctx) // what those had to say who ended last
+	return err
+}
+
+// openDoors makes ready to judge requests by the policy in force.
+func (g *guard) openDoors(ctx context.Context, at doors, heir *heir) error {
+	address, err := engineAddress(g.a.host)
+	if err != nil {
+		return err
+	}
+	j, err := g.a.judgeNow()
+	if err != nil {
+		return err
+	}
+	if g.engine = address; socketOf(address) != "" {
+		g.engine = "unix://" + plainSocket(socketOf(address))
+	}
+	if g.doorman, err = newDoorman(ctx, g, address, j.inForce.Policy); err != nil {
+		return err
+	}
+	g.gates = newGatehouse(g, g.doorman, socketOf(address), at)
+	g.gates.heir, g.gates.handed = heir != nil, heir.connections()
+	return nil
+}
+
+// work begins all of the guard's work, in the order in which it is needed. An
+// engine asks its plugin before it answers us, so the doors come first; a process
+// that takes over opens them once the one before it has let go.
+func (g *guard) work(ctx context.Context, work *errgroup.Group, heir *heir, cancel func()) error {
+	if heir == nil {
+		if err := g.serveDoors(ctx, work, cancel); err != nil {
+			return err
+		}
+	}
+	h, err := g.a.openHost()
+	if err != nil {
+		return err
+	}
 	cfg, err := g.config(ctx, h)
 	if err != nil {
 		return err
 	}
-	if g.keeper, err = keeper.New(cfg); err != nil {
-		return err
-	}
-	defer g.keeper.Close()
 	if err := g.recall(ctx); err != nil {
 		g.log.Error("the ledger was not read: what was told of is told again", "err", err)
 	}
 	g.roots, g.files = cfg.Roots, cfg.Files
 	g.policy, g.enforce, g.start = cfg.Policy.Digest, cfg.Enforce, cfg.Policy.Network.Start
-	if g.looker, err = newLooker(g, cfg); err != nil {
+	look, err := newLooker(g, cfg)
+	if err != nil {
 		return err
 	}
+	g.looker.Store(look)
 	if g.start == "" {
 		g.start = fanotifyStart
 	}
-
-	work, ctx := errgroup.WithContext(ctx)
-	work.Go(func() error { return gate.Serve(ctx, filepath.Join(a.runPath, "gate.sock"), g.judge, g.log) })
-	if g.start == fanotifyStart {
-		second, err := g.second()
-		if err != nil {
+	if g.keeper, err = keeper.New(cfg); err != nil {
+		return err
+	}
+	inner, stop := context.WithCancel(ctx)
+	keeping, inner := errgroup.WithContext(inner)
+	over := make(chan struct{})
+	g.yield = func() { stop(); <-over }
+	work.Go(func() error {
+		defer close(over)
+		<-inner.Done()
+		defer g.keeper.Close()
+		return ended(keeping.Wait())
+	})
+	if err := g.holdStarts(inner, keeping, cfg, heir != nil); err != nil {
+		return err
+	}
+	if heir != nil {
+		g.doorman.readFirst(ctx)
+		if err := heir.takeTurn(ctx); err != nil {
 			return err
 		}
-		watch := gate.WatchConfig{
-			Binaries: gate.Find(), Roots: cfg.Roots, Fail: g.mayStart, Second: second, Lapsed: g.lapsed,
+		if err := g.serveDoors(ctx, work, cancel); err != nil {
+			return err
 		}
-		work.Go(func() error { return gate.Watch(ctx, watch, g.judge, g.log) })
 	}
 	if err := g.keeper.Load(ctx); err != nil {
-		cancel()
-		return errors.Join(err, ended(work.Wait()))
+		return err
 	}
-	work.Go(func() error { return g.keeper.Follow(ctx) })
-	work.Go(func() error { return g.seeInits(ctx) })
+	keeping.Go(func() error { return g.keeper.Follow(inner) })
+	keeping.Go(func() error { return g.seeInits(inner) })
 	if g.start == runtimeStart {
-		work.Go(func() error { return g.followWrapper(ctx, h.socket) })
+		keeping.Go(func() error { return g.followWrapper(inner, h.socket) })
 	}
-	if at.public != "" || at.plugin != "" {
-		if err := g.openDoors(ctx, work, h, cfg.Policy, at); err != nil {
-			cancel()
-			return errors.Join(err, ended(work.Wait()))
-		}
+	if err := g.serveAPI(ctx, work, heir != nil); err != nil {
+		return err
 	}
-	work.Go(func() error { return g.looker.follow(ctx, h) })
-	work.Go(func() error { return api.Serve(ctx, api.Socket(a.runPath), api.Handler(g, g.log)) })
-	written := make(chan struct{})
-	go func() { defer close(written); g.write(ctx) }()
+	work.Go(func() error { return look.follow(ctx, h) })
 	work.Go(func() error { return g.beat(ctx) })
 	work.Go(func() error { return g.follow(ctx) })
+	work.Go(func() error {
+		select {
+		case err := <-g.broken:
+			return err
+		case <-ctx.Done():
+			return nil
+		}
+	})
 	g.log.Info("guard", "engine", g.engine, "enforce", g.enforce, "start", g.start, "policy", g.policy)
-	err = work.Wait()
-	cancel()
-	<-written
-	g.writeDown(ctx) // what those had to say who ended last
-	return ended(err)
+	return heir.serving()
 }
 
 // judge is the gate's: what a container is comes before the network that it has.
 func (g *guard) judge(ctx context.Context, s gate.Start) error {
 	g.starting(s)
-	if err := g.looker.Start(ctx, s); err != nil {
+	if err := g.looker.Load().Start(ctx, s); err != nil {
 		return err
 	}
 	return g.keeper.Start(ctx, s)
@@ -213,32 +280,82 @@ func (g *guard) judge(ctx context.Context, s gate.Start) error {
 // mayStart is the fail mode of the gate: a call of which nothing could be told, it
 // lets pass.
 func (g *guard) mayStart(s gate.Start) bool {
-	if s.ID != "" && g.looker.enforces() {
+	if s.ID != "" && g.looker.Load().enforces() {
 		return g.keeper.TierOpens(s)
 	}
 	return g.keeper.MayStart(s)
 }
 
-// openDoors begins to judge requests. A door needs an engine behind it.
-func (g *guard) openDoors(ctx context.Context, work *errgroup.Group, h *host, p *policy.Policy, at doors) error {
-	if h.trouble != nil {
-		return h.trouble
-	}
-	d, err := newDoorman(ctx, g, h.engine, p)
+// serveDoors opens the doors that are wanted and goes on with them. The guard
+// ends with them if another process has taken over.
+func (g *guard) serveDoors(ctx context.Context, work *errgroup.Group, cancel func()) error {
+	opened := make(chan error, 1)
+	work.Go(func() error {
+		err := g.gates.run(ctx, func(err error) { opened <- err })
+		if g.yielded.Load() {
+			cancel()
+		}
+		return err
+	})
+	work.Go(func() error { return g.doorman.follow(ctx) })
+	return <-opened
+}
+
+// holdStarts begins to hold what starts until the keeper, which need not have
+// loaded yet, has said what becomes of it.
+func (g *guard) holdStarts(ctx context.Context, work *errgroup.Group, cfg keeper.Config, heir bool) error {
+	l, err := g.listen(filepath.Join(g.a.runPath, "gate.sock"), heir)
 	if err != nil {
 		return err
 	}
-	g.doorman.Store(d)
-	work.Go(func() error { return d.follow(ctx) })
-	work.Go(func() error { return d.followRoll(ctx) })
-	work.Go(func() error { return d.tellStrangers(ctx) })
-	if at.public != "" {
-		work.Go(func() error { return d.serveDoor(ctx, at, h.engine.Socket()) })
+	work.Go(func() error { return gate.ServeAt(ctx, l, g.judge, g.log) })
+	if g.start != fanotifyStart {
+		return nil
 	}
-	if at.plugin != "" {
-		work.Go(func() error { return d.servePlugin(ctx, at) })
+	second, err := g.second()
+	if err != nil {
+		return err
 	}
+	watch := gate.WatchConfig{
+		Binaries: gate.Find(), Roots: cfg.Roots, Fail: g.mayStart, Second: second, Lapsed: g.lapsed,
+	}
+	work.Go(func() error { return gate.Watch(ctx, watch, g.judge, g.log) })
 	return nil
+}
+
+// listen makes a socket of root's, in the place of that of the process before
+// this one if there is one.
+func (g *guard) listen(path string, heir bool) (*unixsock.Listener, error) {
+	if heir {
+		return unixsock.Replace(path, 0o700, 0)
+	}
+	return unixsock.Listen(path, 0o700, 0)
+}
+
+// serveAPI answers at the guard's socket.
+func (g *guard) serveAPI(ctx context.Context, work *errgroup.Group, heir bool) error {
+	l, err := g.listen(api.Socket(g.a.runPath), heir)
+	if err != nil {
+		return err
+	}
+	work.Go(func() error { return api.ServeAt(ctx, l, g.present(api.Handler(g, g.log))) })
+	return nil
+}
+
+// present answers for a guard whose place another has taken: clients that come by
+// an old connection are to come again.
+func (g *guard) present(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !g.yielded.Load() {
+			h.ServeHTTP(w, r)
+			return
+		}
+		w.Header().Set("Connection", "close")
+		w.WriteHeader(http.StatusServiceUnavailable)
+		_ = json.NewEncoder(w).Encode(map[string]any{"error": lang.Text{
+			En: "another process is taking over; ask again", Es: "otro proceso está tomando el relevo; pregunte de nuevo",
+		}})
+	})
 }
 
 const fanotifyStart = "fanotify"
@@ -287,7 +404,10 @@ func (g *guard) config(ctx context.Context, h *host) (keeper.Config, error) {
 	if err != nil {
 		return cfg, err
 	}
-	g.engine, cfg.Files, cfg.Roots, cfg.Engine = at.Address, spaces.Files(at.Files), at.Roots, keeper.EngineAt(address)
+	if g.engine != at.Address {
+		return cfg, lang.Errorf(lang.Text{En: "the engine at %s was last known as %s", Es: "el motor en %s se conocía como %s"}, g.engine, at.Address)
+	}
+	cfg.Files, cfg.Roots, cfg.Engine = spaces.Files(at.Files), at.Roots, keeper.EngineAt(address)
 	cfg.Sandboxes, g.containerd = spaces.Sandboxes(at.Sandboxes), at.Containerd
 	return cfg, nil
 }
@@ -549,8 +669,21 @@ func (g *guard) Status(context.Context) (api.Status, error) {
 	defer g.mu.Unlock()
 	return api.Status{
 		Version: version, Since: g.since, Engine: g.engine, Policy: p.Digest, Enforce: enforce, Start: g.start, Keeper: r,
-		Events: append([]keeper.Event{}, g.last...), ProcessID: os.Getpid(), Unknown: g.nobodys(),
+		Events: append([]keeper.Event{}, g.last...), ProcessID: os.Getpid(), Unknown: g.nobodys(), Door: g.doorStatus(),
 	}, nil
+}
+
+// doorStatus is nil if no requests are judged.
+func (g *guard) doorStatus() *api.DoorStatus {
+	open := g.gates.open()
+	if open == (api.Door{}) {
+		return nil
+	}
+	st := &api.DoorStatus{Door: open, AtDoor: g.doorman.doorAsked.Load(), AtPlugin: g.doorman.pluginAsked.Load()}
+	if broken := g.doorman.glass.Load(); broken != nil {
+		st.Glass = &broken.Glass
+	}
+	return st
 }
 
 // World is a method of api.Guard.
@@ -586,8 +719,11 @@ func (g *guard) judgeNow() (*judge, error) {
 }
 
 // Reload is a method of api.Guard.
-func (g *guard) Reload(context.Context) error {
+func (g *guard) Reload(ctx context.Context) error {
+	// Doors do not wait for a policy that is lost: the way out must not.
+	doorsErr := g.gates.look(ctx)
 	j, err := g.judgeNow()
+	err = errors.Join(doorsErr, err)
 	if err != nil {
 		return err
 	}
@@ -596,13 +732,13 @@ func (g *guard) Reload(context.Context) error {
 		return err
 	}
 	p := j.inForce.Policy
+	if g.yielded.Load() { // only what is under way at the doors is judged here
+		return g.doorman.setPolicy(p)
+	}
 	err = g.keeper.SetPolicy(p, mode.Enforce)
 	// Some rules may have failed; the policy is gone by all the same.
 	if now, _ := g.keeper.InForce(); now == p {
-		err = errors.Join(err, g.looker.setPolicy(p))
-		if d := g.doorman.Load(); d != nil {
-			err = errors.Join(err, d.setPolicy(p))
-		}
+		err = errors.Join(err, g.looker.Load().setPolicy(p), g.doorman.setPolicy(p))
 	}
 	if err != nil {
 		return err // follow tries again

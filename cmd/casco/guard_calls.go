@@ -80,8 +80,7 @@ func (d *doorman) note(o outcome) {
 	e := d.decision(o, w)
 	d.roll.done(w, e)
 	d.g.noted(e)
-	if e.Call.Made && w.Route.Endpoint.Class == admission.Create {
-		l := d.g.looker
+	if l := d.g.looker.Load(); l != nil && e.Call.Made && w.Route.Endpoint.Class == admission.Create {
 		if err := l.letIn.put(e.Call.ID, agreement{l.policy.Load().Digest, o.request.Via, w.Against}); err != nil {
 			d.g.log.Error("what was let in is not kept", "container", e.Call.ID, "err", err)
 		}

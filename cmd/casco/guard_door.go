@@ -12,17 +12,15 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
+	"casco/api"
 	"casco/guard/admission"
-	"casco/host/authz"
 	hostdaemon "casco/host/daemon"
 	"casco/host/docker"
-	"casco/host/door"
 	"casco/internal/apicall"
-	"casco/internal/unixsock"
-	"casco/keeper"
 	"casco/lang"
 	"casco/loop/inventory"
 	"casco/policy"
@@ -31,12 +29,56 @@ import (
 
 // A doorman judges what is asked of the engine, at the door and for its plugin.
 type doorman struct {
-	g      *guard
-	client *docker.Client
-	judge  atomic.Pointer[admission.Judge]
-	host   atomic.Pointer[inventory.Snapshot]
-	roll   *roll
-	pass   string // by which the plugin knows what the door let through
+	g       *guard
+	address string // of the engine
+	client  *lateClient
+	judge   atomic.Pointer[admission.Judge]
+	glass   atomic.Pointer[glassed] // nil if what is refused is refused
+	host    atomic.Pointer[inventory.Snapshot]
+	roll    *roll
+	pass    string // by which the plugin knows what the door let through
+
+	opened chan struct{} // something was opened: read the engine now
+	read   chan struct{} // closed once the engine was read for the first time
+	reader sync.Once     // that closes it
+
+	doorAsked, pluginAsked atomic.Uint64 // requests that were judged
+}
+
+// A lateClient asks an engine that may not be there yet.
+type lateClient struct {
+	address string
+	client  atomic.Pointer[docker.Client] // nil until the engine answered
+}
+
+// reach connects the first time that the engine answers.
+func (l *lateClient) reach() (*docker.Client, error) {
+	if c := l.client.Load(); c != nil {
+		return c, nil
+	}
+	c, err := docker.New(l.address)
+	if err == nil {
+		l.client.Store(c)
+	}
+	return c, err
+}
+
+var errNotYet = lang.Errorf(lang.Text{En: "the engine has not answered yet", Es: "el motor aún no ha respondido"})
+
+// Call is that of docker.Client; it does not wait for the engine.
+func (l *lateClient) Call(ctx context.Context, method, path string, in, out any) error {
+	if c := l.client.Load(); c != nil {
+		return c.Call(ctx, method, path, in, out)
+	}
+	return errNotYet
+}
+
+// Do is that of docker.Client; it does not wait for the engine.
+func (l *lateClient) Do(ctx context.Context, method, path string, body io.Reader, contentType string) (*http.Response, error) {
+	if c := l.client.Load(); c != nil {
+		return c.Do(ctx, method, path, body, contentType)
+	}
+	return nil, errNotYet
 }
 
 // rereadEvery is how often the doorman reads which containers and networks there
@@ -44,21 +86,25 @@ type doorman struct {
 // for at once.
 const rereadEvery = 15 * time.Second
 
-func newDoorman(ctx context.Context, g *guard, client *docker.Client, p *policy.Policy) (*doorman, error) {
-	d := &doorman{g: g, client: client, roll: newRoll(), pass: rand.Text()}
-	if err := d.setPolicy(p); err != nil {
-		return nil, err
+// newDoorman is one of the engine at address, which need not be there yet: what
+// it starts with must be judged, and it asks its plugin before it answers.
+func newDoorman(ctx context.Context, g *guard, address string, p *policy.Policy) (*doorman, error) {
+	d := &doorman{
+		g: g, address: address, client: &lateClient{address: address}, roll: newRoll(), pass: rand.Text(),
+		opened: make(chan struct{}, 1), read: make(chan struct{}),
 	}
+	d.host.Store((&inventory.Snapshot{}).Share())
 	if err := d.remember(ctx); err != nil {
 		g.log.Error("the ledger was not read: who made what is there is not known", "err", err)
 	}
-	return d, d.reread(ctx)
+	return d, d.setPolicy(p)
 }
 
 func (d *doorman) setPolicy(p *policy.Policy) error {
 	j, err := admission.NewJudge(p, loaded)
 	if err == nil {
 		d.judge.Store(j)
+		err = d.setGlass(p)
 	}
 	return err
 }
@@ -66,25 +112,55 @@ func (d *doorman) setPolicy(p *policy.Policy) error {
 // reread takes a new look at the engine, and at how its process is configured:
 // what BuildKit may be asked for stands there alone.
 func (d *doorman) reread(ctx context.Context) error {
-	s := inventory.Take(ctx, d.g.engine, time.Now(), docker.NewSource(d.client, docker.Options{}), hostdaemon.New(d.client.Socket()))
+	client, err := d.client.reach()
+	if err != nil {
+		return err
+	}
+	s := inventory.Take(ctx, d.address, time.Now(), docker.NewSource(client, docker.Options{}), hostdaemon.New(client.Socket()))
 	d.host.Store(s.Share())
+	d.reader.Do(func() { close(d.read) })
 	return ctx.Err()
 }
 
-// follow rereads until ctx ends.
+// follow rereads while a door is open, until ctx ends. An engine that has not
+// answered yet is asked sooner.
 func (d *doorman) follow(ctx context.Context) error {
 	for {
+		wait := rereadEvery
+		if d.g.gates.open() != (api.Door{}) {
+			if err := d.reread(ctx); err != nil && ctx.Err() == nil {
+				d.g.log.Error("engine not read for admission", "err", err)
+				wait = time.Second
+			}
+		}
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(rereadEvery):
+		case <-d.opened:
+		case <-time.After(wait):
 		}
-		if err := d.reread(ctx); err != nil && ctx.Err() == nil {
-			d.g.log.Error("engine not read for admission", "err", err)
+	}
+}
+
+// readFirst reads the engine if that was never done and it answers, so that who
+// comes through a door that is opened need not wait for it.
+func (d *doorman) readFirst(ctx context.Context) {
+	select {
+	case <-d.read:
+	default:
+		if err := d.reread(ctx); err != nil {
+			d.g.log.Warn("engine not read for admission yet", "err", err)
 		}
-		if err := d.g.looker.forgetGone(); err != nil {
-			d.g.log.Error("what was let in is kept for containers that are gone", "err", err)
-		}
+	}
+}
+
+// reads reports whether the engine is read for a door that is open.
+func (d *doorman) reads() bool {
+	select {
+	case <-d.read:
+		return d.g.gates.open() != (api.Door{})
+	default:
+		return false
 	}
 }
 
@@ -119,6 +195,11 @@ func (d *doorman) named(ctx context.Context, id string) string {
 
 // Head is a method of apicall.Judge: what has no body to see is decided at once.
 func (d *doorman) Head(ctx context.Context, r apicall.Request) apicall.Verdict {
+	if r.Via == apicall.ViaPlugin {
+		d.pluginAsked.Add(1)
+	} else {
+		d.doorAsked.Add(1)
+	}
 	route, err := admission.ParseURI(r.Method, r.URI)
 	if err == nil && !route.Streams() && !slices.Contains([]string{http.MethodGet, http.MethodHead}, r.Method) {
 		return apicall.Verdict{Allow: true, Limit: 2 * admission.MaxBody, NeedsBody: route.NeedsBody(r.ContentType)}
@@ -134,8 +215,11 @@ func (d *doorman) Body(ctx context.Context, r apicall.Request, body []byte) apic
 }
 
 func (d *doorman) decide(ctx context.Context, r apicall.Request, body []byte) apicall.Verdict {
+	if !d.informed(ctx, r) {
+		return apicall.Verdict{Status: http.StatusServiceUnavailable, Message: uninformed.In(d.g.a.lang)}
+	}
 	w := d.world(ctx)
-	out := d.judge.Load().Decide(d.asked(ctx, r, body), w)
+	out := d.judgeNow().Decide(d.asked(ctx, r, body), w)
 	kept := &weighed{out, w.met}
 	kept.Forward, kept.Edit = nil, nil
 	if !out.Allow {
@@ -158,6 +242,30 @@ func (d *doorman) decide(ctx context.Context, r apicall.Request, body []byte) ap
 		}}
 	}
 	return v
+}
+
+// informed waits until the engine was read once, for what is more than a look at
+// it: the engine itself asks about such before it answers anybody.
+func (d *doorman) informed(ctx context.Context, r apicall.Request) bool {
+	select {
+	case <-d.read:
+		return true
+	default:
+	}
+	if route, err := admission.ParseURI(r.Method, r.URI); err == nil && slices.Contains(reading, route.Endpoint.Class) {
+		return true
+	}
+	select {
+	case <-d.read:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+var uninformed = lang.Text{
+	En: "casco has not been able to read the engine yet, so it cannot judge this request; try again",
+	Es: "casco aún no ha podido leer el motor, así que no puede juzgar esta petición; inténtelo de nuevo",
 }
 
 // editTime is how long it may take to change an answer, which may need questions
@@ -188,6 +296,9 @@ func reasons(d admission.Decision, l lang.Lang) []string {
 	}
 	return lines
 }
+
+// reading are the classes of requests that change nothing.
+var reading = []admission.Class{admission.Ping, admission.Read, admission.Login}
 
 func callerText(c apicall.Caller) string {
 	var parts []string
@@ -338,43 +449,6 @@ func (g *guard) signatures(digest string) [][]byte {
 }
 
 func (w world) Snapshot() *inventory.Snapshot { return w.host.Load() }
-
-// doors are where the guard judges requests: sockets of its own, "" for none.
-type doors struct {
-	public string // that clients know, before the engine's
-	plugin string // of the engine's authorization plugin
-	group  int    // that may use the public one
-}
-
-// serveDoor judges at the public socket until ctx ends.
-func (d *doorman) serveDoor(ctx context.Context, at doors, socket string) error {
-	l, err := unixsock.Listen(at.public, 0o755, at.group)
-	if err != nil {
-		return err
-	}
-	d.g.happened(keeper.Event{Time: time.Now().UTC(), Kind: keeper.Mode, Text: lang.Text{
-		En: "requests are judged at %s", Es: "las peticiones se juzgan en %s",
-	}.F(at.public)})
-	second, err := d.g.second(secondDoor)
-	if err != nil {
-		return err
-	}
-	defer d.begin("door", at.public)()
-	return door.Serve(ctx, l.UnixListener, door.Config{
-		Engine: socket, Judge: d, Via: at.public, Lang: d.g.a.lang, Log: d.g.log, Done: d.atDoor, Pass: func(apicall.Request) string { return d.pass },
-		Second: second,
-	})
-}
-
-// servePlugin judges what the engine asks until ctx ends.
-func (d *doorman) servePlugin(ctx context.Context, at doors) error {
-	second, err := d.g.second(secondPlugin)
-	if err != nil {
-		return err
-	}
-	defer d.begin("plugin", at.plugin)()
-	return authz.Serve(ctx, at.plugin, authz.Config{Judge: d, Lang: d.g.a.lang, Log: d.g.log, Done: d.atPlugin, Second: second})
-}
 
 // begin notes that requests are judged from now on, and end that they no longer
 // are.

@@ -75,15 +75,29 @@ func (l *looker) setPolicy(p *policy.Policy) error {
 	return err
 }
 
+// judgeNow is the judge that counts now: root may have broken the glass.
+func (l *looker) judgeNow() *admission.Judge {
+	if j := l.g.doorman.broken(); j != nil {
+		return j
+	}
+	return l.judge.Load()
+}
+
 // enforces reports whether what cannot be looked at is held back.
-func (l *looker) enforces() bool { return l.policy.Load().Admission.Mode == policy.Enforce }
+func (l *looker) enforces() bool {
+	return l.policy.Load().Admission.Mode == policy.Enforce && l.g.doorman.broken() == nil
+}
 
 // follow reads the engine from time to time until ctx ends.
 func (l *looker) follow(ctx context.Context, h *host) error {
 	for {
 		wait := lookAnew
 		switch {
-		case l.g.doorman.Load() != nil:
+		case l.g.doorman.reads():
+			wait = rereadEvery
+			if err := l.forgetGone(); err != nil {
+				l.g.log.Error("what was let in is kept for containers that are gone", "err", err)
+			}
 		case h.engine == nil: // it did not answer when the guard began
 			wait = rereadEvery
 			if again, err := l.g.a.openHost(); err == nil {
@@ -191,7 +205,7 @@ func (l *looker) look(s gate.Start, st *admission.Start, tree *proc.Tree) admiss
 			l.g.log.Warn("an engine's file cannot be read", "container", s.ID, "err", err)
 		}
 	}
-	return l.judge.Load().Look(*st, sight{l, tree})
+	return l.judgeNow().Look(*st, sight{l, tree})
 }
 
 // take is what was seen of a container when it was made, if it has the same
@@ -328,7 +342,7 @@ type sight struct {
 var nothingRead = &inventory.Snapshot{}
 
 func (s sight) Snapshot() *inventory.Snapshot {
-	if d := s.g.doorman.Load(); d != nil {
+	if d := s.g.doorman; d.reads() {
 		return d.host.Load()
 	}
 	if read := s.host.Load(); read != nil {

@@ -19,13 +19,14 @@ var guardRef = inventory.Ref{Kind: inventory.Guard, Name: "network"}
 type guardSource struct {
 	client *api.Client
 	mode   string // file of the mode
+	door   string // file of the door
 	engine string // address of the engine that is read
 }
 
 func (guardSource) Name() string { return "guard" }
 
-// Read adds the object of the guard. One of another engine is not that of this
-// host.
+// Read adds the objects of the guard: what keeps the networks apart, and its
+// door. One of another engine is not that of this host.
 func (g guardSource) Read(ctx context.Context, s *inventory.Snapshot) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
@@ -47,10 +48,25 @@ func (g guardSource) Read(ctx context.Context, s *inventory.Snapshot) error {
 		}
 		o.Source = g.mode
 		o.Fields = map[string]any{inventory.GuardRunning.Path: false, inventory.GuardEnforced.Path: mode.Enforce}
-	default:
-		return err
+	default: // one that is stopped; what it was to do stands in the files
+		door, doorErr := g.doorObject(ctx, s, st, false)
+		if doorErr == nil {
+			delete(door.Fields, inventory.GuardRunning.Path)
+			door.Unread = map[string]string{inventory.GuardRunning.Path: err.Error()}
+			s.Add(door)
+		}
+		return errors.Join(err, doorErr)
 	}
 	s.Add(o)
+	running := err == nil && st.Engine == g.engine
+	if !running {
+		st = api.Status{}
+	}
+	door, err := g.doorObject(ctx, s, st, running)
+	if err != nil {
+		return err
+	}
+	s.Add(door)
 	return nil
 }
 

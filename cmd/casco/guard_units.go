@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -31,7 +32,8 @@ func guardUnitsCmd(a *app) *cobra.Command {
 					return err
 				}
 			}
-			fmt.Fprintf(a.out, guardScript, unitWords(append(line, "guard", "--run", a.runPath)))
+			line = append(line, "--run", a.runPath, "guard")
+			fmt.Fprintf(a.out, guardScript, unitWords(line), unitWords(append(slices.Clone(line), "upgrade")))
 			a.tell(lang.Text{En: "to install: casco guard units | sh", Es: "para instalar: casco guard units | sh"})
 			return nil
 		},
@@ -96,7 +98,7 @@ func (a *app) printWrapper(p *policy.Policy, self string) error {
 // containers, asks the kernel about each exec of the runtime and reads dockerd's
 // files: it is root with few limits, and those that it has cost it nothing.
 // KillMode=process leaves the process that answers for a stopped guard to end
-// by itself. Memory and CPU are bounds against a fault, ten times what was
+// by itself, and one whose place was taken to finish its streams. Memory and CPU are bounds against a fault, ten times what was
 // measured.
 const guardScript = `# Files of casco: "casco guard units" wrote them.
 cat >/etc/systemd/system/casco-guard.service <<'END'
@@ -104,10 +106,12 @@ cat >/etc/systemd/system/casco-guard.service <<'END'
 Description=casco: keep the networks of containers apart
 Documentation=man:casco(1)
 Before=docker.service
+After=docker.socket
 [Service]
 Type=notify
 NotifyAccess=main
-ExecStart=%s
+ExecStart=%[1]s
+ExecReload=%[2]s
 Restart=always
 RestartSec=1s
 WatchdogSec=30s

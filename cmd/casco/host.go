@@ -168,7 +168,7 @@ func (a *app) sources(h *host) []inventory.Source {
 		inventory.Alone(packages.New("", append(checks.Packages(), h.judge.inForce.Policy.Host.Packages.Forbid...)...)),
 		inventory.Alone(units.New("")),
 		registry.New(),
-		guardSource{api.NewClient(a.runPath), api.ModeFile(a.statePath), h.address()},
+		guardSource{api.NewClient(a.runPath), api.ModeFile(a.statePath), api.DoorFile(a.statePath), h.address()},
 		image.New(filepath.Join(a.statePath, "layers.json"), a.deep),
 	)
 }
@@ -176,7 +176,7 @@ func (a *app) sources(h *host) []inventory.Source {
 // handsOf lists what can be changed, by the name that plans give each hand.
 func (a *app) handsOf(h *host) map[string]apply.Hand {
 	if h.engine == nil {
-		return nil
+		return map[string]apply.Hand{doorHand: a.doorSetter(h.socket)} // the way out needs no engine
 	}
 	recreate := docker.NewRecreate(h.engine)
 	recreate.Listeners = h.listeners
@@ -194,6 +194,7 @@ func (a *app) handsOf(h *host) map[string]apply.Hand {
 		auditrules.HandName: auditrules.NewHand("/"),
 		sysctl.HandName:     sysctl.NewHand(""),
 		networkHand:         enforcer{api.NewClient(a.runPath), api.ModeFile(a.statePath)},
+		doorHand:            a.doorSetter(h.socket),
 	}
 }
 
@@ -239,7 +240,7 @@ func (h *host) listeners(ctx context.Context, id string) ([]string, error) {
 // is taken: live before re-creation.
 func means() []plan.Means {
 	return slices.Concat(docker.UpdateMeans(), docker.RecreateMeans(), daemonjson.Means(), compose.Means(), swarm.Means(),
-		file.Means(), auditrules.Means(), sysctl.Means(), networkMeans())
+		file.Means(), auditrules.Means(), sysctl.Means(), networkMeans(), doorMeans())
 }
 
 // wrapTransport is put around every request to the engine. Tests set it, to

@@ -173,6 +173,7 @@ func (a *app) printStatus(st api.Status) {
 	fmt.Fprintln(a.out, lang.Text{
 		En: "%d containers in %d network namespaces", Es: "%d contenedores en %d espacios de red",
 	}.F(st.Keeper.Containers, st.Keeper.Namespaces).In(a.lang))
+	a.printDoor(st.Door)
 	if !st.Keeper.Owned {
 		fmt.Fprintln(a.out, lang.Text{
 			En: "this kernel cannot own rules for good: a container with CAP_NET_ADMIN can remove its own, and is then held by the host's",

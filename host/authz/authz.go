@@ -82,6 +82,17 @@ type Record struct {
 // it. A directory that is missing is made; a socket that nobody listens at is
 // replaced.
 func Serve(ctx context.Context, path string, cfg Config) error {
+	l, err := unixsock.Listen(path, 0o755, 0)
+	if err != nil {
+		return err
+	}
+	return ServeAt(ctx, l, cfg)
+}
+
+// ServeAt is Serve at a socket that is there. Where another has taken its path
+// meanwhile, that one stays.
+func ServeAt(ctx context.Context, l *unixsock.Listener, cfg Config) error {
+	defer l.Close()
 	if cfg.Judge == nil {
 		return errors.New("authz: no judge") // a mistake of the program
 	}
@@ -90,10 +101,6 @@ func Serve(ctx context.Context, path string, cfg Config) error {
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
-	}
-	l, err := unixsock.Listen(path, 0o755, 0)
-	if err != nil {
-		return err
 	}
 	over, err := pulse.Back(ctx, l.UnixListener, cfg.Second, cfg.Log)
 	if err != nil {

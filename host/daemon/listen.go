@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"casco/internal/doorway"
 	"casco/internal/sockdiag"
 )
 
@@ -110,9 +111,9 @@ func listeningAt(pid int, path string) ([]uint64, error) {
 }
 
 // samePath: /var/run is a link to /run on most hosts, and a socket is listed
-// by the path that it was bound by.
+// by the path that it was bound by, also once it lies behind a door.
 func samePath(a, b string) bool {
-	if a == b {
+	if a == b || a == doorway.Behind(b) {
 		return true
 	}
 	x, err1 := os.Stat(a)

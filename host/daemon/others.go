@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"casco/internal/doorway"
 	"casco/loop/inventory"
 )
 
@@ -86,7 +87,8 @@ func nameOf(s *inventory.Snapshot, p process) (name, socket string) {
 }
 
 // firstSocket prefers a socket that the settings name over those that an
-// engine makes for itself (libnetwork, plugins).
+// engine makes for itself (libnetwork, plugins). One behind a door has the name
+// of the door.
 func firstSocket(p process) string {
 	in := invocation{args: p.args, env: p.env()}
 	if f, err := readConfig(p, in.configPath()); err == nil && p.isDockerd() {
@@ -95,7 +97,7 @@ func firstSocket(p process) string {
 		hosts, _ := values["hosts"].([]any)
 		for _, h := range hosts {
 			if path, ok := strings.CutPrefix(fmt.Sprint(h), "unix://"); ok {
-				return path
+				return doorway.Name(path)
 			}
 		}
 	}
@@ -103,7 +105,7 @@ func firstSocket(p process) string {
 	if err == nil {
 		for _, l := range ls {
 			if l.proto == "unix" && strings.HasSuffix(l.path, ".sock") && !strings.HasSuffix(l.path, ".ttrpc") {
-				return l.path
+				return doorway.Name(l.path)
 			}
 		}
 	}

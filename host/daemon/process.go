@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"casco/internal/doorway"
 )
 
 const procDir = "/proc"
@@ -192,12 +194,13 @@ func peer(path string) (pid int, err error) {
 	return int(cred.Pid), nil
 }
 
-// behind finds the dockerd that serves the unix socket at path. With socket
-// activation systemd listened, and dockerd inherited: then it is the dockerd
-// that holds the same socket. A proxy before the engine is an error that names
-// it, as is a process that already is no more.
+// behind finds the dockerd that serves the unix socket at path, or behind
+// casco's door there. With socket activation systemd listened, and dockerd
+// inherited: then it is the dockerd that holds the same socket. Another proxy
+// before the engine is an error that names it, as is a process that already is
+// no more.
 func behind(path string, all []process) (process, error) {
-	pid, err := peer(path)
+	pid, err := peer(doorway.Socket(path))
 	if err != nil {
 		return process{}, err
 	}

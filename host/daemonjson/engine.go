@@ -19,6 +19,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"casco/internal/doorway"
 	"casco/lang"
 )
 
@@ -34,7 +35,7 @@ func dial(socket string) *engine {
 		DisableKeepAlives: true, // the engine behind the path may be another one the next time
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			var d net.Dialer
-			return d.DialContext(ctx, "unix", socket)
+			return d.DialContext(ctx, "unix", doorway.Socket(socket))
 		},
 	}}}
 }
@@ -111,7 +112,7 @@ func (e *engine) peer() (int, error) {
 		return 0, os.NewSyscallError("socket", err)
 	}
 	defer unix.Close(fd)
-	if err := unix.Connect(fd, &unix.SockaddrUnix{Name: e.socket}); err != nil {
+	if err := unix.Connect(fd, &unix.SockaddrUnix{Name: doorway.Socket(e.socket)}); err != nil {
 		return 0, &fs.PathError{Op: "connect", Path: e.socket, Err: err}
 	}
 	cred, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"casco/internal/doorway"
 	"casco/lang"
 )
 
@@ -62,7 +63,7 @@ func dialUnix(host, path string) *Client {
 	t := transport()
 	t.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
 		var d net.Dialer
-		return d.DialContext(ctx, "unix", path)
+		return d.DialContext(ctx, "unix", doorway.Socket(path))
 	}
 	return &Client{host: host, socket: path, base: "http://docker", http: &http.Client{Transport: t}}
 }

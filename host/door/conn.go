@@ -31,6 +31,7 @@ type conn struct {
 	mu     sync.Mutex // guards what follows
 	engine *engine    // the one in use, or kept for the next request
 	isCut  bool
+	waits  bool // for the first byte of a request
 }
 
 // An engine is a connection to it. One that an answer left in good order serves
@@ -93,6 +94,11 @@ func (c *conn) serve(ctx context.Context) {
 			}
 			c.door.book.write(Record{Request: apicall.Request{Caller: c.who}, Status: p.status, Began: began, Over: true, Err: err})
 		}
+		if errors.Is(err, errHandOn) {
+			if err := c.door.HandOn(c.Conn.(*net.UnixConn)); err != nil {
+				c.door.Log.Warn("door: a connection was not handed on", "err", err)
+			}
+		}
 		if err != nil || !c.exchange(ctx, h) {
 			return
 		}
@@ -101,6 +107,7 @@ func (c *conn) serve(ctx context.Context) {
 
 var (
 	errEvicted  = errors.New("closed in favour of others")
+	errHandOn   = errors.New("is for the next door")
 	errSlowHead = trouble(http.StatusRequestTimeout, lang.Text{
 		En: "the request's head did not arrive in time",
 		Es: "la cabecera de la petición no llegó a tiempo",
@@ -114,8 +121,7 @@ func (c *conn) next() (*head, error) {
 		return nil, errEvicted
 	}
 	if len(c.in.waiting()) == 0 {
-		c.SetReadDeadline(now.Add(c.door.IdleTime))
-		if err := c.in.fill(); err != nil {
+		if err := c.await(now.Add(c.door.IdleTime)); err != nil {
 			return nil, err
 		}
 	}
@@ -134,6 +140,37 @@ func (c *conn) next() (*head, error) {
 	h, err := parseRequest(b)
 	c.in.discard(len(b))
 	return h, err
+}
+
+// await waits for the first byte of a request. The error is errHandOn if the
+// connection is to wait at another door.
+func (c *conn) await(until time.Time) error {
+	_, local := c.Conn.(*net.UnixConn)
+	for {
+		c.mu.Lock()
+		c.waits = true
+		c.SetReadDeadline(until)
+		c.mu.Unlock()
+		if local && c.door.roster.isHandingOn() {
+			return errHandOn
+		}
+		err := c.in.fill()
+		c.mu.Lock()
+		c.waits = false
+		c.mu.Unlock()
+		if !errors.Is(err, os.ErrDeadlineExceeded) || time.Now().After(until) {
+			return err
+		}
+	}
+}
+
+// wake has a connection look up that waits for a request.
+func (c *conn) wake() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.waits {
+		c.SetReadDeadline(time.Unix(1, 0))
+	}
 }
 
 // refusing is how long a client may take to read that it is refused.

@@ -28,6 +28,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"sync"
 	"time"
 
@@ -52,6 +53,15 @@ type Config struct {
 	// Second is the command, with its arguments, of a process that calls the
 	// function Second; only for a unix socket. None if it is empty.
 	Second []string
+	// Leave is closed when another door has taken the listener's path: this one
+	// takes what came to it before, and goes on with what is under way until that
+	// ends, however long it takes. May be nil.
+	Leave <-chan struct{}
+	// HandOn, if it is not nil, is then given each connection that waits for its
+	// next request, to pass it to the other door; Handed are those that come from
+	// there. Clients notice nothing. HandOn does not keep or close what it gets.
+	HandOn func(*net.UnixConn) error
+	Handed <-chan *net.UnixConn
 	TLS    *tls.Config // for a TCP listener; it must verify client certificates
 	Lang   lang.Lang   // of refusals
 	Log    *slog.Logger
@@ -178,6 +188,14 @@ func (d *door) serve(ctx context.Context, l net.Listener) error {
 	var conns sync.WaitGroup
 	defer conns.Wait()
 	places := make(chan struct{}, entering)
+	enter := func(nc net.Conn) {
+		places <- struct{}{}
+		conns.Go(func() { d.welcome(work, nc, func() { <-places }) })
+	}
+	taking, stopTaking := context.WithCancel(ctx)
+	defer stopTaking()
+	conns.Go(func() { d.takeOver(taking, enter) })
+	go d.leaveLater(taking, l)
 	for {
 		nc, err := l.Accept()
 		switch {
@@ -187,6 +205,10 @@ func (d *door) serve(ctx context.Context, l net.Listener) error {
 			}
 			d.end(&conns)
 			return nil
+		case errors.Is(err, os.ErrDeadlineExceeded): // nobody has come to this door since the other is there
+			l.Close()
+			d.leave(ctx, &conns)
+			return nil
 		case errors.Is(err, net.ErrClosed):
 			d.roster.cut()
 			return err
@@ -195,8 +217,53 @@ func (d *door) serve(ctx context.Context, l net.Listener) error {
 			time.Sleep(10 * time.Millisecond)
 			continue
 		}
-		places <- struct{}{}
-		conns.Go(func() { d.welcome(work, nc, func() { <-places }) })
+		enter(nc)
+	}
+}
+
+// lateComers is how long a door goes on to take connections after another has
+// taken its path: who had found the old socket by then has long connected.
+const lateComers = time.Second
+
+// leaveLater has the listener end some time after Leave, unless ctx ends before.
+func (d *door) leaveLater(ctx context.Context, l net.Listener) {
+	select {
+	case <-d.Leave:
+		if u, ok := l.(interface{ SetDeadline(time.Time) error }); ok {
+			u.SetDeadline(time.Now().Add(lateComers))
+		}
+	case <-ctx.Done():
+	}
+}
+
+// leave hands on what waits and lets the rest come to its end.
+func (d *door) leave(ctx context.Context, conns *sync.WaitGroup) {
+	if d.HandOn != nil {
+		d.roster.handOn()
+	}
+	over := make(chan struct{})
+	go func() { conns.Wait(); close(over) }()
+	select {
+	case <-over:
+	case <-ctx.Done():
+		d.end(conns)
+	}
+}
+
+// takeOver lets in the connections of the door before this one.
+func (d *door) takeOver(ctx context.Context, enter func(net.Conn)) {
+	for {
+		select {
+		case nc, ok := <-d.Handed:
+			if !ok {
+				return
+			}
+			enter(nc)
+		case <-d.Leave:
+			return
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 

@@ -16,6 +16,7 @@ type roster struct {
 	callers  map[string]map[*conn]struct{}
 	total    int
 	draining bool
+	handing  bool // those that wait for a request go to another door
 }
 
 func newRoster(most, each int) *roster {
@@ -142,6 +143,24 @@ func (r *roster) isDraining() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.draining
+}
+
+// handOn has each connection go to another door once it waits for a request.
+func (r *roster) handOn() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.handing = true
+	for _, conns := range r.callers {
+		for c := range conns {
+			c.wake()
+		}
+	}
+}
+
+func (r *roster) isHandingOn() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.handing
 }
 
 // cut closes all that is open.

@@ -43,13 +43,18 @@ func Serve(ctx context.Context, path string, judge Judge, log *slog.Logger) erro
 	if err != nil {
 		return err
 	}
+	return ServeAt(ctx, l, judge, log)
+}
+
+// ServeAt is Serve at a socket that is there. Where another has taken its path
+// meanwhile, that one stays.
+func ServeAt(ctx context.Context, l *unixsock.Listener, judge Judge, log *slog.Logger) error {
 	stop := context.AfterFunc(ctx, func() { l.Close() })
 	defer stop()
 
 	d := &door{bench: newBench(judge), log: log}
-	err = d.serve(ctx, l.UnixListener)
-	err = errors.Join(err, l.Remove())
-	return err
+	err := d.serve(ctx, l.UnixListener)
+	return errors.Join(err, l.Remove())
 }
 
 // A door is a socket that is served.

@@ -21,10 +21,16 @@ type Listener struct {
 	made fs.FileInfo
 }
 
+// There reports whether the path still leads to this socket.
+func (l *Listener) There() bool {
+	now, err := os.Lstat(l.path)
+	return err == nil && os.SameFile(l.made, now)
+}
+
 // Remove takes the path away, if the socket there is still this one: another
 // process may have put its own in its place. It does not close.
 func (l *Listener) Remove() error {
-	if now, err := os.Lstat(l.path); err != nil || !os.SameFile(l.made, now) {
+	if !l.There() {
 		return nil
 	}
 	return os.Remove(l.path)
@@ -37,11 +43,21 @@ func (l *Listener) Remove() error {
 // directory that is missing is made with mode dir; others must not be able to
 // write to it. Closing the listener leaves the path.
 func Listen(path string, dir fs.FileMode, gid int) (*Listener, error) {
+	if err := free(path); err != nil {
+		return nil, err
+	}
+	return Replace(path, dir, gid)
+}
+
+// Replace is Listen where somebody may listen already: from one moment to the
+// next clients come here. Whoever listened there keeps the clients that came
+// before.
+func Replace(path string, dir fs.FileMode, gid int) (*Listener, error) {
 	in := filepath.Dir(path)
 	if err := os.MkdirAll(in, dir); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(own(in), free(path)); err != nil {
+	if err := own(in); err != nil {
 		return nil, err
 	}
 	// In a directory of mode 0700 nobody connects before owner and mode are set.

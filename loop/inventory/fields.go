@@ -386,13 +386,24 @@ var (
 	PolicyFlows             = Field[[]any]{Policy, "flows"}
 	PolicyTiers             = Field[[]any]{Policy, "tiers"}
 	PolicyEnforce           = Field[bool]{Policy, "network.enforce"}
-	PolicyStart             = Field[string]{Policy, "network.start"} // fanotify, runtime
+	PolicyStart             = Field[string]{Policy, "network.start"}  // fanotify, runtime
+	PolicyAdmission         = Field[string]{Policy, "admission.mode"} // observe, enforce
 
 	// Of the guard, as it says itself over its socket. One that is not there has
 	// Running false, and Enforced as the file says by which the next would go.
 	GuardRunning    = Field[bool]{Guard, "Running"}
 	GuardEnforced   = Field[bool]{Guard, "Enforced"}
 	GuardUngoverned = Field[[]string]{Guard, "Ungoverned"} // containers of which it can keep nothing
+
+	// Of its door. Door and Plugin are what was wanted of it; Judged is what a
+	// request met that was sent to see, at the public socket and by the plugin.
+	GuardDoor         = Field[bool]{Guard, "Door"}
+	GuardPlugin       = Field[bool]{Guard, "Plugin"}
+	GuardJudgedDoor   = Field[bool]{Guard, "Judged.Door"}
+	GuardJudgedPlugin = Field[bool]{Guard, "Judged.Plugin"}
+	GuardGlass        = Field[string]{Guard, "Glass"}    // until when root has requests only observed; "" for not now
+	GuardPast         = Field[[]string]{Guard, "Past"}   // containers that hold the engine's own socket, past the door
+	GuardOthers       = Field[[]string]{Guard, "Others"} // addresses at which the engine is asked past the door
 
 	ContainerTier        = Field[string]{Container, "Tier"}
 	ContainerTierDefault = Field[bool]{Container, "TierDefault"}

@@ -91,7 +91,7 @@ var threats = map[Threat]string{
 		listener-all-addresses listener-forbidden daemon-userland-proxy daemon-forward`,
 	Spread: `container-default-bridge container-mixed-tiers container-tier-default policy-crossing-review guard-network daemon-runtime-gate daemon-dns container-net-raw container-host-net daemon-icc network- daemon-iptables
 		daemon-ip6tables swarm-data-path swarm-ingress-encryption swarm-overlay-encryption sysctl-net-`,
-	Command: `daemon-tls daemon-authorization-plugin docker-accounts file- listener-engine-port operations-swarm swarm-ca-rotation
+	Command: `daemon-tls daemon-authorization-plugin docker-accounts file- guard-door listener-engine-port operations-swarm swarm-ca-rotation
 		swarm-cert-expiry swarm-listen`,
 	Foothold:   `account- host- package- unit- sysctl-fs-`,
 	Disclosure: `container-access-material container-secret-env image-secrets volume-secrets swarm-secrets swarm-autolock swarm-unlock-key registry-credentials`,

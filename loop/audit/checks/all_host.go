@@ -28,6 +28,7 @@ func hostChecks() []*audit.Check {
 		ExceptionUnmatched,
 		policyCrossingReview,
 		guardNetwork,
+		guardDoor,
 		daemonRuntimeGate,
 		daemonDNS,
 	}

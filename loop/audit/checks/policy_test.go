@@ -43,6 +43,8 @@ flows:
 network:
   enforce: true #> false guard-network daemon-dns
   start: runtime #> fanotify daemon-runtime-gate
+admission:
+  mode: enforce #> observe guard-door
 host:
   packages:
     allow:
