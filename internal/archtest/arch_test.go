@@ -52,6 +52,7 @@ var may = map[string]string{
 	"cmd/casco-runtime":     "internal/ocicall", // little, for it is started at each call of the runtime
 	"bench":                 "api guard/network host/doorbench host/flows host/gate host/netbench host/nft host/spaces keeper policy internal/realdocker",
 	"acceptance":            "internal/handtest internal/realdocker",
+	"acceptance/ordinary":   "",
 	"internal/apicall":      "",
 	"internal/archtest":     "",
 	"internal/battery":      "",
