@@ -200,7 +200,8 @@ func (a *app) networkOff(ctx context.Context, answered bool) error {
 	return errors.Join(errs...)
 }
 
-// noRules takes our rules out of a namespace, if there are any.
+// noRules takes our rules out of a namespace, if there are any. Those that the
+// guard of another engine holds, and lives, stay (EPERM): they are not ours.
 func noRules(path string) error {
 	ns, err := netns.GetFromPath(path)
 	if err != nil {
@@ -212,7 +213,7 @@ func noRules(path string) error {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	defer h.Close()
-	if err := h.Remove(); err != nil {
+	if err := h.Remove(); err != nil && !errors.Is(err, unix.EPERM) {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	return nil
