@@ -8,6 +8,7 @@ package lang
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -45,7 +46,18 @@ func (t Text) In(l Lang) string {
 // Empty reports whether either half of t is missing.
 func (t Text) Empty() bool { return t.En == "" || t.Es == "" }
 
-// F formats both halves of t with the same arguments, as fmt.Sprintf does.
+// F formats both halves of t with the same arguments, as fmt.Sprintf does. An
+// argument that is a Text is said in the language of each half.
 func (t Text) F(args ...any) Text {
-	return Text{En: fmt.Sprintf(t.En, args...), Es: fmt.Sprintf(t.Es, args...)}
+	return Text{En: fmt.Sprintf(t.En, in(English, args)...), Es: fmt.Sprintf(t.Es, in(Spanish, args)...)}
+}
+
+func in(l Lang, args []any) []any {
+	args = slices.Clone(args)
+	for i, a := range args {
+		if t, ok := a.(Text); ok {
+			args[i] = t.In(l)
+		}
+	}
+	return args
 }

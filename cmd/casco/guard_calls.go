@@ -27,7 +27,8 @@ type weighed struct {
 // An outcome is what became of a call, at the door or behind it.
 type outcome struct {
 	request apicall.Request
-	note    any // a *weighed, or nil if nobody judged in time
+	allowed bool
+	note    any // a *weighed, or nil if nobody judged in time or nothing is to be noted
 	began   time.Time
 	status  int
 	answer  []byte
@@ -41,7 +42,7 @@ func (d *doorman) atDoor(r door.Record) {
 	if r.Switched && r.Over {
 		return
 	}
-	d.note(outcome{r.Request, r.Verdict.Note, r.Began, r.Status, r.Answer, r.Err})
+	d.note(outcome{r.Request, r.Verdict.Allow, r.Verdict.Note, r.Began, r.Status, r.Answer, r.Err})
 }
 
 // atPlugin is told what became of a request that the engine asked about. What
@@ -57,7 +58,7 @@ func (d *doorman) atPlugin(r authz.Record) {
 			En: "the judges disagree: the door let %s pass, and the engine's plugin refuses it: %s", Es: "los jueces discrepan: la puerta dejó pasar %s, y el complemento del motor lo rechaza: %s",
 		}.F(short(w.Route.Text()), w.Rule)})
 	}
-	d.note(outcome{r.Request, r.Verdict.Note, r.Began, r.Status, r.Answer, r.Err})
+	d.note(outcome{r.Request, r.Verdict.Allow, r.Verdict.Note, r.Began, r.Status, r.Answer, r.Err})
 }
 
 // keepAnswer is how much of an answer says what was made: an ID, and for a
@@ -70,7 +71,7 @@ func (d *doorman) note(o outcome) {
 	w, _ := o.note.(*weighed)
 	if w == nil {
 		w = &weighed{}
-		if o.trouble == nil || o.status == 0 || o.request.Method == "" {
+		if o.allowed || o.trouble == nil || o.status == 0 || o.request.Method == "" {
 			return // nothing was asked, or its client left before it was
 		}
 		w.Status = o.status
@@ -182,7 +183,7 @@ func (d *doorman) name(e *store.Decision, o outcome, w *weighed) {
 			ref.Name, c.ID = d.container(c.ID, w)
 		}
 	}
-	if made := madeIn(o.answer); w.Allow && o.status/100 == 2 && made != "" {
+	if made := madeIn(o.answer); w.Allow && w.Route.Endpoint != nil && o.status/100 == 2 && made != "" {
 		switch w.Route.Endpoint.Path {
 		case "/containers/{id}/exec":
 			c.Exec = made

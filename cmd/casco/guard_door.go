@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -15,6 +16,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"casco/api"
 	"casco/guard/admission"
@@ -190,7 +193,12 @@ func (d *doorman) named(ctx context.Context, id string) string {
 	if o := d.world(ctx).Container(id); o != nil {
 		return o.Ref.Name
 	}
-	return id
+	select {
+	case <-d.read:
+		return id
+	default: // the engine says nothing yet
+		return apicall.Unknown
+	}
 }
 
 // Head is a method of apicall.Judge: what has no body to see is decided at once.
@@ -228,7 +236,9 @@ func (d *doorman) decide(ctx context.Context, r apicall.Request, body []byte) ap
 	v := apicall.Verdict{Allow: true, Body: out.Forward}
 	if kept.Rule != "" || kept.changes() {
 		v.Note, v.Keep = kept, keepAnswer
-		d.roll.begins(kept)
+		if ctx.Err() == nil { // else it was refused meanwhile, and nobody tells its end
+			d.roll.begins(kept)
+		}
 	}
 	if out.Route.Endpoint != nil {
 		v.URI = out.Route.URI()
@@ -395,10 +405,13 @@ const maxLinks = 40
 
 // Resolve follows the links of a path as the kernel does, also those that lead
 // to nothing: it may be there when the container starts. A path that goes in
-// circles is taken for all of the host.
+// circles, or is longer than the kernel takes, is taken for all of the host.
 func (w world) Resolve(path string) string {
 	at, left := "/", strings.Split(filepath.Clean(path), "/")
 	for links := 0; len(left) > 0; {
+		if len(path) > unix.PathMax || len(at) > unix.PathMax {
+			return "/"
+		}
 		name := left[0]
 		left = left[1:]
 		if name == ".." {
@@ -407,9 +420,12 @@ func (w world) Resolve(path string) string {
 		}
 		next := filepath.Join(at, name)
 		to, err := os.Readlink(next)
-		if err != nil { // no link, or not there
+		if errors.Is(err, unix.EINVAL) { // no link
 			at = next
 			continue
+		}
+		if err != nil { // not there, and nothing below it
+			return filepath.Join(next, filepath.Join(left...))
 		}
 		if links++; links > maxLinks {
 			return "/"

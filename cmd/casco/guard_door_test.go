@@ -3,7 +3,9 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 )
 
 // TestResolve: links are followed as the kernel follows them, to what is not
@@ -31,6 +33,10 @@ func TestResolve(t *testing.T) {
 		if got := (world{}).Resolve(dir + "/" + path); got != want {
 			t.Errorf("%s: %s, want %s", path, got, want)
 		}
+	}
+	begun := time.Now()
+	if got := (world{}).Resolve(strings.Repeat("/a", 1<<19)); got != "/" || time.Since(begun) > time.Second {
+		t.Errorf("a path that is too long: %.20s after %s", got, time.Since(begun))
 	}
 	if got := (world{}).Resolve("/"); got != "/" {
 		t.Errorf("/: %s", got)

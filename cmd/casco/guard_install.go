@@ -84,7 +84,8 @@ func doorMeans() []plan.Means {
 }
 
 // doorObject is what there is to say of the door: what is wanted, by the file,
-// and what a request meets that is sent to see.
+// and what a request meets that is sent to see. A door that a guard was only told
+// on its command line is one beside the engine's socket, and not before it.
 func (g guardSource) doorObject(ctx context.Context, s *inventory.Snapshot, st api.Status, running bool) (*inventory.Object, error) {
 	want, err := api.ReadDoor(g.door)
 	if err != nil {
@@ -93,8 +94,7 @@ func (g guardSource) doorObject(ctx context.Context, s *inventory.Snapshot, st a
 	o := &inventory.Object{Ref: doorRef, Source: g.door, Read: time.Now().UTC(), Fields: map[string]any{
 		inventory.GuardRunning.Path: running, inventory.GuardDoor.Path: want.Socket != "", inventory.GuardPlugin.Path: want.Plugin != "",
 	}}
-	if st.Door != nil { // told on the command line, too
-		o.Fields[inventory.GuardDoor.Path], o.Fields[inventory.GuardPlugin.Path] = st.Door.Socket != "", st.Door.Plugin != ""
+	if st.Door != nil {
 		glass := ""
 		if st.Door.Glass != nil {
 			glass = st.Door.Glass.Until.Format(time.RFC3339)

@@ -203,8 +203,17 @@ func (q *question) unread(err error) Decision {
 		r = malformed(lang.Text{En: err.Error(), Es: err.Error()})
 	}
 	q.add(*r)
+	// What cannot be read cannot be answered in part either.
+	if q.mayOnlyLook() {
+		q.out.Refusals = append(q.out.Refusals, Refusal{Rule: "caller-read-only", Status: 403, Reason: unreadText, Fix: askOther})
+	}
+	if q.entries() != nil {
+		q.mayNot(unreadText)
+	}
 	return q.decided()
 }
+
+var unreadText = lang.Text{En: "this caller may have a part of what the engine answers, and it cannot be told what this asks for", Es: "quien llama puede tener parte de lo que responde el motor, y no se sabe qué pide esto"}
 
 func (q *question) decided() Decision {
 	d := &q.out
@@ -256,7 +265,7 @@ func (q *question) caller() {
 		q.readOnly()
 		return
 	}
-	if name := q.Caller.Container; name != "" && !q.route.Endpoint.reads() {
+	if name := q.Caller.Container; name != "" && q.route.Endpoint.Class != Ping && q.route.Endpoint.Class != Read {
 		if o := q.world.Container(name); o != nil {
 			q.tier = q.tierOf(o)
 		}
@@ -270,7 +279,7 @@ func (q *question) caller() {
 var askOther = lang.Text{En: "ask as another user, or change admission.read_only or admission.rules in the policy", Es: "pida como otro usuario, o cambie admission.read_only o admission.rules en la política"}
 
 func (q *question) mayOnlyLook() bool {
-	return q.among(q.policy.Admission.ReadOnly)
+	return q.among(q.policy.Admission.ReadOnly) || q.obscured(q.policy.Admission.ReadOnly)
 }
 
 // weigh asks the rules that speak of such a request.

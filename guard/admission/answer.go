@@ -104,6 +104,8 @@ func maskEnv(b []byte) ([]byte, error) {
 			return edited(v, maskVariable)
 		case v[0] == '[' && strings.EqualFold(key, "OnBuild"):
 			return edited(v, maskStep)
+		case v[0] == '{' && strings.EqualFold(key, "ContainerConfig"):
+			return maskLastStep(v)
 		case (v[0] == '{' || v[0] == '[') && mayMask.Match(v):
 			return maskEnv(v)
 		}
@@ -114,6 +116,21 @@ func maskEnv(b []byte) ([]byte, error) {
 // mayMask is true of what has a key that maskEnv looks for, be it written with an
 // escape: most of an answer has none, and need not be taken apart.
 var mayMask = regexp.MustCompile(`(?i)env|onbuild|\\u`)
+
+// maskLastStep hides the command of the container in which an image was made:
+// its last step, cut into words, with the build's arguments before it.
+func maskLastStep(b []byte) ([]byte, error) {
+	b, err := edited(b, func(key string, v []byte) ([]byte, error) {
+		if v[0] == '[' && strings.EqualFold(key, "Cmd") {
+			return encode([]string{hidden}), nil
+		}
+		return v, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return maskEnv(b)
+}
 
 func maskVariable(_ string, v []byte) ([]byte, error) {
 	switch v[0] {

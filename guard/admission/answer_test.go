@@ -62,8 +62,8 @@ func TestMasked(t *testing.T) {
 		{"without any", "/v1.41/containers/web/json", `{"Config":{"Env":null,"Cmd":["a=b"]}}`, `{"Config":{"Env":null,"Cmd":["a=b"]}}`},
 		{
 			"an image", "/images/nginx/json",
-			`{"Config":{"Env":["A=s3cret"],"OnBuild":["ENV B=s3cret","RUN x"]},"ContainerConfig":{"Env":["A=s3cret"]}}`,
-			`{"Config":{"Env":["A=***"],"OnBuild":["ENV ***","RUN x"]},"ContainerConfig":{"Env":["A=***"]}}`,
+			`{"Config":{"Env":["A=s3cret"],"OnBuild":["ENV B=s3cret","RUN x"]},"ContainerConfig":{"Env":["A=s3cret"],"Cmd":["/bin/sh","-c","#(nop) ","ENV A=s3cret"]}}`,
+			`{"Config":{"Env":["A=***"],"OnBuild":["ENV ***","RUN x"]},"ContainerConfig":{"Env":["A=***"],"Cmd":["***"]}}`,
 		},
 		{"services", "/services", `[{"Spec":{"TaskTemplate":{"ContainerSpec":{"Env":["A=s3cret"]}}},"PreviousSpec":{"TaskTemplate":{"ContainerSpec":{"Env":["A=s3cret"]}}}}]`, `[{"Spec":{"TaskTemplate":{"ContainerSpec":{"Env":["A=***"]}}},"PreviousSpec":{"TaskTemplate":{"ContainerSpec":{"Env":["A=***"]}}}}]`},
 		{
@@ -102,6 +102,35 @@ func TestMasked(t *testing.T) {
 		if d := j.Decide(a, host(t, true)); !d.Allow || d.Edit != nil {
 			t.Errorf("%q: %+v", caller, d)
 		}
+	}
+}
+
+// TestRestricted: what cannot be read is refused to who may see a part, whatever
+// the mode; who cannot be told is taken for who may see the least.
+func TestRestricted(t *testing.T) {
+	const observe = "admission:\n  mode: observe\n  read_only: [\"uid:1001\", \"unit:exporter.service\", \"container:dashboard\"]\n"
+	const lax = "admission:\n  mode: enforce\n  rules: {request-field: {mode: observe}}\n  read_only: [\"uid:1001\"]\n"
+	for _, c := range []struct {
+		what, policy, caller string
+		asked                Asked
+		allow, edit          bool
+	}{
+		{"a parameter twice", observe, "uid:1001", ask("GET", "/containers/web/json?size=1&size=1", ""), false, false},
+		{"a parameter twice, of another", observe, "", ask("GET", "/containers/web/json?size=1&size=1", ""), true, false},
+		{"a field that is not known", observe, "uid:1001", ask("POST", "/containers/create", `{"Image":"nginx","Foo":1}`), false, false},
+		{"a lax rule", lax, "uid:1001", ask("POST", "/containers/create", `{"Image":"nginx","Foo":1}`), false, false},
+		{"a unit that has ended", observe, "unit:unknown", ask("GET", "/containers/web/json", ""), true, true},
+		{"a container that has ended", observe, "container:unknown", ask("GET", "/containers/web/json", ""), true, true},
+	} {
+		c.asked.Caller = callerOf(c.caller)
+		if d := judge(t, c.policy).Decide(c.asked, host(t, true)); d.Allow != c.allow || (d.Edit != nil) != c.edit {
+			t.Errorf("%s: %+v", c.what, d)
+		}
+	}
+	a := ask("GET", "/containers/web/archive?path=/", "")
+	a.Caller = callerOf("container:some")
+	if d := judge(t, "admission: {mode: enforce}\n").Decide(a, host(t, true)); d.Allow || d.Rule != "caller-container" {
+		t.Errorf("a container reads another's files: %+v", d)
 	}
 }
 

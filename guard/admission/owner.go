@@ -167,6 +167,18 @@ func (q *question) among(those []string) bool {
 	return false
 }
 
+// obscured reports whether a caller may be one of those that a policy names, and
+// it cannot be told: who asked has ended already.
+func (q *question) obscured(those []string) bool {
+	return slices.ContainsFunc(those, func(is string) bool {
+		kind, _, _ := strings.Cut(is, ":")
+		return kind == "unit" && q.Caller.Unit == untold || kind == "container" && q.Caller.Container == untold
+	})
+}
+
+// untold is Caller.Unit and Caller.Container where they could not be told.
+const untold = "unknown"
+
 // theirs says whether the caller may do with s what a verb names, and whether s
 // is there to them at all.
 func (v *view) theirs(s *subject, verb string) (may, there bool) {
@@ -367,12 +379,18 @@ func labelsOf(v any) map[string]string {
 // the caller nothing else is said.
 func (q *question) owned() bool {
 	q.owners = q.entries()
+	e := q.route.Endpoint
 	if q.owners == nil {
+		if slices.ContainsFunc(q.policy.Admission.Owners, func(o policy.Owner) bool { return q.obscured(o.Who) }) && e.Class != Ping {
+			q.mayNot(lang.Text{En: "who asks has ended, and whose things these are to see cannot be told", Es: "quien pide ya terminó, y no se sabe de quién es lo que puede ver"})
+		}
 		return true
 	}
-	e := q.route.Endpoint
 	switch n := needs[e.String()]; {
 	case n.verb == open:
+		if n.of == theEngine && environment[e.String()] == fields {
+			q.out.Edit = whole(maskEnv) // settings of plugins, with passwords
+		}
 		return true
 	case n.verb == never, n.verb == "":
 		q.mayNot(lang.Text{En: "%s is about all that the engine has, and this caller has some of it", Es: "%s trata de todo lo que tiene el motor, y quien llama tiene parte"}.F(e))

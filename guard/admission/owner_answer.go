@@ -120,13 +120,24 @@ func (v *view) filtered(k kind, list []byte, limit int) ([]byte, error) {
 		return nil, errAnswer
 	}
 	n := 0
-	return chosen(list, func(_ string, item []byte) (bool, error) {
+	list, err := chosen(list, func(_ string, item []byte) (bool, error) {
 		f, err := fieldsOf(item)
 		if err != nil || v.hides(v.subject(k, f)) || limit > 0 && n == limit {
 			return false, err
 		}
 		n++
 		return true, nil
+	})
+	if err != nil || k != aNetwork {
+		return list, err
+	}
+	// Before API 1.28 the list says who is on each.
+	return edited(list, func(_ string, item []byte) ([]byte, error) {
+		f, err := fieldsOf(item)
+		if err != nil {
+			return nil, err
+		}
+		return v.withoutOthers(v.subject(k, f), item)
 	})
 }
 
@@ -154,23 +165,25 @@ func usage(v *view, b []byte) ([]byte, error) {
 
 // members leaves out of a network which containers of others are on it.
 func (q *question) members(s *subject) *Edit {
-	return q.view.edit(func(v *view, b []byte) ([]byte, error) {
+	return q.view.edit(func(v *view, b []byte) ([]byte, error) { return v.withoutOthers(s, b) })
+}
+
+func (v *view) withoutOthers(s *subject, b []byte) ([]byte, error) {
+	b, err := chosen(b, func(key string, _ []byte) (bool, error) { return !s.shared() || key != "Services", nil })
+	if err != nil {
+		return nil, err
+	}
+	return edited(b, func(key string, value []byte) ([]byte, error) {
+		if key != "Containers" {
+			return value, nil
+		}
 		var theirs []string
 		for _, c := range v.containers() {
 			if !v.hides(c) {
 				theirs = append(theirs, c.id)
 			}
 		}
-		b, err := chosen(b, func(key string, _ []byte) (bool, error) { return !s.shared() || key != "Services", nil })
-		if err != nil {
-			return nil, err
-		}
-		return edited(b, func(key string, value []byte) ([]byte, error) {
-			if key != "Containers" {
-				return value, nil
-			}
-			return chosen(value, func(id string, _ []byte) (bool, error) { return slices.Contains(theirs, id), nil })
-		})
+		return chosen(value, func(id string, _ []byte) (bool, error) { return slices.Contains(theirs, id), nil })
 	})
 }
 

@@ -210,7 +210,7 @@ func (p *plugin) judge(r *http.Request) (res response) {
 	defer func() {
 		rec.Took, rec.Verdict.Body = time.Since(rec.Began), nil
 		if rec.Err != nil {
-			p.Log.Error("authz: "+rec.Err.Error(), "method", rec.Request.Method, "uri", rec.Request.URI)
+			p.Log.Error("authz: "+rec.Err.Error(), "method", rec.Request.Method, "path", rec.Request.Path())
 		}
 		if v := rec.Verdict; v.Allow && !v.Stream && v.Note != nil {
 			p.pending.wait(q, rec)

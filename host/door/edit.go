@@ -99,7 +99,7 @@ func (x *exchange) editAll(in *reader, f *framing, first string, res *head) erro
 	}
 	out, err := x.edit.Apply(body)
 	if err != nil {
-		x.door.Log.Error("door: "+err.Error(), "method", x.asked.Method, "uri", x.asked.URI)
+		x.door.Log.Error("door: "+err.Error(), "method", x.asked.Method, "path", x.asked.Path())
 		return errNotEdited
 	}
 	x.record.Status = res.status
@@ -127,7 +127,7 @@ func (x *exchange) editLines(in *reader, f *framing, first string, res *head) er
 	send := func(last bool) error {
 		out, n, err := x.lines(rest, last)
 		if err != nil || len(rest)-n > maxLine {
-			x.door.Log.Error("door: a line of the answer was not understood", "err", err, "uri", x.asked.URI)
+			x.door.Log.Error("door: a line of the answer was not understood", "err", err, "path", x.asked.Path())
 			return errNotEdited
 		}
 		rest = rest[:copy(rest, rest[n:])]

@@ -111,7 +111,7 @@ func (x *exchange) ask(ctx context.Context, half func(context.Context, apicall.R
 	v, err := apicall.Ask(ctx, x.door.JudgeTime, x.door.Lang, func(ctx context.Context) apicall.Verdict { return half(ctx, x.asked) })
 	x.record.Verdict = v
 	if err != nil {
-		x.door.Log.Error("door: "+err.Error(), "method", x.asked.Method, "uri", x.asked.URI)
+		x.door.Log.Error("door: "+err.Error(), "method", x.asked.Method, "path", x.asked.Path())
 	}
 	if !v.Allow {
 		return v, &problem{v.Status, errors.New(v.Message)}

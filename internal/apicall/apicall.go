@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"net/http"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"casco/lang"
@@ -51,6 +52,13 @@ type Request struct {
 	// let through: the engine's plugin sees neither the caller nor, otherwise,
 	// that the door was passed.
 	Pass string
+}
+
+// Path is the URI without its query, in which clients put arguments of builds and
+// other secrets: what a log may hold.
+func (r Request) Path() string {
+	path, _, _ := strings.Cut(r.URI, "?")
+	return path
 }
 
 // PassField is the field of a request's head that only the door may write.
