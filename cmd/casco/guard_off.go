@@ -83,7 +83,7 @@ func (a *app) guardOff(ctx context.Context, network bool) error {
 		a.loud(ctx, "off", fmt.Sprintf("by %s %s, not all of it: %v", operator(), terminal(), err))
 		return err
 	}
-	a.closeRecord(rec)
+	a.closeRecord(ctx, rec)
 	what := ""
 	if network {
 		what = ", network rules too"
@@ -138,8 +138,8 @@ func (a *app) wired(ctx context.Context, d doorSetter) (*apply.Record, daemonjso
 }
 
 // closeRecord keeps the change from going back once more by itself. Whether it
-// can be saved matters to nobody who needs the way out.
-func (a *app) closeRecord(rec *apply.Record) {
+// can be saved, and told to the ledger, matters to nobody who needs the way out.
+func (a *app) closeRecord(ctx context.Context, rec *apply.Record) {
 	if rec == nil || !rec.Reversible() || len(rec.Plan.Steps) > 1 {
 		return
 	}
@@ -148,6 +148,7 @@ func (a *app) closeRecord(rec *apply.Record) {
 	}
 	rec.State, rec.Why, rec.Ended = apply.RolledBack, "casco guard off by "+operator(), time.Now().UTC()
 	_ = a.state().Save(rec)
+	_ = a.noteWithin(ctx, a.changed(rec, rec.Why))
 }
 
 // tellGuard has a guard that answers close its doors, and reports whether it

@@ -44,9 +44,12 @@ var guardNetwork = &audit.Check{
 	},
 }
 
-// keepsApart reports whether the policy wants networks to be kept apart. With
-// one tier there is nothing to keep apart.
-func keepsApart(s *inventory.Snapshot, _ *inventory.Object) bool {
+// keepsApart reports whether o is about networks, and the policy wants them to be
+// kept apart. With one tier there is nothing to keep apart.
+func keepsApart(s *inventory.Snapshot, o *inventory.Object) bool {
+	if _, _, door := inventory.GuardDoor.Of(o); door {
+		return false
+	}
 	for _, p := range s.Of(inventory.Policy) {
 		tiers, _, _ := inventory.PolicyTiers.Of(p)
 		if wanted, _, said := inventory.PolicyEnforce.Of(p); wanted || !said && len(tiers) > 1 {
