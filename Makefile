@@ -5,7 +5,7 @@ TOOL   = $(GO) tool -modfile=tools/go.mod
 export CGO_ENABLED ?= 0
 
 # How long one package's tests may take, and how many packages are tested at once: each may run an engine of its own.
-TEST_TIMEOUT  ?= 30m
+TEST_TIMEOUT  ?= 45m
 TEST_PARALLEL ?= 2
 TEST_FLAGS    ?=
 BENCH_FLAGS   ?=
