@@ -66,7 +66,7 @@ func (b *bundle) mounts(o *inventory.Object, host map[string]any, linux *specs.L
 		b.out.Binds = append(b.out.Binds, Bind{target, paths})
 		rest := paths
 		switch name, volume := b.volumeAt(source); {
-		case b.engines(source, target) || source == "/sys" && target == "/sys" && ro: // with a user namespace in the host's network
+		case b.engines(source, target) || b.step(paths) || source == "/sys" && target == "/sys" && ro: // with a user namespace in the host's network
 			continue
 		case volume:
 			mounts = append(mounts, map[string]any{"Type": "volume", "Source": name, "Target": target, "ReadOnly": ro})
@@ -115,9 +115,6 @@ func (b *bundle) engines(source, target string) bool {
 	if b.DataRoot == "" {
 		return false
 	}
-	if within(source, path.Join(b.DataRoot, "buildkit")) {
-		return true // of a step of a build: what it may mount is BuildKit's own
-	}
 	rest, ok := strings.CutPrefix(source, path.Join(b.DataRoot, "containers")+"/")
 	id, file, _ := strings.Cut(rest, "/")
 	if !ok || b.Kept == nil {
@@ -130,6 +127,17 @@ func (b *bundle) engines(source, target string) bool {
 		return target == "/dev/shm"
 	}
 	return id == b.ID && within(file, "mounts")
+}
+
+// step reports whether the paths are what a step of a build may mount: BuildKit
+// makes its bundles below the engine's data root, and mounts what it made itself,
+// in places of its own, for secrets and in the store of images.
+func (b *bundle) step(paths []string) bool {
+	own := func(p string, dirs ...string) bool {
+		return slices.ContainsFunc(dirs, func(dir string) bool { return within(p, path.Join(b.DataRoot, dir)) })
+	}
+	return b.DataRoot != "" && own(b.Bundle, "buildkit") &&
+		!slices.ContainsFunc(paths, func(p string) bool { return !own(p, "buildkit", "tmp", "overlay2") })
 }
 
 // volumeAt is the name of the volume that a path is in.

@@ -228,6 +228,36 @@ func TestLookModes(t *testing.T) {
 	}
 }
 
+// TestLookStep: a step of a build may mount what BuildKit made for it, and
+// nothing else of the host; who is no such step may not mount that.
+func TestLookStep(t *testing.T) {
+	const root = "/var/lib/docker"
+	for _, c := range []struct {
+		bundle, source string
+		allow          bool
+	}{
+		{root + "/buildkit/executor/x", root + "/tmp/buildkit-secrets1/secret", true},
+		{root + "/buildkit/executor/x", root + "/overlay2/abc/diff", true},
+		{root + "/buildkit/executor/x", root + "/buildkit/executor/resolv.conf", true},
+		{root + "/buildkit/executor/x", "/etc", false},
+		{root + "/buildkit/executor/x", "/srv/link", false},
+		{root + "/buildkit/executor/x", root + "/containers", false},
+		{"/run/bundle", root + "/tmp/buildkit-secrets1/secret", false},
+		{"/run/bundle", root + "/buildkit/cache.db", false},
+	} {
+		config := changed(t, func(s *specs.Spec) {
+			s.Mounts = slices.DeleteFunc(s.Mounts, func(m specs.Mount) bool { return strings.HasPrefix(m.Source, root) }) // a container's
+			bind(c.source, "/h")(s)
+		})
+		st := Start{ID: "step", At: now, Config: config, DataRoot: root, Bundle: c.bundle}
+		l := judge(t, "admission: {mode: enforce}\n").Look(st, lookSight{host(t, true)})
+		sensitive := slices.ContainsFunc(l.Refusals, func(r Refusal) bool { return r.Rule == "container-sensitive-mount" })
+		if sensitive == c.allow {
+			t.Errorf("%s in %s: %+v", c.source, c.bundle, l.Refusals)
+		}
+	}
+}
+
 // TestLookStrict: what two runtimes could read in two ways is refused.
 func TestLookStrict(t *testing.T) {
 	j := judge(t, "admission: {mode: enforce}\n")
