@@ -38,7 +38,7 @@ func newLookBench(t testing.TB, text string) *lookBench {
 	if p == nil {
 		t.Fatal(problems)
 	}
-	g := &guard{a: &app{out: io.Discard, err: io.Discard, statePath: b.dir}, engine: "unix:///run/docker.sock", log: slog.New(slog.DiscardHandler)}
+	g := &guard{a: &app{out: io.Discard, err: io.Discard, statePath: b.dir}, engine: "unix:///run/docker.sock", doorman: &doorman{}, log: slog.New(slog.DiscardHandler)}
 	cfg := keeper.Config{Policy: p, Files: spaces.Files(b.dir + "/data/containers"), Roots: []string{b.dir + "/run/moby"}, Host: &spaces.Space{}}
 	var err error
 	if b.looker, err = newLooker(g, cfg); err != nil {

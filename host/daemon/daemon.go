@@ -125,7 +125,8 @@ func Look(ctx context.Context, socket string) (*inventory.Object, error) {
 }
 
 // Settings is the part of Look that its process and its settings say: Process,
-// Config, Effective, EffectiveFrom and RuntimeFiles. It asks the engine nothing.
+// Config, Effective, EffectiveFrom, RuntimeFiles and Containerd. It asks the engine
+// nothing.
 // Look asks each of its listeners, and an engine without docker-proxy has one for
 // each published port, which may not answer.
 func Settings(socket string) (*inventory.Object, error) {
@@ -138,7 +139,9 @@ func Settings(socket string) (*inventory.Object, error) {
 		return nil, err
 	}
 	o := newObject(socket)
-	(&reader{o: o, p: p}).settings()
+	r := &reader{o: o, p: p}
+	r.settings()
+	r.containerd()
 	return o, nil
 }
 
