@@ -391,7 +391,9 @@ func (w world) Get(path string) (v any) {
 	return v
 }
 
-func (w world) Seccomp(path string) ([]byte, error) {
+func (w world) Seccomp(path string) ([]byte, error) { return readSeccomp(path) }
+
+func readSeccomp(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -403,10 +405,13 @@ func (w world) Seccomp(path string) ([]byte, error) {
 // maxLinks is how many links the kernel follows in one path (path_resolution(7)).
 const maxLinks = 40
 
-// Resolve follows the links of a path as the kernel does, also those that lead
+// Resolve is a method of admission.World.
+func (w world) Resolve(path string) string { return resolve(path) }
+
+// resolve follows the links of a path as the kernel does, also those that lead
 // to nothing: it may be there when the container starts. A path that goes in
 // circles, or is longer than the kernel takes, is taken for all of the host.
-func (w world) Resolve(path string) string {
+func resolve(path string) string {
 	at, left := "/", strings.Split(filepath.Clean(path), "/")
 	for links := 0; len(left) > 0; {
 		if len(path) > unix.PathMax || len(at) > unix.PathMax {

@@ -386,10 +386,10 @@ func (s sight) Paths(source string) []string {
 	return []string{s.Resolve(source)}
 }
 
-func (sight) Resolve(path string) string { return world{}.Resolve(path) }
+func (sight) Resolve(path string) string { return resolve(path) }
 
 // Seccomp is a method of admission.World.
-func (sight) Seccomp(path string) ([]byte, error) { return world{}.Seccomp(path) }
+func (sight) Seccomp(path string) ([]byte, error) { return readSeccomp(path) }
 
 // HostNamespace takes one that cannot be read for the host's.
 func (s sight) HostNamespace(file string) bool {

@@ -39,14 +39,9 @@ func refusing(l lang.Lang) http.Handler {
 		})
 	}
 	answer("POST /Plugin.Activate", map[string]any{"Implements": []string{"authz"}})
-	answer("POST /AuthZPlugin.AuthZReq", response{Msg: stopped.In(l)})
+	answer("POST /AuthZPlugin.AuthZReq", response{Msg: pulse.Stopped.In(l)})
 	answer("POST /AuthZPlugin.AuthZRes", response{Allow: true})
 	return mux
-}
-
-var stopped = lang.Text{
-	En: "casco: the guard does not answer, and nothing is let through without it; is its process stopped? (systemctl restart casco-guard)",
-	Es: "casco: la guardia no responde, y sin ella no se deja pasar nada; ¿está detenido su proceso? (systemctl restart casco-guard)",
 }
 
 // hangUp ends the connections that process pid has taken from a listener: its

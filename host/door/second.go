@@ -16,11 +16,6 @@ func Second(l lang.Lang) error {
 	return pulse.StandIn(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(http.StatusServiceUnavailable)
-		json.NewEncoder(w).Encode(map[string]string{"message": stopped.In(l)})
+		json.NewEncoder(w).Encode(map[string]string{"message": pulse.Stopped.In(l)})
 	}), nil)
-}
-
-var stopped = lang.Text{
-	En: "casco: the guard does not answer, and nothing is let through without it; is its process stopped? (systemctl restart casco-guard)",
-	Es: "casco: la guardia no responde, y sin ella no se deja pasar nada; ¿está detenido su proceso? (systemctl restart casco-guard)",
 }

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"casco/lang"
 )
 
 const (
@@ -29,6 +31,12 @@ const (
 	pipe  = 3
 	First = 4
 )
+
+// Stopped is what a child answers in place of a guard that is silent.
+var Stopped = lang.Text{
+	En: "casco: the guard does not answer, and nothing is let through without it; is its process stopped? (systemctl restart casco-guard)",
+	Es: "casco: la guardia no responde, y sin ella no se deja pasar nada; ¿está detenido su proceso? (systemctl restart casco-guard)",
+}
 
 // A Pulse is the end of the pipe that is beaten on.
 type Pulse struct{ r, w int }
