@@ -65,10 +65,8 @@ func (k *Keeper) tried(err error) {
 // nameOf is what the members of a namespace are called. It is for who holds mu.
 func (k *Keeper) nameOf(id uint64) string {
 	var names []string
-	for _, c := range k.containers {
-		if c.space == id {
-			names = append(names, c.Workload.Workload.Name)
-		}
+	for _, c := range k.members(id) {
+		names = append(names, c.Workload.Workload.Name)
 	}
 	slices.Sort(names)
 	return strings.Join(names, "+")

@@ -119,13 +119,14 @@ type Keeper struct {
 // A space is a network namespace that is kept.
 type space struct {
 	*spaces.Space
-	rules *nft.Space
-	names *resolver.Listener // nil if no name may be asked for
-	life  int                // process with which names end by themselves
-	may   atomic.Pointer[may]
-	in    *network.Inside // what was written last, without its peers
-	stale bool            // something of in could not be written
-	old   bool            // its rules were made before the last time
+	members map[string]*container // by full ID
+	rules   *nft.Space
+	names   *resolver.Listener // nil if no name may be asked for
+	life    int                // process with which names end by themselves
+	may     atomic.Pointer[may]
+	in      *network.Inside // what was written last, without its peers
+	stale   bool            // something of in could not be written
+	old     bool            // its rules were made before the last time
 	// watched says that its flows are seen.
 	watched bool
 }
@@ -161,7 +162,7 @@ func New(cfg Config) (*Keeper, error) {
 	if k.resolver, err = k.newResolver(cfg.Policy); err != nil {
 		return nil, err
 	}
-	k.flows = flows.New(flows.Options{Ended: k.remember, Every: lookEvery})
+	k.flows = flows.New(flows.Options{Tracked: true, Ended: k.remember, Every: lookEvery})
 	return k, nil
 }
 

@@ -174,7 +174,7 @@ func (k *Keeper) meet(ctx context.Context, s gate.Start) (*container, *space, er
 			<-over // its rules still are another's, and can be nobody's else
 			delete(k.endings, opened.ID)
 		}
-		sp = &space{Space: opened}
+		sp = &space{Space: opened, members: map[string]*container{}}
 		k.spaces[opened.ID] = sp
 	} else {
 		opened.Close()
@@ -188,8 +188,16 @@ func (k *Keeper) meet(ctx context.Context, s gate.Start) (*container, *space, er
 		d.Published = c.Published
 	}
 	c = &container{Described: d, pid: s.PID, space: sp.ID, started: c != nil && c.started, apart: !k.inRoots(s.Root)}
-	k.containers[s.ID] = c
+	k.containers[s.ID], sp.members[s.ID] = c, c
 	return c, sp, nil
+}
+
+// members are the containers of a namespace, by full ID.
+func (k *Keeper) members(id uint64) map[string]*container {
+	if s := k.spaces[id]; s != nil {
+		return s.members
+	}
+	return nil
 }
 
 // unmet tells of a container that could not be taken note of, unless it ended
@@ -234,10 +242,8 @@ func (k *Keeper) started(ctx context.Context, id string) error {
 // namespace is the value of a namespace as it is now.
 func (k *Keeper) namespace(id uint64) network.Namespace {
 	n := network.Namespace{ID: id}
-	for _, c := range k.containers {
-		if c.space == id {
-			n.Members = append(n.Members, c.Workload)
-		}
+	for _, c := range k.members(id) {
+		n.Members = append(n.Members, c.Workload)
 	}
 	slices.SortFunc(n.Members, func(a, b network.Workload) int { return strings.Compare(a.ID, b.ID) })
 	ends, err := k.links.Endpoints(k.spaces[id].Space, k.segments)
@@ -444,17 +450,17 @@ func alive(pid int) bool {
 func (k *Keeper) leave(c *container) {
 	id := c.space
 	delete(k.containers, c.ID)
-	if k.spaces[id] == nil {
+	s := k.spaces[id]
+	if s == nil {
 		return
 	}
-	for _, other := range k.containers {
-		if other.space == id {
-			k.tried(k.write(k.state.Put(k.namespace(id))))
-			if s := k.spaces[id]; s.names != nil && s.life == c.pid {
-				k.tried(k.fresh(id, false)) // what answers its names ends with c
-			}
-			return
+	delete(s.members, c.ID)
+	if len(s.members) > 0 {
+		k.tried(k.write(k.state.Put(k.namespace(id))))
+		if s.names != nil && s.life == c.pid {
+			k.tried(k.fresh(id, false)) // what answers its names ends with c
 		}
+		return
 	}
 	k.tried(k.write(k.state.Drop(id)))
 	k.dropPeers()
@@ -463,8 +469,8 @@ func (k *Keeper) leave(c *container) {
 // lives reports whether a process of one of its containers is left in a
 // namespace.
 func (k *Keeper) lives(id uint64) bool {
-	for _, c := range k.containers {
-		if c.space == id && alive(c.pid) {
+	for _, c := range k.members(id) {
+		if alive(c.pid) {
 			return true
 		}
 	}

@@ -121,8 +121,8 @@ func ended(l *resolver.Listener) bool {
 
 // in reports whether a process is the first of a container in a namespace.
 func (k *Keeper) in(id uint64, pid int) bool {
-	for _, c := range k.containers {
-		if c.space == id && c.pid == pid {
+	for _, c := range k.members(id) {
+		if c.pid == pid {
 			return true
 		}
 	}
@@ -131,12 +131,10 @@ func (k *Keeper) in(id uint64, pid int) bool {
 
 // pidfd is of a process in a namespace: the first of one of its containers.
 func (k *Keeper) pidfd(id uint64) (_ *os.File, pid int, _ error) {
-	for _, c := range k.containers {
-		if c.space == id {
-			fd, err := unix.PidfdOpen(c.pid, 0)
-			if err == nil {
-				return os.NewFile(uintptr(fd), "pidfd"), c.pid, nil
-			}
+	for _, c := range k.members(id) {
+		fd, err := unix.PidfdOpen(c.pid, 0)
+		if err == nil {
+			return os.NewFile(uintptr(fd), "pidfd"), c.pid, nil
 		}
 	}
 	return nil, 0, lang.Errorf(lang.Text{En: "the container is gone", Es: "el contenedor ya no está"})

@@ -122,10 +122,20 @@ func (k *Keeper) fresh(id uint64, pin bool) error {
 	}
 	was := s.in
 	s.old = was != nil
-	err := k.writeSpace(s, in)
-	if err == nil && pin && k.enforce {
-		err = errors.Join(k.host.Pin(in), k.host.Unpin(lost(was, in)))
+	// The pins, which only close, are another namespace's: the kernel makes them at
+	// the same time.
+	pinned := make(chan error, 1)
+	if pin && k.enforce {
+		go func() { pinned <- errors.Join(k.host.Pin(in), k.host.Unpin(lost(was, in))) }()
+	} else {
+		pinned <- nil
 	}
+	err := k.writeSpace(s, in)
+	pinErr := <-pinned
+	if err != nil && was == nil {
+		pinErr = errors.Join(pinErr, k.host.Unpin(in)) // nobody remembers them
+	}
+	err = errors.Join(err, pinErr)
 	s.stale = err != nil
 	if err != nil && !k.lives(id) {
 		return nil // its interfaces go while it ends

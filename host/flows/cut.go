@@ -82,7 +82,7 @@ func Cut(ns netns.NsHandle, matches ...Match) (n int, err error) {
 
 // cut works in the thread's namespace.
 func cut(own map[netip.Addr]bool, matches []Match) (n int, err error) {
-	if conntrack.None() {
+	if conntrack.NoneHere() {
 		return 0, nil
 	}
 	fd, err := dial()

@@ -39,6 +39,10 @@ type Options struct {
 	// Flows is how many a namespace may have, 4096 if 0; each takes some 250
 	// bytes. The rest are counted together, one Flow for each direction.
 	Flows int
+	// Tracked says that the caller's own rules in each namespace ask for the state
+	// of connections for as long as it is watched: the kernel then tracks them, and
+	// is not asked to. It saves a transaction of nftables, half of what Add takes.
+	Tracked bool
 	// Loopback is for what a namespace says to itself as well.
 	Loopback bool
 	// Buffer is how many bytes of messages the kernel keeps for each namespace

@@ -63,6 +63,12 @@ type entry struct {
 	wire, zone []byte // the first tuple and the zone as they came; valid until the next message
 }
 
+// alone is e without what is valid for a moment only.
+func (e entry) alone() entry {
+	e.wire, e.zone = nil, nil
+	return e
+}
+
 // attrs are the attributes of a netlink message by their types; it ends at one
 // that is cut off.
 func attrs(b []byte) iter.Seq2[uint16, []byte] {

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"casco/internal/conntrack"
 )
 
 // Numbers of linux/netfilter/nfnetlink.h and nf_tables.h.
@@ -106,23 +108,23 @@ func (w want) end() error {
 }
 
 // A setting is one of the connection tracking of a namespace.
-type setting struct{ path, was string }
+type setting struct{ name, was string }
 
 // The settings that flows needs, and what each has to be.
-var needed = []struct{ path, when, to string }{
-	{"/proc/sys/net/netfilter/nf_conntrack_acct", "0", "1"},   // count packets and bytes
-	{"/proc/sys/net/netfilter/nf_conntrack_events", "0", "1"}, // 2, since kernel 5.19, is "if somebody listens"
+var needed = []struct{ name, when, to string }{
+	{"nf_conntrack_acct", "0", "1"},   // count packets and bytes
+	{"nf_conntrack_events", "0", "1"}, // 2, since kernel 5.19, is "if somebody listens"
 }
 
-// set changes the settings of the thread's network namespace that need it, and
-// returns what they were.
-func set() (before []setting, err error) {
+// set changes the settings of a namespace that need it, and returns what they
+// were.
+func set(settings *os.Root) (before []setting, err error) {
 	for _, n := range needed {
-		b, err := os.ReadFile(n.path)
+		b, err := settings.ReadFile(n.name)
 		was := strings.TrimSpace(string(b))
 		if err == nil && was == n.when {
-			err = os.WriteFile(n.path, []byte(n.to), 0)
-			before = append(before, setting{n.path, was})
+			err = settings.WriteFile(n.name, []byte(n.to), 0)
+			before = append(before, setting{n.name, was})
 		}
 		if err != nil {
 			return before, err
@@ -131,11 +133,19 @@ func set() (before []setting, err error) {
 	return before, nil
 }
 
-// reset takes them back.
+// reset takes them back, in the thread's namespace.
 func reset(before []setting) error {
+	if len(before) == 0 {
+		return nil
+	}
+	settings, err := conntrack.Open()
+	if err != nil {
+		return err
+	}
+	defer settings.Close()
 	var errs []error
 	for _, s := range before {
-		errs = append(errs, os.WriteFile(s.path, []byte(s.was), 0))
+		errs = append(errs, settings.WriteFile(s.name, []byte(s.was), 0))
 	}
 	return errors.Join(errs...)
 }

@@ -84,17 +84,20 @@ func acknowledged(fd, n int) error {
 // list hands each entry of the connection tracking of ns to visit. An entry is
 // valid until visit returns; one that comes or goes meanwhile may be missing.
 func list(ns netns.NsHandle, visit func(entry)) error {
-	err := nsenter.Net(ns, func() error {
-		if conntrack.None() {
+	return nsenter.Net(ns, func() error {
+		if conntrack.NoneHere() {
 			return nil
 		}
-		fd, err := dial()
-		if err != nil {
-			return err
-		}
-		defer unix.Close(fd)
-		return listAt(fd, visit)
+		return listHere(visit)
 	})
+}
+
+// listHere is list for the thread's namespace, in which some entry may be.
+func listHere(visit func(entry)) error {
+	fd, err := dial()
+	if err == nil {
+		err = errors.Join(listAt(fd, visit), unix.Close(fd))
+	}
 	if err != nil {
 		return fmt.Errorf("list connection tracking: %w", err)
 	}

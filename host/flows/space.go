@@ -3,6 +3,7 @@ package flows
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"casco/guard/network"
+	"casco/internal/conntrack"
 	"casco/internal/nsenter"
 	"casco/internal/sockdiag"
 )
@@ -55,47 +57,63 @@ func open(ns netns.NsHandle, about network.Flow, o Options) (*space, error) {
 	if o.First != nil {
 		t.first = o.First
 	}
-	err = nsenter.Net(s.ns, func() error { return s.begin(o.Buffer) })
-	if err == nil {
-		err = s.start()
-	}
+	err = nsenter.Net(s.ns, func() error { return s.begin(o) })
 	if err != nil {
 		return nil, errors.Join(err, s.close())
 	}
 	return s, nil
 }
 
-// begin opens the socket in the thread's namespace and joins what it tells.
-func (s *space) begin(buffer int) error {
+// begin opens the socket in the thread's namespace, joins what it tells, and
+// counts what is there.
+func (s *space) begin(o Options) error {
 	fd, err := dial()
 	if err != nil {
 		return err
 	}
-	s.want, err = wantTracking(fd) // before there are settings, if its modules are not loaded yet
-	if err == nil {
-		s.before, err = set()
+	if !o.Tracked {
+		s.want, err = wantTracking(fd) // before there are settings, if its modules are not loaded yet
 	}
 	if err == nil {
-		err = errors.Join(
-			unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, buffer),
-			unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, groupNew),
-			unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, groupDestroy),
-			unix.SetNonblock(fd, true), // the runtime waits for it then, and no thread
-		)
+		err = unix.SetNonblock(fd, true) // the runtime waits for it then, and no thread
 	}
 	s.socket = os.NewFile(uintptr(fd), "ctnetlink")
 	if err != nil {
 		return fmt.Errorf("listen to connection tracking: %w", err)
 	}
-	s.raw, err = s.socket.SyscallConn()
-	return err
+	settings, err := conntrack.Open()
+	if err != nil {
+		return err
+	}
+	defer settings.Close()
+	s.before, err = set(settings)
+	if err == nil {
+		err = errors.Join(
+			unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, o.Buffer),
+			unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, groupNew),
+			unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, groupDestroy),
+		)
+	}
+	if err != nil {
+		return fmt.Errorf("listen to connection tracking: %w", err)
+	}
+	if s.raw, err = s.socket.SyscallConn(); err != nil {
+		return err
+	}
+	return s.start(settings)
 }
 
 // start counts what is there. Of what begins meanwhile the socket tells too.
-func (s *space) start() error {
+func (s *space) start(settings *os.Root) error {
 	s.since = time.Now().UTC()
-	s.tally.own = s.addresses(s.since)
-	all, err := s.list()
+	if own, err := ownAddresses(); err == nil {
+		s.own(own, s.since)
+	}
+	if conntrack.None(settings) {
+		return nil
+	}
+	var all []entry
+	err := listHere(func(e entry) { all = append(all, e.alone()) })
 	s.tally.found(all, s.since)
 	return err
 }
@@ -245,10 +263,7 @@ func (s *space) all(now time.Time) ([]network.Flow, error) {
 
 // list is every connection that is there.
 func (s *space) list() (all []entry, err error) {
-	err = list(s.ns, func(e entry) {
-		e.wire, e.zone = nil, nil
-		all = append(all, e)
-	})
+	err = list(s.ns, func(e entry) { all = append(all, e.alone()) })
 	return all, err
 }
 
@@ -270,19 +285,27 @@ func (s *space) addresses(now time.Time) map[netip.Addr]bool {
 	if err != nil {
 		return s.tally.own
 	}
-	s.asked = now
-	for a := range own {
-		s.ever[a] = true
-	}
+	s.own(own, now)
 	return own
 }
 
-func addresses(ns netns.NsHandle) (map[netip.Addr]bool, error) {
-	var all []net.Addr
-	err := nsenter.Net(ns, func() (err error) {
-		all, err = net.InterfaceAddrs()
+func addresses(ns netns.NsHandle) (own map[netip.Addr]bool, err error) {
+	err = nsenter.Net(ns, func() (err error) {
+		own, err = ownAddresses()
 		return err
 	})
+	return own, err
+}
+
+// own takes note of the addresses that the namespace has now.
+func (s *space) own(own map[netip.Addr]bool, now time.Time) {
+	s.asked, s.tally.own = now, own
+	maps.Copy(s.ever, own)
+}
+
+// ownAddresses are those of the thread's namespace.
+func ownAddresses() (map[netip.Addr]bool, error) {
+	all, err := net.InterfaceAddrs()
 	own := map[netip.Addr]bool{}
 	for _, a := range all {
 		if ip, ok := a.(*net.IPNet); ok {

@@ -88,7 +88,7 @@ func (s *Space) again() {
 // they were.
 func (s *Space) Forget(allows func(network.Connection) bool) (int, error) {
 	none := false
-	err := nsenter.Net(s.NS, func() error { none = conntrack.None(); return nil })
+	err := nsenter.Net(s.NS, func() error { none = conntrack.NoneHere(); return nil })
 	if err != nil || none {
 		return 0, err
 	}

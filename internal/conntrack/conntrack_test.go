@@ -28,7 +28,7 @@ func TestNone(t *testing.T) {
 			t.Error(err)
 			return
 		}
-		if !None() {
+		if !NoneHere() {
 			t.Error("a new namespace has an entry")
 		}
 		for _, args := range [][]string{
@@ -49,7 +49,7 @@ func TestNone(t *testing.T) {
 		if _, err := c.Write([]byte("x")); err != nil {
 			t.Error(err)
 		}
-		if None() {
+		if NoneHere() {
 			t.Error("its connection is not an entry")
 		}
 	}()
