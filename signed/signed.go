@@ -22,6 +22,7 @@ import (
 	"crypto/rsa"
 	"encoding/pem"
 	"errors"
+	"io"
 	"slices"
 	"strings"
 
@@ -42,6 +43,7 @@ const (
 	Treatment  Namespace = "casco-treatment"  // a risk is decided about
 	Checkpoint Namespace = "casco-checkpoint" // the ledger was seen in this state
 	Image      Namespace = "casco-image"      // an image may run
+	Advisories Namespace = "casco-advisories" // a database of advisories may be matched against
 )
 
 // A Key is a public key. The zero Key is none.
@@ -165,7 +167,12 @@ func (s Signer) Key() Key { return Key{s.signer.PublicKey()} }
 
 // Sign returns the armored signature of message for the purpose ns.
 func (s Signer) Sign(ns Namespace, message []byte) ([]byte, error) {
-	sig, err := sshsig.Sign(bytes.NewReader(message), s.signer, sshsig.HashSHA512, string(ns))
+	return s.SignFrom(ns, bytes.NewReader(message))
+}
+
+// SignFrom is Sign for a message that is not wanted in memory as a whole.
+func (s Signer) SignFrom(ns Namespace, message io.Reader) ([]byte, error) {
+	sig, err := sshsig.Sign(message, s.signer, sshsig.HashSHA512, string(ns))
 	if err != nil {
 		return nil, lang.Errorf(lang.Text{En: "sign with %s: %w", Es: "firmar con %s: %w"}, s.Key().Fingerprint(), err)
 	}
@@ -254,6 +261,11 @@ func foreign(b []byte) error {
 // for the purpose ns. A signature by another key is ErrUnknownKey, whether or
 // not it fits.
 func Verify(armored []byte, ns Namespace, message []byte, allowed []Key) (Key, error) {
+	return VerifyFrom(armored, ns, bytes.NewReader(message), allowed)
+}
+
+// VerifyFrom is Verify for a message that is not wanted in memory as a whole.
+func VerifyFrom(armored []byte, ns Namespace, message io.Reader, allowed []Key) (Key, error) {
 	c, err := Parse(armored)
 	if err != nil {
 		return Key{}, err
@@ -265,7 +277,7 @@ func Verify(armored []byte, ns Namespace, message []byte, allowed []Key) (Key, e
 	if i < 0 {
 		return Key{}, lang.Errorf(lang.Text{En: "signed with %s: %w", Es: "firmado con %s: %w"}, c.Key.Fingerprint(), ErrUnknownKey)
 	}
-	if err := sshsig.Verify(bytes.NewReader(message), c.sig, allowed[i].pub, c.sig.HashAlgorithm, string(ns)); err != nil {
+	if err := sshsig.Verify(message, c.sig, allowed[i].pub, c.sig.HashAlgorithm, string(ns)); err != nil {
 		return Key{}, lang.Errorf(lang.Text{En: "the signature by %s does not fit these bytes", Es: "la firma de %s no corresponde a estos bytes"}, c.Key.Fingerprint())
 	}
 	return allowed[i], nil

@@ -39,10 +39,11 @@ type Match struct {
 	Records []string `json:"records"`           // IDs of the records that say so, sorted
 	Sources []string `json:"sources"`           // of the database, from which those records are
 	Summary string   `json:"summary,omitempty"`
-	CVSS    CVSS     `json:"cvss,omitzero"`    // the highest that is named
+	CVSS    CVSS     `json:"cvss,omitzero"`     // the highest that is named
 	Urgency string   `json:"urgency,omitempty"` // a distribution's own word for it: "unimportant", "low", …
-	// Fixed is the version to upgrade to: of Source where Source is set. It is
-	// the highest that a record names, and "" if none names one.
+	// Fixed is the version to upgrade to, of the source package if records of
+	// this ecosystem name those. It is the highest that a record names, and ""
+	// if none names one.
 	Fixed    string    `json:"fixed,omitempty"`
 	KEV      *KEV      `json:"kev,omitempty"`  // nil: not in the catalogue, or there is none
 	EPSS     *EPSS     `json:"epss,omitempty"` // nil: not reckoned, or there is no data
@@ -50,7 +51,7 @@ type Match struct {
 	VEX      *VEX      `json:"vex,omitempty"` // what somebody states of it
 }
 
-// A CVSS is a severity with how it was reckoned.
+// A CVSS is a severity with how it was reckoned. The zero CVSS is none.
 type CVSS struct {
 	Score  float64 `json:"score"`  // 0.0 to 10.0
 	Vector string  `json:"vector"` // "CVSS:3.1/AV:N/…"
@@ -88,16 +89,16 @@ func (v *VEX) Silent() bool {
 
 // An Unjudged is a package about which nothing, or not all, can be said.
 type Unjudged struct {
-	Package Package `json:"package"`
-	Record  string  `json:"record,omitempty"` // the advisory that could not be held against it; "": none was
-	Reason  string  `json:"reason"`           // a fixed word: see Reasons
+	Package Package  `json:"package"`
+	Records []string `json:"records,omitempty"` // the advisories that could not be held against it
+	Reason  string   `json:"reason"`            // one of the words below
 }
 
 // The reasons of an Unjudged.
 const (
 	NoData     = "no-data"     // the database has nothing of this ecosystem or release
-	NoOrder    = "no-order"    // how versions of this ecosystem compare is not known
-	BadVersion = "bad-version" // the version cannot be read
+	NoOrder    = "no-order"    // how versions of this ecosystem compare is not known to us
+	BadVersion = "bad-version" // it has a version, or the advisory names one, that cannot be read
 	OnlyGit    = "only-git"    // the advisory names commits and no versions
 )
 

@@ -36,6 +36,7 @@ var may = map[string]string{
 	"guard/admission":       "loop/inventory loop/audit loop/audit/checks loop/declared loop/risk guard/network policy signed",
 	"guard/network":         "loop/inventory loop/declared policy",
 	"signed":                "",
+	"advisories":            "signed vuln",
 	"vuln":                  "",
 	"state":                 "loop/apply loop/change signed internal/atomicfile",
 	"ledger":                "",
