@@ -39,6 +39,12 @@ type outcome struct {
 // connection is written down when it did: it may last for days.
 func (d *doorman) atDoor(r door.Record) {
 	d.g.lose(r.Lost)
+	if w, ok := r.Verdict.Note.(*weighed); ok && (r.Over || !r.Switched) {
+		d.memory.ends(w)
+	}
+	if r.Lost > 0 {
+		d.memory.ends(nil)
+	}
 	if r.Switched && r.Over {
 		return
 	}
@@ -49,6 +55,9 @@ func (d *doorman) atDoor(r door.Record) {
 // the door let through, the door writes down: it knows who asked.
 func (d *doorman) atPlugin(r authz.Record) {
 	w, ok := r.Verdict.Note.(*weighed)
+	if ok {
+		d.memory.ends(w)
+	}
 	if ok && r.Verdict.Allow && r.Request.Pass == d.pass {
 		d.roll.count(w, -1)
 		return

@@ -39,9 +39,11 @@ type doorman struct {
 	glass   atomic.Pointer[glassed] // nil if what is refused is refused
 	host    atomic.Pointer[inventory.Snapshot]
 	roll    *roll
+	memory  *memory
 	pass    string // by which the plugin knows what the door let through
 
 	opened chan struct{} // something was opened: read the engine now
+	stale  chan struct{} // something changed in the engine: read it soon
 	read   chan struct{} // closed once the engine was read for the first time
 	reader sync.Once     // that closes it
 
@@ -84,17 +86,21 @@ func (l *lateClient) Do(ctx context.Context, method, path string, body io.Reader
 	return nil, errNotYet
 }
 
-// rereadEvery is how often the doorman reads which containers and networks there
-// are, for what a request has to do with others. What it names itself is asked
-// for at once.
-const rereadEvery = 15 * time.Second
+// The doorman reads which containers and networks there are, for what a request
+// has to do with others, when something has changed, but not more often than
+// every rereadEvery; and every rereadAnyway, for what the engine does not tell of.
+// What a request names itself is asked for at once.
+const (
+	rereadEvery  = 15 * time.Second
+	rereadAnyway = 5 * time.Minute
+)
 
 // newDoorman is one of the engine at address, which need not be there yet: what
 // it starts with must be judged, and it asks its plugin before it answers.
 func newDoorman(ctx context.Context, g *guard, address string, p *policy.Policy) (*doorman, error) {
 	d := &doorman{
-		g: g, address: address, client: &lateClient{address: address}, roll: newRoll(), pass: rand.Text(),
-		opened: make(chan struct{}, 1), read: make(chan struct{}),
+		g: g, address: address, client: &lateClient{address: address}, roll: newRoll(), memory: newMemory(), pass: rand.Text(),
+		opened: make(chan struct{}, 1), stale: make(chan struct{}, 1), read: make(chan struct{}),
 	}
 	d.host.Store((&inventory.Snapshot{}).Share())
 	if err := d.remember(ctx); err != nil {
@@ -129,19 +135,46 @@ func (d *doorman) reread(ctx context.Context) error {
 // answered yet is asked sooner.
 func (d *doorman) follow(ctx context.Context) error {
 	for {
-		wait := rereadEvery
+		every, anyway := rereadEvery, rereadAnyway
 		if d.g.gates.open() != (api.Door{}) {
 			if err := d.reread(ctx); err != nil && ctx.Err() == nil {
 				d.g.log.Error("engine not read for admission", "err", err)
-				wait = time.Second
+				every, anyway = time.Second, time.Second
 			}
 		}
+		if !d.waits(ctx, every, anyway) {
+			return nil
+		}
+	}
+}
+
+// waits waits until the engine is to be read again, and returns false if ctx
+// ended.
+func (d *doorman) waits(ctx context.Context, every, anyway time.Duration) bool {
+	latest := time.After(anyway)
+	var stale <-chan struct{} // nil while it is too soon
+	soonest := time.After(every)
+	for {
 		select {
 		case <-ctx.Done():
-			return nil
+			return false
+		case <-soonest:
+			stale = d.stale
 		case <-d.opened:
-		case <-time.After(wait):
+			return true
+		case <-stale:
+			return true
+		case <-latest:
+			return true
 		}
+	}
+}
+
+// turned says that what was read of the engine is not what it is now.
+func (d *doorman) turned() {
+	select {
+	case d.stale <- struct{}{}:
+	default:
 	}
 }
 
@@ -238,6 +271,7 @@ func (d *doorman) decide(ctx context.Context, r apicall.Request, body []byte) ap
 		v.Note, v.Keep = kept, keepAnswer
 		if ctx.Err() == nil { // else it was refused meanwhile, and nobody tells its end
 			d.roll.begins(kept)
+			d.memory.begins(kept)
 		}
 	}
 	if out.Route.Endpoint != nil {
@@ -341,43 +375,39 @@ func (w world) object(kind inventory.Kind, name, path string) *inventory.Object 
 	}
 	o, known := w.known[path]
 	if !known {
-		o = w.read(kind, name, path)
+		o, _ = w.read(kind, name, path)
 		w.known[path] = o
 	}
 	return o
 }
 
-func (w world) read(kind inventory.Kind, name, path string) *inventory.Object {
+// read asks the engine. A container or a network may be asked for by its ID; the
+// object has its name.
+func (w world) read(kind inventory.Kind, name, path string) (*inventory.Object, error) {
 	o := &inventory.Object{Ref: inventory.Ref{Kind: kind, Name: name}, Source: "GET " + path, Read: time.Now().UTC(), Fields: map[string]any{}}
 	if err := w.client.Call(w.ctx, http.MethodGet, path, nil, &o.Fields); err != nil {
-		return nil
+		return nil, err
 	}
-	return o
+	if real, ok := o.Fields["Name"].(string); ok {
+		o.Ref.Name = strings.TrimPrefix(real, "/")
+	}
+	return o, nil
 }
 
 func (w world) Image(ref string) *inventory.Object {
-	return w.object(inventory.Image, ref, "/images/"+(&url.URL{Path: ref}).EscapedPath()+"/json")
+	return w.lasting(inventory.Image, ref, "/images/"+(&url.URL{Path: ref}).EscapedPath()+"/json")
 }
 
 func (w world) Container(name string) *inventory.Object {
 	o := w.object(inventory.Container, name, "/containers/"+url.PathEscape(name)+"/json")
 	if o != nil {
-		if real, ok := o.Fields["Name"].(string); ok {
-			o.Ref.Name = strings.TrimPrefix(real, "/")
-		}
 		w.met[name] = o
 	}
 	return o
 }
 
 func (w world) Network(name string) *inventory.Object {
-	o := w.object(inventory.Network, name, "/networks/"+url.PathEscape(name))
-	if o != nil {
-		if real, ok := o.Fields["Name"].(string); ok {
-			o.Ref.Name = real
-		}
-	}
-	return o
+	return w.lasting(inventory.Network, name, "/networks/"+url.PathEscape(name))
 }
 
 func (w world) Volume(name string) *inventory.Object {

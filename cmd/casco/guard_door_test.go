@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -40,5 +41,38 @@ func TestResolve(t *testing.T) {
 	}
 	if got := resolve("/"); got != "/" {
 		t.Errorf("/: %s", got)
+	}
+}
+
+// TestDoormanWaits: what changed is read soon and not at once, what did not only
+// now and then, and what is opened at once.
+func TestDoormanWaits(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		happen func(d *doorman) // a second after the last reading
+		want   time.Duration
+	}{
+		{"nothing", func(*doorman) {}, 5 * time.Minute},
+		{"a change", (*doorman).turned, 15 * time.Second},
+		{"two changes", func(d *doorman) { d.turned(); d.turned() }, 15 * time.Second},
+		{"a change after long", func(d *doorman) { time.Sleep(time.Minute); d.turned() }, 61 * time.Second},
+		{"a door", func(d *doorman) { d.opened <- struct{}{} }, time.Second},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				d := &doorman{opened: make(chan struct{}, 1), stale: make(chan struct{}, 1)}
+				begun := time.Now()
+				go func() {
+					time.Sleep(time.Second)
+					tt.happen(d)
+				}()
+				if !d.waits(t.Context(), 15*time.Second, 5*time.Minute) {
+					t.Error("it waits no more")
+				}
+				if got := time.Since(begun); got != tt.want {
+					t.Errorf("read after %s, want %s", got, tt.want)
+				}
+			})
+		})
 	}
 }

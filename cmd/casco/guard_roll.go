@@ -4,8 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
-	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -145,6 +145,7 @@ func (r *roll) find(named string) (name, id string) {
 
 // An engineEvent is one of the engine's (Engine API 1.41, GET /events).
 type engineEvent struct {
+	Type   string // "container", "network", …
 	Action string
 	Actor  struct {
 		ID         string
@@ -152,7 +153,11 @@ type engineEvent struct {
 	}
 }
 
-// heard follows an event.
+// passing are events of a container that change nothing of it: what is done in it
+// while it runs.
+var passing = []string{"exec_create", "exec_start", "exec_die", "exec_detach", "health_status", "attach", "detach", "resize", "top", "export", "copy", "archive-path", "extract-to-dir"}
+
+// heard follows an event of a container.
 func (r *roll) heard(e engineEvent) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -296,23 +301,34 @@ func (d *doorman) remember(ctx context.Context) error {
 	return nil
 }
 
+// events follows what changes, until the engine tells no more.
 func (d *doorman) events(ctx context.Context) error {
-	const filters = `{"type":["container"],"event":["create","rename","destroy"]}`
-	res, err := d.client.Do(ctx, http.MethodGet, "/events?filters="+url.QueryEscape(filters), nil, "")
+	res, err := d.client.Do(ctx, http.MethodGet, "/events", nil, "")
 	if err != nil {
 		return err
 	}
 	defer res.Body.Close()
+	d.memory.listens(true)
+	defer d.memory.listens(false)
 	var all []listed
 	if err := d.client.Call(ctx, http.MethodGet, "/containers/json?all=1", nil, &all); err != nil {
 		return err
 	}
 	d.roll.listed(all, time.Now())
+	d.turned() // whatever happened while nobody listened
 	for in := json.NewDecoder(res.Body); ; {
 		var e engineEvent
 		if err := in.Decode(&e); err != nil {
 			return err
 		}
-		d.roll.heard(e)
+		if e.Type == "container" {
+			d.roll.heard(e)
+			if verb, _, _ := strings.Cut(e.Action, ":"); slices.Contains(passing, verb) {
+				continue
+			}
+		} else if e.Action != "connect" && e.Action != "disconnect" && e.Action != "mount" && e.Action != "unmount" {
+			d.memory.forget()
+		}
+		d.turned()
 	}
 }
