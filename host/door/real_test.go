@@ -51,12 +51,47 @@ func (c cli) run(stdin string, args ...string) string {
 	return fmt.Sprintf("%s\n--- %s\n--- %v", stdout.String(), stderr.String(), err)
 }
 
-// tty runs a docker command with a terminal.
-func (c cli) tty(stdin io.Reader, command string) string {
+// A line is what a person types once something is shown that was not before.
+type line struct{ after, types string }
+
+// A screen is a person who reads and types.
+type screen struct {
+	lines []line
+	keys  io.Writer
+	shown []byte
+	read  int // how much of it was waited for
+}
+
+func (s *screen) Write(b []byte) (int, error) {
+	s.shown = append(s.shown, b...)
+	for len(s.lines) > 0 {
+		i := bytes.Index(s.shown[s.read:], []byte(s.lines[0].after))
+		if i < 0 {
+			break
+		}
+		s.read += i + len(s.lines[0].after)
+		if _, err := io.WriteString(s.keys, s.lines[0].types); err != nil {
+			return 0, err
+		}
+		s.lines = s.lines[1:]
+	}
+	return len(b), nil
+}
+
+// tty runs a docker command with a terminal, at which the lines are typed.
+func (c cli) tty(command string, lines ...line) string {
 	c.t.Helper()
-	cmd := c.command(stdin, "script", "-qec", command, "/dev/null")
-	out, err := cmd.CombinedOutput()
-	return fmt.Sprintf("%s\n--- %v", out, err)
+	cmd := c.command(nil, "script", "-qec", command, "/dev/null")
+	keys, err := cmd.StdinPipe()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	s := &screen{lines: lines, keys: keys}
+	cmd.Stdout, cmd.Stderr = s, s
+	late := time.AfterFunc(time.Minute, func() { keys.Close() })
+	defer late.Stop()
+	err = cmd.Run()
+	return fmt.Sprintf("%s\n--- %v", s.shown, err)
 }
 
 var (
@@ -151,27 +186,15 @@ func testCommands(t *testing.T, bare, door cli, img string) {
 
 // testTerminal: with a terminal, input of a person, and leaving a container.
 func testTerminal(t *testing.T, bare, door cli, img string) {
-	slow := func(parts ...string) io.Reader {
-		r, w := io.Pipe()
-		go func() {
-			for _, p := range parts {
-				time.Sleep(700 * time.Millisecond)
-				io.WriteString(w, p)
-			}
-			time.Sleep(700 * time.Millisecond)
-			w.Close()
-		}()
-		return r
-	}
 	got := map[string][]string{}
 	for name, d := range map[string]cli{"bare": bare, "door": door} {
 		c := "tty-" + name
 		outs := []string{
-			d.tty(slow("hello\n"), "docker run -it --rm "+img+" sh -c 'test -t 0 && echo terminal; read x; echo got $x; exit 5'"),
-			d.run("", "docker", "run", "-dit", "--name", c, img, "cat"),
-			d.tty(slow("typed\n", "\x10\x11"), "docker attach "+c),
+			d.tty("docker run -it --rm "+img+" sh -c 'test -t 0 && echo terminal; read x; echo got $x; exit 5'", line{"terminal", "hello\n"}),
+			d.run("", "docker", "run", "-dit", "--name", c, img, "sh", "-c", "while sleep 0.3; do echo tick; done & cat"),
+			strings.ReplaceAll(d.tty("docker attach "+c, line{"tick", "typed\n"}, line{"typed\r\n", ""}, line{"typed\r\n", "\x10\x11"}), "tick\r\n", ""),
 			d.run("", "docker", "inspect", "-f", "{{.State.Running}}", c),
-			d.tty(slow("echo $((6*7))\n", "exit\n"), "docker exec -it "+c+" sh"),
+			d.tty("docker exec -it "+c+" sh", line{"# ", "echo $((6*7))\n"}, line{"42\r\n", ""}, line{"# ", "exit\n"}),
 			d.run("", "docker", "rm", "-f", c),
 		}
 		for i, o := range outs {

@@ -8,14 +8,16 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"casco/internal/nsenter"
 )
 
 // hears counts the datagrams that arrive at UDP port 9 of the namespace. What
-// it returns waits until no more come, and starts to count anew.
-func (p pen) hears(t *testing.T) func() int64 {
+// it returns waits for as many as are wanted, on a busy machine for long, and
+// whether more come; it starts to count anew.
+func (p pen) hears(t *testing.T) func(want int64) int64 {
 	t.Helper()
 	var c net.PacketConn
 	err := nsenter.Net(p.ns, func() (err error) { c, err = net.ListenPacket("udp4", ":9"); return err })
@@ -33,10 +35,30 @@ func (p pen) hears(t *testing.T) func() int64 {
 			n.Add(1)
 		}
 	}()
-	return func() int64 {
+	return func(want int64) int64 {
+		for deadline := time.Now().Add(5 * time.Second); n.Load() < want && time.Now().Before(deadline); {
+			time.Sleep(time.Millisecond)
+		}
 		time.Sleep(100 * time.Millisecond)
 		return n.Swap(0)
 	}
+}
+
+// awaitUp waits until the pen's interface sends: the kernel drops what is sent
+// before it took note that the link is up, which it does some time later.
+func (p pen) awaitUp(t testing.TB) {
+	t.Helper()
+	nl, err := netlink.NewHandleAt(p.ns)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nl.Close()
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		if link, err := nl.LinkByName(p.iface); err == nil && link.Attrs().OperState == netlink.OperUp {
+			return
+		}
+	}
+	t.Fatalf("%s of %s does not come up", p.iface, p.name)
 }
 
 // writes sends datagrams to UDP port 9 of another pen as frames of its own

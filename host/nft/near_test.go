@@ -82,7 +82,9 @@ func TestNear(t *testing.T) {
 	} {
 		ip(t, args...)
 	}
-	out.ns = open(t, out.name)
+	out.ns, out.iface = open(t, out.name), "eth0"
+	out.awaitUp(t)
+	pen{name: host.name, ns: host.ns, iface: "up0"}.awaitUp(t)
 	far := []netip.Addr{netip.MustParseAddr("10.8.0.2"), netip.MustParseAddr("fd00:8::2")}
 	for _, a := range far {
 		if !box.passes(t, out, a, 255) {
@@ -139,7 +141,7 @@ func TestNear(t *testing.T) {
 	if err := h.Change(network.Change{Add: []network.Element{{Set: network.ToHost, A: box.end.Addrs[1], Port: web}}}); err != nil {
 		t.Fatal(err)
 	}
-	if !box.reaches("tcp", "[fd00:9::1]:80") {
+	if !box.comes("tcp", "[fd00:9::1]:80") {
 		t.Error("the host is not found over IPv6")
 	}
 }
