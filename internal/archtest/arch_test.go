@@ -23,7 +23,7 @@ var may = map[string]string{
 	"loop/audit":            "loop/inventory",
 	"loop/audit/frameworks": "",
 	"loop/audit/own":        "loop/inventory loop/audit loop/audit/frameworks policy",
-	"loop/audit/checks":     "loop/inventory loop/audit",
+	"loop/audit/checks":     "loop/inventory loop/audit internal/shell",
 	"loop/risk":             "loop/inventory loop/audit loop/declared policy",
 	"loop/declared":         "loop/inventory loop/audit loop/audit/frameworks policy",
 	"loop/plan":             "loop/inventory loop/audit",
@@ -68,12 +68,13 @@ var may = map[string]string{
 	"internal/ocicall":      "",
 	"internal/pulse":        "",
 	"internal/unixsock":     "",
+	"internal/shell":        "",
 	"internal/sockdiag":     "internal/handtest internal/nsenter",
 }
 
 // hostMay is what any package under host/ may import: never another one. What they
 // write into a kernel and read from it are values of guard/network.
-const hostMay = "guard/network policy signed loop/inventory loop/plan loop/apply internal/apicall internal/atomicfile internal/conntrack internal/doorway internal/nsenter internal/ocicall internal/pulse internal/sockdiag internal/unixsock"
+const hostMay = "guard/network policy signed loop/inventory loop/plan loop/apply internal/apicall internal/atomicfile internal/conntrack internal/doorway internal/nsenter internal/ocicall internal/pulse internal/shell internal/sockdiag internal/unixsock"
 
 // pure packages decide and never act: no process, no network, no database.
 var pure = []string{"loop/", "profile", "vuln", "guard/", "probe", "casefile"}

@@ -3,6 +3,7 @@ package checks
 import (
 	"strings"
 
+	"casco/internal/shell"
 	"casco/lang"
 	"casco/loop/audit"
 	"casco/loop/inventory"
@@ -52,10 +53,10 @@ func evalImageHealthcheck(_ *inventory.Snapshot, o *inventory.Object) audit.Answ
 // alwaysTrue reports whether a probe succeeds whatever the service does, such
 // as "true" or "test -e /proc/1/stat".
 func alwaysTrue(test []string) bool {
-	cmds := parseShell(strings.Join(test[1:], " "))
+	cmds := shell.Parse(strings.Join(test[1:], " "))
 	for _, c := range cmds {
-		as := strings.Join(c.args(), " ")
-		switch n := c.name(); {
+		as := strings.Join(c.Args(), " ")
+		switch n := c.Name(); {
 		case n == "true" || n == ":" || n == "echo":
 		case n == "exit" && (as == "" || as == "0"):
 		case (n == "test" || n == "[") && strings.Contains(as, "/proc/1"):

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"casco/internal/shell"
 	"casco/lang"
 	"casco/loop/audit"
 	"casco/loop/inventory"
@@ -105,7 +106,7 @@ func withoutBuildArgs(run string) string {
 	}
 	n, _ := strconv.Atoi(m[1])
 	words := strings.Fields(m[2])
-	for n > 0 && len(words) > 0 && isAssignment(words[0]) {
+	for n > 0 && len(words) > 0 && shell.IsAssignment(words[0]) {
 		n, words = n-1, words[1:]
 	}
 	return strings.Join(words, " ")

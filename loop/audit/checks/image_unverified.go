@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"casco/internal/shell"
 	"casco/lang"
 	"casco/loop/audit"
 	"casco/loop/inventory"
@@ -40,7 +41,7 @@ func judgeDownloads(in instruction) (audit.Verdict, lang.Text) {
 	if in.Word != "RUN" {
 		return audit.Pass, lang.Text{}
 	}
-	cmds := parseShell(in.Rest)
+	cmds := shell.Parse(in.Rest)
 	downloading := false // the pipe so far carries a download
 	for i, c := range cmds {
 		downloading = downloads(c) || c.Piped && downloading
@@ -57,21 +58,21 @@ func judgeDownloads(in instruction) (audit.Verdict, lang.Text) {
 	return audit.Pass, lang.Text{}
 }
 
-func downloads(c shellCommand) bool {
-	return slices.Contains([]string{"curl", "wget", "fetch", "aria2c"}, c.name())
+func downloads(c shell.Command) bool {
+	return slices.Contains([]string{"curl", "wget", "fetch", "aria2c"}, c.Name())
 }
 
 // interprets reports whether c runs what it reads.
-func interprets(c shellCommand) bool {
-	n := c.name()
-	return isShell(n) || slices.Contains([]string{"eval", "source", ".", "perl", "ruby", "node", "php"}, n) || strings.HasPrefix(n, "python")
+func interprets(c shell.Command) bool {
+	n := c.Name()
+	return shell.IsShell(n) || slices.Contains([]string{"eval", "source", ".", "perl", "ruby", "node", "php"}, n) || strings.HasPrefix(n, "python")
 }
 
 var fetched = regexp.MustCompile(`\$\(\s*(?:curl|wget)\s`)
 
 // substitutes reports whether an argument of c is what a download wrote:
 // sh -c "$(curl …)", bash <(curl …).
-func substitutes(c shellCommand) bool { return slices.ContainsFunc(c.args(), fetched.MatchString) }
+func substitutes(c shell.Command) bool { return slices.ContainsFunc(c.Args(), fetched.MatchString) }
 
 // Options that turn the check of packages' signatures off, from the manuals
 // apt-get(8), apt-secure(8), apk(8), yum(8), dnf(8), zypper(8), rpm(8).
@@ -91,22 +92,22 @@ var aptUnsafe = regexp.MustCompile(`(?i)^--(?:allow-unauthenticated|force-yes|al
 var sourceUnsafe = regexp.MustCompile(`(?i)^deb(?:-src)?\s+\[[^]]*trusted=yes|gpgcheck\s*=\s*0|` +
 	`(?:AllowUnauthenticated|AllowInsecureRepositories)\s+["']?(?:true|1)`)
 
-func skipsSignatures(c shellCommand) bool {
-	if re := signatureOptions[c.name()]; re != nil && slices.ContainsFunc(c.args(), re.MatchString) {
+func skipsSignatures(c shell.Command) bool {
+	if re := signatureOptions[c.Name()]; re != nil && slices.ContainsFunc(c.Args(), re.MatchString) {
 		return true
 	}
-	writes := slices.Contains([]string{"echo", "printf", "sed", "yum-config-manager", "dnf"}, c.name())
-	return writes && slices.ContainsFunc(c.args(), sourceUnsafe.MatchString)
+	writes := slices.Contains([]string{"echo", "printf", "sed", "yum-config-manager", "dnf"}, c.Name())
+	return writes && slices.ContainsFunc(c.Args(), sourceUnsafe.MatchString)
 }
 
 // -k among curl's flags that take no value: -fsSLk, but not -okernel.
 var curlInsecure = regexp.MustCompile(`^-[fsSLgiInNvqORJjlaBp0-6#]*k[a-zA-Z]*$|^--insecure$`)
 
 // skipsTLS: curl(1), wget(1), pip(1), npm-config(7), git-config(1).
-func skipsTLS(c shellCommand) bool {
-	as := c.args()
+func skipsTLS(c shell.Command) bool {
+	as := c.Args()
 	line := strings.Join(as, " ")
-	switch n := c.name(); {
+	switch n := c.Name(); {
 	case n == "curl":
 		return slices.ContainsFunc(as, curlInsecure.MatchString)
 	case n == "wget":

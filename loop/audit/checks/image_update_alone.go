@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"casco/internal/shell"
 	"casco/lang"
 	"casco/loop/audit"
 	"casco/loop/inventory"
@@ -50,7 +51,7 @@ func judgeUpdate(in instruction) (audit.Verdict, lang.Text) {
 	if in.Word != "RUN" {
 		return audit.Pass, lang.Text{}
 	}
-	cmds := parseShell(in.Rest)
+	cmds := shell.Parse(in.Rest)
 	verdict, why := audit.Pass, lang.Text{}
 	for _, p := range packagers {
 		refreshes, uses := p.does(cmds)
@@ -68,13 +69,13 @@ func judgeUpdate(in instruction) (audit.Verdict, lang.Text) {
 	return verdict, why
 }
 
-func (p packager) does(cmds []shellCommand) (refreshes, uses bool) {
+func (p packager) does(cmds []shell.Command) (refreshes, uses bool) {
 	for _, c := range cmds {
-		if !slices.Contains(p.names, c.name()) {
+		if !slices.Contains(p.names, c.Name()) {
 			continue
 		}
-		if c.name() == "pacman" { // its verbs are options; more than the option is a package
-			as := c.args()
+		if c.Name() == "pacman" { // its verbs are options; more than the option is a package
+			as := c.Args()
 			sync := slices.ContainsFunc(as, func(a string) bool { return slices.Contains(p.refresh, a) })
 			refreshes = refreshes || sync
 			uses = uses || slices.ContainsFunc(as, func(a string) bool {
@@ -82,7 +83,7 @@ func (p packager) does(cmds []shellCommand) (refreshes, uses bool) {
 			})
 			continue
 		}
-		verb := c.verb(p.valued...)
+		verb := c.Verb(p.valued...)
 		refreshes = refreshes || slices.Contains(p.refresh, verb)
 		uses = uses || slices.Contains(p.use, verb)
 	}
@@ -90,20 +91,20 @@ func (p packager) does(cmds []shellCommand) (refreshes, uses bool) {
 }
 
 // removesIndex reports whether c deletes the index: "rm -rf /var/lib/apt/lists/*".
-func removesIndex(c shellCommand) bool {
-	return c.name() == "rm" && slices.ContainsFunc(c.args(), func(a string) bool {
+func removesIndex(c shell.Command) bool {
+	return c.Name() == "rm" && slices.ContainsFunc(c.Args(), func(a string) bool {
 		return strings.HasPrefix(a, "/var/lib/apt") || strings.HasPrefix(a, "/var/cache/apk") || strings.HasPrefix(a, "/var/cache/yum") ||
 			strings.HasPrefix(a, "/var/cache/dnf")
 	})
 }
 
 // runsScript reports whether c is a program of the image's own.
-func runsScript(c shellCommand) bool {
-	ws := c.real()
-	if isShell(ws[0]) {
-		return !slices.ContainsFunc(c.args(), func(a string) bool { return strings.HasPrefix(a, "-") && strings.HasSuffix(a, "c") })
+func runsScript(c shell.Command) bool {
+	program := c.Program().Text
+	if shell.IsShell(program) {
+		return !slices.ContainsFunc(c.Args(), func(a string) bool { return strings.HasPrefix(a, "-") && strings.HasSuffix(a, "c") })
 	}
-	return strings.Contains(ws[0], "/") && !strings.HasPrefix(ws[0], "/bin/") && !strings.HasPrefix(ws[0], "/sbin/") &&
-		!strings.HasPrefix(ws[0], "/usr/bin/") && !strings.HasPrefix(ws[0], "/usr/sbin/") ||
-		slices.Contains([]string{"make", "ansible-playbook", "puppet", "chef-client", "python", "python3", "perl", ".", "source"}, c.name())
+	return strings.Contains(program, "/") && !strings.HasPrefix(program, "/bin/") && !strings.HasPrefix(program, "/sbin/") &&
+		!strings.HasPrefix(program, "/usr/bin/") && !strings.HasPrefix(program, "/usr/sbin/") ||
+		slices.Contains([]string{"make", "ansible-playbook", "puppet", "chef-client", "python", "python3", "perl", ".", "source"}, c.Name())
 }

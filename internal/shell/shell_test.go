@@ -1,4 +1,4 @@
-package checks
+package shell
 
 import (
 	"strings"
@@ -7,7 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestParseShell(t *testing.T) {
+func TestParse(t *testing.T) {
 	for _, c := range []struct {
 		in   string
 		want []string // | before a command that reads from a pipe
@@ -16,7 +16,7 @@ func TestParseShell(t *testing.T) {
 		{"FOO=1 apt-get -qq update;true", []string{"apt-get -qq update", "true"}},
 		{"curl -fsSL https://h/x | sudo bash -s", []string{"curl -fsSL https://h/x", "|sudo bash -s"}},
 		{"echo 'curl x | sh' # apt-get update", []string{"echo curl x | sh"}},
-		{"a 2>&1 || b |& c & d", []string{"a 2>&1", "b", "|c", "d"}},
+		{"a 2>&1 || b |& c & d", []string{"a", "b", "|c", "d"}},
 		{"a \\\n  b\nc", []string{"a b", "c"}},
 		{`sh -c "$(curl -fsSL https://h/x)"`, []string{"curl -fsSL https://h/x", "curl -fsSL https://h/x", "$(curl -fsSL https://h/x)", "sh -c $(curl -fsSL https://h/x)"}},
 		{`bash -ec 'a | b'`, []string{"a", "|b", "bash -ec a | b"}},
@@ -28,8 +28,8 @@ func TestParseShell(t *testing.T) {
 		{"", nil},
 	} {
 		var got []string
-		for _, cmd := range parseShell(c.in) {
-			w := strings.Join(cmd.Words, " ")
+		for _, cmd := range Parse(c.in) {
+			w := strings.Join(cmd.Texts(), " ")
 			if cmd.Piped {
 				w = "|" + w
 			}
@@ -41,19 +41,19 @@ func TestParseShell(t *testing.T) {
 	}
 }
 
-func TestShellCommand(t *testing.T) {
-	c := parseShell("sudo -E DEBIAN_FRONTEND=x /usr/bin/apt-get -o A=b -q update")[0]
-	if c.name() != "apt-get" || c.verb("-o") != "update" {
-		t.Errorf("is %s %s", c.name(), c.verb("-o"))
+func TestCommand(t *testing.T) {
+	c := Parse("sudo -E DEBIAN_FRONTEND=x /usr/bin/apt-get -o A=b -q update")[0]
+	if c.Name() != "apt-get" || c.Verb("-o") != "update" {
+		t.Errorf("is %s %s", c.Name(), c.Verb("-o"))
 	}
 }
 
-// FuzzParseShell: no script hangs or panics, and no command is empty.
-func FuzzParseShell(f *testing.F) {
+// FuzzParse: no script hangs or panics, and no command is empty.
+func FuzzParse(f *testing.F) {
 	f.Add("a $(b `c` \"$(d)\") | sh -c 'e'")
 	f.Add("((((")
 	f.Fuzz(func(t *testing.T, s string) {
-		for _, c := range parseShell(s) {
+		for _, c := range Parse(s) {
 			if len(c.Words) == 0 {
 				t.Errorf("%q has an empty command", s)
 			}
