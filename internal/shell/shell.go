@@ -187,8 +187,8 @@ func (r *reader) documents(st *syntax.Stmt, first int) {
 	last := r.out[len(r.out)-1]
 	for _, rd := range st.Redirs {
 		if rd.Hdoc != nil && IsShell(last.Name()) {
-			text := r.src[rd.Hdoc.Pos().Offset():min(int(rd.Hdoc.End().Offset()), len(r.src))]
-			r.within(text, Word{Begin: int(rd.Hdoc.Pos().Offset()), End: int(rd.Hdoc.End().Offset())})
+			begin, text := int(rd.Hdoc.Pos().Offset()), r.text(rd.Hdoc.Parts, true)
+			r.within(text, Word{Begin: begin, End: min(begin+len(strings.TrimRight(text, "\n")), len(r.src))})
 		}
 	}
 }

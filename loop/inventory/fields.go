@@ -382,7 +382,8 @@ var (
 	PolicyPublishAllowed    = Field[[]string]{Policy, "ports.allow"} // "443/tcp", "proxy:443/tcp"
 	PolicySSHInContainers   = Field[string]{Policy, "ssh.in_containers"}
 	PolicyRegistries        = Field[[]string]{Policy, "registries.allow"}
-	PolicyImageMaxAge       = Field[string]{Policy, "images.max_age"} // "60d"
+	PolicyRequire           = Field[[]string]{Policy, "registries.require"} // "digest", "tls", "signature"
+	PolicyImageMaxAge       = Field[string]{Policy, "images.max_age"}       // "60d"
 	PolicyFlows             = Field[[]any]{Policy, "flows"}
 	PolicyTiers             = Field[[]any]{Policy, "tiers"}
 	PolicyEnforce           = Field[bool]{Policy, "network.enforce"}
@@ -421,4 +422,17 @@ var (
 	WantedMemory          = Field[int64]{Container, "Wanted.memory"}
 	WantedCPUs            = Field[int64]{Container, "Wanted.cpus"}
 	WantedUser            = Field[string]{Container, "Wanted.user"}
+)
+
+// Fields of what lint reads: see the kinds Dockerfile and Pragma.
+var (
+	DockerfileUser         = Field[string]{Dockerfile, "Config.User"}
+	DockerfileHealthcheck  = Field[map[string]any]{Dockerfile, "Config.Healthcheck"}
+	DockerfileInstructions = Field[[]any]{Dockerfile, "Instructions"}
+	DockerfileBases        = Field[[]any]{Dockerfile, "Bases"}
+	DockerfileContext      = Field[bool]{Dockerfile, "ContextKnown"}
+
+	PragmaCheck   = Field[string]{Pragma, "Check"}
+	PragmaReason  = Field[string]{Pragma, "Reason"}
+	PragmaMatches = Field[int64]{Pragma, "Matches"}
 )

@@ -92,4 +92,28 @@ const (
 	// Exception: an exception of the policy as it stands at this moment, named
 	// by its ID. It is no part of the host. See Exception* in fields.go.
 	Exception Kind = "exception"
+	// Dockerfile: a file of which an image is built, named by its path. It is no
+	// part of a host. Fields:
+	//
+	//	Target        the stage that the image is made of; TargetAt its FROM
+	//	Config        what the image would have, as in GET /images/{id}/json,
+	//	              secrets masked; what only a base image could tell that is not
+	//	              known here is in Unread
+	//	Instructions  [] in their order, and what a base left with ONBUILD:
+	//	              {Word, Text (masked), Stage, At (a Position), Kept: it makes
+	//	              the image, and not only a stage that files are taken from,
+	//	              OnBuild: it is for images made of this one, Unresolved: []
+	//	              variables without a value} and, where it has them: Commands
+	//	              [] {Words, Piped, At} (absent if its shell is none that is
+	//	              read), User (who runs it; absent if not known), Network and
+	//	              Security of a RUN; Pairs of ENV and ARG; Ports; Paths;
+	//	              Sources, Dest, From, Checksum, Chmod; Brings: [] files of the
+	//	              context that should not be given away; Image of a FROM
+	//	Bases         [] {Image, At, Text, Unresolved}: images that stages begin
+	//	              with, or that files are taken from
+	//	ContextKnown  whether the files that a build would be given were looked at
+	Dockerfile Kind = "dockerfile"
+	// Pragma: a line of a file that says why a finding there is accepted, named by
+	// its position. Fields: Check, Reason, Matches (how many findings it covers).
+	Pragma Kind = "pragma"
 )

@@ -195,6 +195,9 @@ func secretPair(name, value string) bool {
 	return false
 }
 
+// NamesSecret reports whether a name alone says that its value is a secret.
+func NamesSecret(name string) bool { return secretName(name) == certain }
+
 // A suspicion is what a name alone says about its value.
 type suspicion uint8
 

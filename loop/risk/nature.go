@@ -85,23 +85,25 @@ var threats = map[Threat]string{
 		container-dangerous-capabilities container-devices container-engine-socket container-exec-privileged container-exec-root
 		container-cgroup-parent container-host- container-mount-propagation container-no-new-privileges container-privileged
 		container-root-user container-runtime-policy container-seccomp container-selinux container-sensitive-mount container-system-paths
-		container-user-namespace volume-host-path image-root-user image-setuid daemon-no-new-privileges daemon-seccomp-profile
+		container-user-namespace volume-host-path image-root-user image-setuid dockerfile-root-user dockerfile-setuid dockerfile-sudo dockerfile-build-rights dockerfile-volume
+		dockerfile-world-writable daemon-no-new-privileges daemon-seccomp-profile
 		daemon-selinux daemon-userns-remap daemon-rootless engine-known-holes engine-versions kernel- sysctl-kernel- sysctl-user-`,
 	Entry: `container-published-everywhere container-privileged-port container-random-port container-unused-port container-ssh
+		dockerfile-ssh dockerfile-ports dockerfile-empty-password
 		listener-all-addresses listener-forbidden daemon-userland-proxy daemon-forward`,
 	Spread: `container-default-bridge container-mixed-tiers container-tier-default policy-crossing-review guard-network daemon-runtime-gate daemon-dns container-net-raw container-host-net daemon-icc network- daemon-iptables
 		daemon-ip6tables swarm-data-path swarm-ingress-encryption swarm-overlay-encryption sysctl-net-`,
 	Command: `daemon-tls daemon-authorization-plugin docker-accounts file- guard-door listener-engine-port operations-swarm swarm-ca-rotation
 		swarm-cert-expiry swarm-listen`,
 	Foothold:   `account- host- package- unit- sysctl-fs-`,
-	Disclosure: `container-access-material container-secret-env image-secrets volume-secrets swarm-secrets swarm-autolock swarm-unlock-key registry-credentials`,
-	Supply: `container-drift container-image- container-read-only-root image- daemon-insecure-registries registry-insecure
+	Disclosure: `container-access-material container-secret-env image-secrets dockerfile-secrets dockerfile-private-files volume-secrets swarm-secrets swarm-autolock swarm-unlock-key registry-credentials`,
+	Supply: `container-drift container-image- container-read-only-root image- dockerfile- daemon-insecure-registries registry-insecure
 		registry-plain file-registry-`,
 	Exhaustion: `container-cpu container-memory container-pids container-ulimits container-restart container-healthcheck container-log-bounds
-		image-healthcheck daemon-log-bounds daemon-live-restore daemon-default-ulimits daemon-cgroup-parent daemon-storage-basesize
+		image-healthcheck dockerfile-healthcheck daemon-log-bounds daemon-live-restore daemon-default-ulimits daemon-cgroup-parent daemon-storage-basesize
 		daemon-aufs daemon-devicemapper daemon-experimental data-root-filesystem operations- swarm-managers kernel-cgroup
 		sysctl-net-ipv4-tcp-syncookies`,
-	Blindness: `watch- daemon-log-level daemon-log-shipping`,
+	Blindness: `pragma- watch- daemon-log-level daemon-log-shipping`,
 }
 
 var threatOf = func() map[string]Threat {

@@ -17,7 +17,7 @@ import (
 
 // All returns every check, sorted by ID.
 func All() []*audit.Check {
-	all := slices.Concat(containerChecks(), imageChecks(), daemonChecks(), fileChecks(), watchChecks(), hostChecks(), swarmChecks())
+	all := slices.Concat(containerChecks(), imageChecks(), daemonChecks(), fileChecks(), watchChecks(), hostChecks(), swarmChecks(), dockerfileChecks())
 	slices.SortFunc(all, func(a, b *audit.Check) int { return strings.Compare(a.ID, b.ID) })
 	return all
 }

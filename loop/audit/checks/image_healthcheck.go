@@ -35,6 +35,11 @@ func evalImageHealthcheck(_ *inventory.Snapshot, o *inventory.Object) audit.Answ
 	if !ok {
 		return audit.Untold(fact)
 	}
+	return judgeProbe(check, fact)
+}
+
+// judgeProbe judges a health check as an image or a Dockerfile has it.
+func judgeProbe(check map[string]any, fact inventory.Fact) audit.Answer {
 	var test []string
 	for _, w := range asList(check["Test"]) {
 		test = append(test, asString(w))

@@ -1,8 +1,6 @@
 package checks
 
 import (
-	"path"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -81,13 +79,6 @@ func secretLabels(labels map[string]any) []string {
 	return out
 }
 
-// keyFile is the name of a file that holds a private key or a login: ssh-keygen(1),
-// netrc(5), libpq's .pgpass, gitcredentials(7), and the usual endings.
-var keyFile = regexp.MustCompile(`^(?:id_(?:rsa|dsa|ecdsa|ed25519)|\.netrc|\.pgpass|\.git-credentials|\.?htpasswd|.*\.(?:key|pfx|p12|kdbx|jks|ppk))$`)
-
-// publicKey is the name of a file that holds only public keys after all.
-var publicKey = regexp.MustCompile(`pub|signing|trust|cacerts|apt|gpg`)
-
 // copiesKey reports whether a COPY or ADD brings such a file in. A key under a
 // package manager's directory, or fetched from the network, is a public one.
 func copiesKey(in instruction) bool {
@@ -104,9 +95,5 @@ func copiesKey(in instruction) bool {
 			return false
 		}
 	}
-	return slices.ContainsFunc(names, func(n string) bool {
-		base := path.Base(n)
-		login := strings.HasSuffix(n, ".docker/config.json") || strings.HasSuffix(n, ".aws/credentials")
-		return login || keyFile.MatchString(base) && !publicKey.MatchString(base) && !strings.Contains(n, "://")
-	})
+	return slices.ContainsFunc(names, inventory.KeyFile)
 }

@@ -42,20 +42,28 @@ func judgeDownloads(in instruction) (audit.Verdict, lang.Text) {
 		return audit.Pass, lang.Text{}
 	}
 	cmds := shell.Parse(in.Rest)
+	switch {
+	case pipedDownload(cmds) >= 0:
+		return audit.Fail, pipedToShell
+	case slices.ContainsFunc(cmds, skipsSignatures):
+		return audit.Fail, unsigned
+	case slices.ContainsFunc(cmds, skipsTLS):
+		return audit.Fail, noTLS
+	}
+	return audit.Pass, lang.Text{}
+}
+
+// pipedDownload is the index of the first command that runs what one before it
+// fetched, -1 if there is none.
+func pipedDownload(cmds []shell.Command) int {
 	downloading := false // the pipe so far carries a download
 	for i, c := range cmds {
 		downloading = downloads(c) || c.Piped && downloading
 		if interprets(c) && (c.Piped && downloading || i > 0 && substitutes(c)) {
-			return audit.Fail, pipedToShell
-		}
-		if skipsSignatures(c) {
-			return audit.Fail, unsigned
-		}
-		if skipsTLS(c) {
-			return audit.Fail, noTLS
+			return i
 		}
 	}
-	return audit.Pass, lang.Text{}
+	return -1
 }
 
 func downloads(c shell.Command) bool {

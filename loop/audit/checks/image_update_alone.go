@@ -51,7 +51,11 @@ func judgeUpdate(in instruction) (audit.Verdict, lang.Text) {
 	if in.Word != "RUN" {
 		return audit.Pass, lang.Text{}
 	}
-	cmds := shell.Parse(in.Rest)
+	return judgeIndex(shell.Parse(in.Rest))
+}
+
+// judgeIndex judges the commands of one layer.
+func judgeIndex(cmds []shell.Command) (audit.Verdict, lang.Text) {
 	verdict, why := audit.Pass, lang.Text{}
 	for _, p := range packagers {
 		refreshes, uses := p.does(cmds)

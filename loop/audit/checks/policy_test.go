@@ -76,10 +76,12 @@ ports:
     - 443/tcp #> 1/tcp container-privileged-port
     - 8080/tcp #> 1/tcp container-published-everywhere
 ssh:
-  in_containers: deny #> allow container-ssh
+  in_containers: deny #> allow container-ssh dockerfile-ssh
 registries:
   allow:
-    - registry.example #> other.example image-source
+    - registry.example #> other.example image-source dockerfile-base-registry
+  require:
+    - digest #> tls dockerfile-base-digest
 images:
   max_age: 30d #> 40d image-age
 runtime:
