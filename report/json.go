@@ -52,6 +52,14 @@ type findingJSON struct {
 	Fingerprint string           `json:"fingerprint"`
 }
 
+func findingOf(f audit.Finding, causes map[string]string, l lang.Lang) findingJSON {
+	return findingJSON{
+		Check: f.Check.ID, Title: f.Check.Title.In(l), Ref: f.Ref, Other: f.Other, Verdict: f.Verdict, Severity: f.Check.Severity,
+		Domains: f.Check.Domains, Controls: f.Check.Controls, CausedBy: causes[f.Check.ID],
+		Evidence: f.Evidence, Reason: f.Reason.In(l), Loci: f.Loci, Fingerprint: f.Fingerprint(),
+	}
+}
+
 // An otherJSON is an engine of the host that was not asked. What failed by its
 // process and files alone is counted by severity.
 type otherJSON struct {
@@ -76,6 +84,12 @@ type conformanceJSON struct {
 // a finding a line, written as it is made, so that the findings of a thousand
 // containers do not all stand in memory at once.
 func (a Audit) JSON(w io.Writer, l lang.Lang) error {
+	causes := Causes(a.Findings)
+	return a.document(w, l, len(a.Findings), func(i int) any { return findingOf(a.Findings[i], causes, l) })
+}
+
+// document writes what is around n findings, and each of them.
+func (a Audit) document(w io.Writer, l lang.Lang, n int, finding func(i int) any) error {
 	out := bufio.NewWriterSize(w, 1<<16)
 	e := json.NewEncoder(out)
 	e.SetEscapeHTML(false)
@@ -83,20 +97,15 @@ func (a Audit) JSON(w io.Writer, l lang.Lang) error {
 		fmt.Fprintf(out, "%q: ", key)
 		return e.Encode(v) // ends the line
 	}
-	causes := Causes(a.Findings)
 	fmt.Fprint(out, "{")
 	err := errors.Join(put("schema", AuditSchema), comma(out), put("host", a.Snapshot.Host), comma(out), put("taken", a.Snapshot.Taken),
 		comma(out), put("policy", a.Policy), comma(out), put("tailored", OverridesOf(a.Policy.Tailored, l)))
 	fmt.Fprint(out, ",\"findings\": [\n")
-	for i, f := range a.Findings {
+	for i := range n {
 		if i > 0 {
 			err = errors.Join(err, comma(out))
 		}
-		err = errors.Join(err, e.Encode(findingJSON{
-			Check: f.Check.ID, Title: f.Check.Title.In(l), Ref: f.Ref, Other: f.Other, Verdict: f.Verdict, Severity: f.Check.Severity,
-			Domains: f.Check.Domains, Controls: f.Check.Controls, CausedBy: causes[f.Check.ID],
-			Evidence: f.Evidence, Reason: f.Reason.In(l), Loci: f.Loci, Fingerprint: f.Fingerprint(),
-		}))
+		err = errors.Join(err, e.Encode(finding(i)))
 	}
 	fmt.Fprint(out, "],\n")
 	err = errors.Join(err, put("gaps", append([]inventory.Gap{}, a.Snapshot.Gaps...)), comma(out),

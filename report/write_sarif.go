@@ -26,6 +26,7 @@ type (
 		Automation  sarifAutomation   `json:"automationDetails"`
 		Invocations []sarifInvocation `json:"invocations"`
 		Language    string            `json:"language"`
+		Columns     string            `json:"columnKind,omitempty"`
 		Results     []sarifResult     `json:"results"`
 		Properties  map[string]any    `json:"properties"`
 	}
@@ -70,6 +71,7 @@ type (
 		Level        string             `json:"level"`
 		Message      sarifMessage       `json:"message"`
 		Locations    []sarifLocation    `json:"locations"`
+		Related      []sarifLocation    `json:"relatedLocations,omitempty"`
 		Fingerprints map[string]string  `json:"partialFingerprints"`
 		Baseline     string             `json:"baselineState,omitempty"`
 		Suppressions []sarifSuppression `json:"suppressions"`
@@ -81,6 +83,14 @@ type (
 	}
 	sarifPhysical struct {
 		Artifact sarifArtifact `json:"artifactLocation"`
+		Region   *sarifRegion  `json:"region,omitempty"` // of a text file
+	}
+	// sarifRegion is 3.30; columns count as the run's columnKind says.
+	sarifRegion struct {
+		Line      int `json:"startLine"`
+		Column    int `json:"startColumn"`
+		EndLine   int `json:"endLine"`
+		EndColumn int `json:"endColumn"`
 	}
 	sarifArtifact struct {
 		URI string `json:"uri"`
@@ -204,7 +214,7 @@ func sarifPlace(r inventory.Ref) sarifLocation {
 		segments[i] = url.PathEscape(s)
 	}
 	return sarifLocation{
-		Physical: sarifPhysical{sarifArtifact{string(r.Kind) + "/" + strings.TrimPrefix(strings.Join(segments, "/"), "/")}},
+		Physical: sarifPhysical{Artifact: sarifArtifact{string(r.Kind) + "/" + strings.TrimPrefix(strings.Join(segments, "/"), "/")}},
 		Logical:  []sarifLogical{{Name: printable(r.Name), Full: printable(r.String()), Kind: string(r.Kind)}},
 	}
 }

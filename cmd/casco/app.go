@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
 	"casco/lang"
@@ -32,6 +33,8 @@ type app struct {
 
 	host, statePath, runPath, langFlag, format, snapshot, policyPath string
 	yes, deep                                                        bool
+
+	formats map[*cobra.Command][]string // beside text and json
 
 	opened *book // the ledger, once it was needed
 }

@@ -37,11 +37,13 @@ var (
 	aRiskOrObject = lang.Text{En: "RISK|KIND/NAME", Es: "RIESGO|TIPO/NOMBRE"}
 	anIndex       = lang.Text{En: "INDEX", Es: "ÍNDICE"}
 	maybeACheck   = lang.Text{En: "[CHECK]", Es: "[COMPROBACIÓN]"}
+	somePaths     = lang.Text{En: "PATH…", Es: "RUTA…"}
 	aPath         = lang.Text{En: "PATH", Es: "RUTA"}
 	aDigest       = lang.Text{En: "SHA256", Es: "SHA256"}
 )
 
-// verb gives cmd its texts and wants exactly these operands of it.
+// verb gives cmd its texts and wants exactly these operands of it. Of the last
+// one there may be more if it ends in "…".
 func (m *manual) verb(cmd *cobra.Command, short, long lang.Text, operands ...lang.Text) *cobra.Command {
 	if m.verbs == nil {
 		m.verbs = map[*cobra.Command]entry{}
@@ -79,7 +81,7 @@ func (m *manual) wants(cmd *cobra.Command, operands []lang.Text, given []string)
 		}
 		hint := command(append(path, firstSet(nearest(given[0], names), "--help"))...)
 		return coded{exitUsage, lang.Errorf(lang.Text{En: "there is no verb %q", Es: "no existe el verbo %q"}, given[0]), hint}
-	case len(given) > len(operands):
+	case len(given) > len(operands) && !(len(operands) > 0 && strings.HasSuffix(operands[len(operands)-1].En, "…")):
 		return coded{exitUsage, lang.Errorf(lang.Text{En: "%s does not take %q", Es: "%s no admite %q"}, cmd.Name(), given[len(operands)]), command(append(path, "--help")...)}
 	case len(given) < len(operands) && !strings.HasPrefix(operands[len(given)].En, "["): // that one may be left out
 		missing := operands[len(given)]
@@ -116,7 +118,7 @@ func spelt(name, short string) string {
 
 // help prints what a verb does, in the language that was asked for.
 func (a *app) help(cmd *cobra.Command) {
-	_ = a.checkFlags() // takes up --lang; whatever is wrong with the flags, help is help
+	_ = a.checkFlags(cmd) // takes up --lang; whatever is wrong with the flags, help is help
 	p := a.printer()
 	e := a.manual.verbs[cmd]
 	line := cmd.CommandPath()

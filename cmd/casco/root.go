@@ -23,8 +23,8 @@ func newRoot(a *app) *cobra.Command {
 			Version:       version,
 			SilenceErrors: true,
 			SilenceUsage:  true,
-			PersistentPreRunE: func(*cobra.Command, []string) error {
-				return a.checkFlags()
+			PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+				return a.checkFlags(cmd)
 			},
 			RunE: a.noVerb,
 		},
@@ -47,7 +47,7 @@ func newRoot(a *app) *cobra.Command {
 	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) { a.help(cmd) })
 	a.globalFlags(root.PersistentFlags())
 	root.AddCommand(
-		auditCmd(a), snapshotCmd(a), riskCmd(a), exceptionCmd(a), planCmd(a), submitCmd(a), approveCmd(a), applyCmd(a), confirmCmd(a), ratifyCmd(a), rollbackCmd(a), awaitCmd(a),
+		auditCmd(a), lintCmd(a), snapshotCmd(a), riskCmd(a), exceptionCmd(a), planCmd(a), submitCmd(a), approveCmd(a), applyCmd(a), confirmCmd(a), ratifyCmd(a), rollbackCmd(a), awaitCmd(a),
 		driftCmd(a), policyCmd(a), changesCmd(a), runCmd(a), guardCmd(a), netCmd(a), whoCmd(a), reportCmd(a), sampleCmd(a), logCmd(a), labCmd(a), benchCmd(a), doctorCmd(a),
 	)
 	root.SetHelpCommand(a.helpCmd(root))
@@ -110,7 +110,10 @@ func (a *app) helpCmd(root *cobra.Command) *cobra.Command {
 	return cmd
 }
 
-func (a *app) checkFlags() error {
+// formats are those of every verb.
+var formats = []string{"text", "json"}
+
+func (a *app) checkFlags(cmd *cobra.Command) error {
 	switch a.langFlag {
 	case "":
 	case "en", "es":
@@ -118,8 +121,10 @@ func (a *app) checkFlags() error {
 	default:
 		return usage(lang.Errorf(lang.Text{En: "--lang is en or es, not %q", Es: "--lang es en o es, no %q"}, a.langFlag))
 	}
-	if !slices.Contains([]string{"text", "json"}, a.format) {
-		return usage(lang.Errorf(lang.Text{En: "--format is text or json, not %q", Es: "--format es text o json, no %q"}, a.format))
+	all := slices.Concat(formats, a.formats[cmd])
+	if !slices.Contains(all, a.format) {
+		others, last := strings.Join(all[:len(all)-1], ", "), all[len(all)-1]
+		return usage(lang.Errorf(lang.Text{En: "--format is %s or %s, not %q", Es: "--format es %s o %s, no %q"}, others, last, a.format))
 	}
 	return nil
 }

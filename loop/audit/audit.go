@@ -200,6 +200,17 @@ func Run(checks []*Check, s *inventory.Snapshot) []Finding {
 	return slices.DeleteFunc(found, func(f Finding) bool { return f.Check == nil })
 }
 
+// Of puts to one object of s the checks that are about it, in their order.
+func Of(checks []*Check, s *inventory.Snapshot, o *inventory.Object) []Finding {
+	var found []Finding
+	for _, c := range checks {
+		if c.Kind == o.Ref.Kind && (c.About == nil || c.About(s, o)) {
+			found = append(found, judge(c, s, o))
+		}
+	}
+	return found
+}
+
 func judge(c *Check, s *inventory.Snapshot, o *inventory.Object) Finding {
 	f := Finding{Check: c, Ref: o.Ref, Answer: c.Eval(s, o)}
 	if d := s.Another(o); d != nil {
