@@ -32,7 +32,7 @@ func (d Lint) Write(w io.Writer, format string, l lang.Lang) error {
 	case "gitlab":
 		return d.gitlab(w, l)
 	}
-	return fmt.Errorf("there is no format %q", format)
+	return lang.Errorf(lang.Text{En: "there is no format %q", Es: "no existe el formato %q"}, format)
 }
 
 // message is what is said of a result in one paragraph.
