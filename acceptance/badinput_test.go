@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"casco/internal/outside"
 	"casco/internal/realdocker"
 )
 
@@ -84,7 +85,7 @@ var badInputs = map[string]badInput{
 	"link": {
 		make: func(t *testing.T, e *realdocker.Engine) {
 			elsewhere := filepath.Join(t.TempDir(), "real.json")
-			put(t, elsewhere, "{\n    \"debug\": false\n}")
+			outside.Put(t, elsewhere, "{\n    \"debug\": false\n}")
 			replace(t, e, os.Symlink(elsewhere, e.Config+".x"))
 		},
 	},
@@ -134,7 +135,7 @@ func immutable(t *testing.T, path string) {
 	if out, err := exec.Command("chattr", "+i", path).CombinedOutput(); err != nil {
 		t.Skipf("chattr +i %s: %v: %s", path, err, out)
 	}
-	t.Cleanup(func() { tool(t, "chattr", "-i", path) })
+	t.Cleanup(func() { outside.Tool(t, "chattr", "-i", path) })
 }
 
 // kept is all of a file that must not be lost: what it is, where it leads,
@@ -150,7 +151,7 @@ func kept(t *testing.T, path string, times bool) string {
 		return "none"
 	}
 	if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
-		out = fmt.Appendf(out, "%s%s", tool(t, "stat", "-L", "-c", format, path), tool(t, "sha256sum", path))
+		out = fmt.Appendf(out, "%s%s", outside.Tool(t, "stat", "-L", "-c", format, path), outside.Tool(t, "sha256sum", path))
 	}
 	return string(out)
 }
@@ -166,7 +167,7 @@ func TestBadInput(t *testing.T) {
 			if err := os.RemoveAll(e.Config); err != nil {
 				t.Fatal(err)
 			}
-			put(t, e.Config, in.content)
+			outside.Put(t, e.Config, in.content)
 			if in.make != nil {
 				in.make(t, e)
 			}
@@ -178,7 +179,7 @@ func TestBadInput(t *testing.T) {
 		})
 	}
 	os.RemoveAll(e.Config)
-	put(t, e.Config, "{}\n")
+	outside.Put(t, e.Config, "{}\n")
 	e.Restart()
 }
 
@@ -193,24 +194,24 @@ func (in badInput) check(t *testing.T, e *realdocker.Engine) {
 		}
 	}
 	// The engine is open, and that can be told whatever is in its file.
-	out, errs, code := casco(t, e, "audit", "--why", "daemon-icc", "--ref", "daemon/"+e.Socket)
+	out, errs, code := outside.Casco(t, e, "audit", "--why", "daemon-icc", "--ref", "daemon/"+e.Socket)
 	wants(t, out+errs, code, 3, place(in.audit))
 	file := filepath.Join(t.TempDir(), "plan.json")
 	args := []string{"plan", "--check", "daemon-live-restore", "--ref", "daemon/" + e.Socket, "-o", file}
-	out, errs, code = casco(t, e, args...)
+	out, errs, code = outside.Casco(t, e, args...)
 	if in.en != "" {
 		wants(t, out+errs, code, 0, place(in.en))
-		out, errs, code = casco(t, e, append(args, "--lang", "es")...)
+		out, errs, code = outside.Casco(t, e, append(args, "--lang", "es")...)
 		wants(t, out+errs, code, 0, place(in.es))
-		casco(t, e, "approve", file, "--yes")
-		out, errs, code = casco(t, e, "apply", file, "--yes")
+		outside.Casco(t, e, "approve", file, "--yes")
+		out, errs, code = outside.Casco(t, e, "apply", file, "--yes")
 		wants(t, out+errs, code, 4, "the plan has no steps")
 		intact()
 		return
 	}
 	wants(t, out+errs, code, 5)
-	casco(t, e, "approve", file, "--yes")
-	out, errs, code = casco(t, e, "apply", file, "--yes")
+	outside.Casco(t, e, "approve", file, "--yes")
+	out, errs, code = outside.Casco(t, e, "apply", file, "--yes")
 	if in.apply != "" {
 		wants(t, out+errs, code, 1, "nothing was begun", place(in.apply))
 		intact()
@@ -220,10 +221,10 @@ func (in badInput) check(t *testing.T, e *realdocker.Engine) {
 	if got := e.Docker("info", "-f", "{{.LiveRestoreEnabled}}"); got != "true" {
 		t.Errorf("live-restore: %s", got)
 	}
-	if got := mustRead(t, e.Config); in.cured != "" && got != in.cured {
+	if got := outside.MustRead(t, e.Config); in.cured != "" && got != in.cured {
 		t.Errorf("daemon.json is now %q, want %q", got, in.cured)
 	}
-	rollback(t, e, lastChange(t, e).ID)
+	outside.Rollback(t, e, outside.LastChange(t, e).ID)
 	if got := kept(t, e.Config, false); got != before {
 		t.Errorf("after the rollback:\n%s\nwas\n%s", got, before)
 	}
@@ -243,36 +244,36 @@ func tempFiles(t *testing.T, dir string) []string {
 // over it, says what is in the way, and works once that is mended.
 func TestBrokenAfter(t *testing.T) {
 	e := realdocker.Start(t)
-	put(t, e.Config, "{\"debug\": false}\n")
-	id := planApplyVerify(t, e, "--check", "daemon-live-restore", "--ref", "daemon/"+e.Socket)
-	good := mustRead(t, e.Config)
-	put(t, e.Config, "{\"debug\": true,}\n")
-	out, errs, code := casco(t, e, "rollback", id, "--yes")
+	outside.Put(t, e.Config, "{\"debug\": false}\n")
+	id := outside.PlanApplyVerify(t, e, "--check", "daemon-live-restore", "--ref", "daemon/"+e.Socket)
+	good := outside.MustRead(t, e.Config)
+	outside.Put(t, e.Config, "{\"debug\": true,}\n")
+	out, errs, code := outside.Casco(t, e, "rollback", id, "--yes")
 	wants(t, out+errs, code, 4, "file/"+e.Config, "somebody changed this since")
-	if got := mustRead(t, e.Config); got != "{\"debug\": true,}\n" {
+	if got := outside.MustRead(t, e.Config); got != "{\"debug\": true,}\n" {
 		t.Errorf("daemon.json is now %q", got)
 	}
-	put(t, e.Config, good)
+	outside.Put(t, e.Config, good)
 	t.Run("immutable", func(t *testing.T) {
 		immutable(t, e.Config)
-		out, errs, code := casco(t, e, "rollback", id, "--yes")
+		out, errs, code := outside.Casco(t, e, "rollback", id, "--yes")
 		wants(t, out+errs, code, 1, "could NOT be undone", "operation not permitted", e.Config)
-		if got := mustRead(t, e.Config); got != good {
+		if got := outside.MustRead(t, e.Config); got != good {
 			t.Errorf("daemon.json is now %q", got)
 		}
 	})
 	// The change is failed now. Still nobody's work is written over, unless
 	// somebody who has seen it says so.
 	theirs := strings.Replace(good, "false", "true", 1)
-	put(t, e.Config, theirs)
-	out, errs, code = casco(t, e, "rollback", id, "--yes")
+	outside.Put(t, e.Config, theirs)
+	out, errs, code = outside.Casco(t, e, "rollback", id, "--yes")
 	wants(t, out+errs, code, 4, "file/"+e.Config, "neither as it was nor as the change wanted it", "casco rollback "+id+" --anyway")
-	if got := mustRead(t, e.Config); got != theirs {
+	if got := outside.MustRead(t, e.Config); got != theirs {
 		t.Errorf("daemon.json is now %q", got)
 	}
-	out, errs, code = casco(t, e, "rollback", id, "--yes", "--anyway")
+	out, errs, code = outside.Casco(t, e, "rollback", id, "--yes", "--anyway")
 	wants(t, out+errs, code, 0)
-	if got := mustRead(t, e.Config); got != "{\"debug\": false}\n" {
+	if got := outside.MustRead(t, e.Config); got != "{\"debug\": false}\n" {
 		t.Errorf("daemon.json is now %q", got)
 	}
 	if got := e.Docker("info", "-f", "{{.LiveRestoreEnabled}}"); got != "false" {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"casco/internal/outside"
 	"casco/internal/realdocker"
 )
 
@@ -52,8 +53,8 @@ func inOwn(ns string) func(*testing.T, *realdocker.Engine, string) string {
 	return func(t *testing.T, e *realdocker.Engine, name string) string {
 		t.Helper()
 		pid := e.Docker("inspect", "-f", "{{.State.Pid}}", name)
-		theirs := tool(t, "readlink", "/proc/"+pid+"/ns/"+ns)
-		if host := tool(t, "readlink", fmt.Sprintf("/proc/%d/ns/%s", e.Pid(), ns)); theirs == host {
+		theirs := outside.Tool(t, "readlink", "/proc/"+pid+"/ns/"+ns)
+		if host := outside.Tool(t, "readlink", fmt.Sprintf("/proc/%d/ns/%s", e.Pid(), ns)); theirs == host {
 			return "its " + ns + " namespace is the engine's, " + host
 		}
 		return ""
@@ -144,7 +145,7 @@ var recreations = []remedy{
 		cis: "5.25", check: "container-cgroup-parent", run: "--cgroup-parent /%/elsewhere",
 		held: func(t *testing.T, e *realdocker.Engine, name string) string {
 			pid := e.Docker("inspect", "-f", "{{.State.Pid}}", name)
-			if out := tool(t, "cat", "/proc/"+pid+"/cgroup"); strings.Contains(out, "elsewhere") {
+			if out := outside.Tool(t, "cat", "/proc/"+pid+"/cgroup"); strings.Contains(out, "elsewhere") {
 				return "its cgroup is below elsewhere"
 			}
 			return ""
@@ -199,11 +200,11 @@ func TestContainers(t *testing.T) {
 		"--cap-drop", "ALL", "--cap-add", "CHOWN", "--security-opt", "no-new-privileges", "-p", "127.0.0.1:8090:8080",
 		"-v", filepath.Join(e.Root, "shared")+":/shared:ro,rprivate",
 		"--health-cmd", "wget -q -O /dev/null http://127.0.0.1:8080/passwd")
-	good := findings(t, e)
+	good := outside.Findings(t, e)
 	pid := e.Docker("inspect", "-f", "{{.State.Pid}}", twin)
 	for i, r := range append(limits[:len(limits):len(limits)], recreations...) {
 		t.Run(r.cis, func(t *testing.T) {
-			if v := verdict(good, r.check, "container/"+twin); v != "pass" {
+			if v := outside.Verdict(good, r.check, "container/"+twin); v != "pass" {
 				t.Errorf("%s of the good twin: %q, want pass", r.check, v)
 			}
 			run := strings.NewReplacer("@", e.Root, "%", e.NetNS).Replace(r.run)
@@ -249,7 +250,7 @@ func TestUlimits(t *testing.T) {
 // sharedDirectory makes a mount whose mounts are passed on.
 func sharedDirectory(t *testing.T, dir string) {
 	t.Helper()
-	tool(t, "mkdir", dir)
-	tool(t, "mount", "-t", "tmpfs", "casco-acceptance", dir)
-	tool(t, "mount", "--make-shared", dir)
+	outside.Tool(t, "mkdir", dir)
+	outside.Tool(t, "mount", "-t", "tmpfs", "casco-acceptance", dir)
+	outside.Tool(t, "mount", "--make-shared", dir)
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"casco/internal/outside"
 	"casco/internal/realdocker"
 )
 
@@ -94,7 +95,7 @@ var daemonSettings = []remedy{
 			t.Helper()
 			e.Docker("run", "-d", "--name", "grouped", "web:1", "sleep", "1000")
 			defer e.Docker("rm", "-f", "grouped")
-			groups := mustRead(t, "/proc/"+e.Docker("inspect", "-f", "{{.State.Pid}}", "grouped")+"/cgroup")
+			groups := outside.MustRead(t, "/proc/"+e.Docker("inspect", "-f", "{{.State.Pid}}", "grouped")+"/cgroup")
 			if strings.Contains(groups, e.NetNS) {
 				return "a new container is in " + groups
 			}
@@ -152,7 +153,7 @@ func TestDaemon(t *testing.T) {
 			if major := e.Major(); major < r.since {
 				t.Skipf("needs an engine of %d.0 or newer, this is %d", r.since, major)
 			}
-			write(t, e.Config, strings.NewReplacer("@", e.Root, "%", e.NetNS).Replace(r.config))
+			outside.Write(t, e.Config, strings.NewReplacer("@", e.Root, "%", e.NetNS).Replace(r.config))
 			e.Restart()
 			if r.spoil != nil {
 				r.spoil(t, e)
@@ -178,9 +179,9 @@ func engineInfo(t *testing.T, e *realdocker.Engine) string {
 func authorizer(t *testing.T) {
 	t.Helper()
 	const dir = "/run/docker/plugins"
-	tool(t, "mkdir", "-p", dir)
-	tool(t, "mount", "-t", "tmpfs", "casco-acceptance", dir)
-	t.Cleanup(func() { tool(t, "umount", "-l", dir) })
+	outside.Tool(t, "mkdir", "-p", dir)
+	outside.Tool(t, "mount", "-t", "tmpfs", "casco-acceptance", dir)
+	t.Cleanup(func() { outside.Tool(t, "umount", "-l", dir) })
 	l, err := net.Listen("unix", dir+"/casco-test.sock")
 	if err != nil {
 		t.Fatal(err)

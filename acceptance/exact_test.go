@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"casco/internal/outside"
 	"casco/internal/realdocker"
 )
 
@@ -32,25 +33,25 @@ func TestExact(t *testing.T) {
 		}
 	}
 
-	rollback(t, e, planApplyVerify(t, e, append(limits, "--exact")...))
+	outside.Rollback(t, e, outside.PlanApplyVerify(t, e, append(limits, "--exact")...))
 	restored("--exact")
-	change := planApplyVerify(t, e, append(limits, "--check", "container-host-pid")...)
+	change := outside.PlanApplyVerify(t, e, append(limits, "--check", "container-host-pid")...)
 	if got := e.Docker("inspect", "-f", "{{.Id}} {{.HostConfig.PidMode}}{{.HostConfig.Memory}}", name); strings.HasPrefix(got, id) || !strings.HasSuffix(got, " 67108864") {
 		t.Errorf("made anew with its limits: %s", got)
 	}
-	rollback(t, e, change)
+	outside.Rollback(t, e, change)
 	restored("made anew for another reason")
 
 	was := e.Docker("inspect", "-f", format, name)
-	out, errs, code := casco(t, e, append([]string{"plan", "-o", filepath.Join(t.TempDir(), "p")}, limits...)...)
+	out, errs, code := outside.Casco(t, e, append([]string{"plan", "-o", filepath.Join(t.TempDir(), "p")}, limits...)...)
 	says := []string{
 		"docker-update", "HostConfig.Memory, which was not set, then shows 9223372036854771712 (MemorySwap too), which limits nothing",
 		"HostConfig.NanoCpus, which was not set, then shows all CPUs", "HostConfig.PidsLimit, which was not set, then shows 0", "casco plan --exact",
 	}
 	wants(t, out+errs, code, 5, says...)
-	out, errs, code = casco(t, e, append([]string{"plan", "--lang", "es"}, limits...)...)
+	out, errs, code = outside.Casco(t, e, append([]string{"plan", "--lang", "es"}, limits...)...)
 	wants(t, out+errs, code, 5, "HostConfig.PidsLimit, que no estaba puesto, muestra entonces 0, que no limita nada")
-	rollback(t, e, planApplyVerify(t, e, limits...))
+	outside.Rollback(t, e, outside.PlanApplyVerify(t, e, limits...))
 	cpus := e.Docker("info", "-f", "{{.NCPU}}")
 	want := strings.NewReplacer(
 		`"Memory":0`, `"Memory":9223372036854771712`, `"MemorySwap":0`, `"MemorySwap":9223372036854771712`,

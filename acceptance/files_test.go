@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"casco/internal/outside"
 	"casco/internal/realdocker"
 )
 
@@ -35,30 +36,30 @@ func TestFiles(t *testing.T) {
 	e := realdocker.Start(t)
 	e.Image("web:1")
 	certificates(t, filepath.Join(e.Root, "tls"))
-	write(t, e.Config, strings.ReplaceAll(`{"tlsverify": true, "tlscacert": "@/tls/ca.pem", "tlscert": "@/tls/cert.pem", "tlskey": "@/tls/key.pem",
+	outside.Write(t, e.Config, strings.ReplaceAll(`{"tlsverify": true, "tlscacert": "@/tls/ca.pem", "tlscert": "@/tls/cert.pem", "tlskey": "@/tls/key.pem",
 		"hosts": ["unix://@/docker.sock", "tcp://127.0.0.1:2376"]}`, "@", e.Root))
 	e.Restart()
 	answers := service(t, e)
 	for _, g := range guarded {
 		path := strings.ReplaceAll(g.path, "@", e.Root)
 		if strings.HasPrefix(path, "/etc/") && filepath.Ext(path) != "" || filepath.Dir(path) == "/etc/sysconfig" {
-			write(t, path, "# made by a test\n")
+			outside.Write(t, path, "# made by a test\n")
 		}
 		good := func(t *testing.T) {
 			t.Helper()
-			tool(t, "chown", "root:"+g.group, path)
-			tool(t, "chmod", g.tight, path)
+			outside.Tool(t, "chown", "root:"+g.group, path)
+			outside.Tool(t, "chmod", g.tight, path)
 		}
 		good(t)
-		fs := findings(t, e)
+		fs := outside.Findings(t, e)
 		for check, kind := range map[string]string{"owner": g.owner, "mode": g.mode} {
-			if v := verdict(fs, "file-"+g.role+"-"+check, "file/"+path); v != "pass" {
+			if v := outside.Verdict(fs, "file-"+g.role+"-"+check, "file/"+path); v != "pass" {
 				t.Errorf("%s: %s of %s in the good state: %q, want pass", kind, check, path, v)
 			}
 		}
 		held := func(format, want string) func() string {
 			return func() string {
-				if got := tool(t, "stat", "-c", format, path); got != want {
+				if got := outside.Tool(t, "stat", "-c", format, path); got != want {
 					return path + " is " + got + ", want " + want
 				}
 				return ""
@@ -66,13 +67,13 @@ func TestFiles(t *testing.T) {
 		}
 		look := func() string { return fileState(t, path) }
 		t.Run(g.owner, func(t *testing.T) {
-			tool(t, "chown", "1000:1000", path)
+			outside.Tool(t, "chown", "1000:1000", path)
 			check := "file-" + g.role + "-owner"
 			turn(t, e, check, "file/"+path, []string{"--check", check, "--ref", "file/" + path}, look, held("%U:%G", "root:"+g.group), answers)
 			good(t)
 		})
 		t.Run(g.mode, func(t *testing.T) {
-			tool(t, "chmod", g.wide, path)
+			outside.Tool(t, "chmod", g.wide, path)
 			check := "file-" + g.role + "-mode"
 			turn(t, e, check, "file/"+path, []string{"--check", check, "--ref", "file/" + path}, look, held("%04a", g.tight), answers)
 			good(t)
@@ -88,11 +89,11 @@ func certificates(t *testing.T, dir string) {
 		t.Fatal(err)
 	}
 	in := func(name string) string { return filepath.Join(dir, name) }
-	write(t, in("ext"), "subjectAltName=IP:127.0.0.1\n")
-	tool(t, "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+	outside.Write(t, in("ext"), "subjectAltName=IP:127.0.0.1\n")
+	outside.Tool(t, "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
 		"-subj", "/CN=test CA", "-keyout", in("ca-key.pem"), "-out", in("ca.pem"))
-	tool(t, "openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+	outside.Tool(t, "openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
 		"-subj", "/CN=engine", "-keyout", in("key.pem"), "-out", in("csr.pem"))
-	tool(t, "openssl", "x509", "-req", "-in", in("csr.pem"), "-CA", in("ca.pem"), "-CAkey", in("ca-key.pem"), "-CAcreateserial",
+	outside.Tool(t, "openssl", "x509", "-req", "-in", in("csr.pem"), "-CA", in("ca.pem"), "-CAkey", in("ca-key.pem"), "-CAcreateserial",
 		"-days", "2", "-extfile", in("ext"), "-out", in("cert.pem"))
 }

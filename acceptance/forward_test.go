@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"casco/internal/outside"
 	"casco/internal/realdocker"
 )
 
@@ -15,15 +16,15 @@ func TestForward(t *testing.T) {
 	name := container(t, e, "app")
 	address := e.Docker("inspect", "-f", "{{.NetworkSettings.IPAddress}}", name)
 	other := e.NetNS + "o"
-	tool(t, "ip", "netns", "add", other)
-	t.Cleanup(func() { tool(t, "ip", "netns", "del", other) })
+	outside.Tool(t, "ip", "netns", "add", other)
+	t.Cleanup(func() { outside.Tool(t, "ip", "netns", "del", other) })
 	for _, args := range []string{
 		"-n " + other + " link add wire type veth peer name wire netns " + e.NetNS,
 		"-n " + other + " addr add 192.0.2.2/24 dev wire", "-n " + other + " link set wire up",
 		"-n " + e.NetNS + " addr add 192.0.2.1/24 dev wire", "-n " + e.NetNS + " link set wire up",
 		"-n " + other + " route add 172.16.0.0/12 via 192.0.2.1",
 	} {
-		tool(t, "ip", strings.Fields(args)...)
+		outside.Tool(t, "ip", strings.Fields(args)...)
 	}
 	reached := func() bool {
 		t.Helper()
@@ -35,14 +36,14 @@ func TestForward(t *testing.T) {
 		// lets others reach what is published on the loopback alone.
 		meets := func(state, want string, is bool) {
 			t.Helper()
-			tool(t, "ip", "netns", "exec", e.NetNS, "iptables", "-P", "FORWARD", "ACCEPT")
-			if v, r := verdict(findings(t, e), "daemon-forward", "daemon/"+e.Socket), reached(); v != want || r != is {
+			outside.Tool(t, "ip", "netns", "exec", e.NetNS, "iptables", "-P", "FORWARD", "ACCEPT")
+			if v, r := outside.Verdict(outside.Findings(t, e), "daemon-forward", "daemon/"+e.Socket), reached(); v != want || r != is {
 				t.Errorf("%s: %q, reached %v; want %q, %v", state, v, r, want, is)
 			}
 		}
 		meets("as it is", "pass", false)
 		e.Docker("rm", "-f", name)
-		write(t, e.Config, `{"allow-direct-routing": true}`)
+		outside.Write(t, e.Config, `{"allow-direct-routing": true}`)
 		e.Restart()
 		name = container(t, e, "loopback", "-p", "127.0.0.1:8080:8080")
 		address = e.Docker("inspect", "-f", "{{.NetworkSettings.IPAddress}}", name)
@@ -65,7 +66,7 @@ func TestForward(t *testing.T) {
 		if got := reached(); got != tt.reached {
 			t.Fatalf("%s: reached %v: the test proves nothing", tt.name, got)
 		}
-		if v := verdict(findings(t, e), "daemon-forward", "daemon/"+e.Socket); v != tt.verdict {
+		if v := outside.Verdict(outside.Findings(t, e), "daemon-forward", "daemon/"+e.Socket); v != tt.verdict {
 			t.Errorf("%s: %q, want %q", tt.name, v, tt.verdict)
 		}
 	}

@@ -3,7 +3,6 @@ package acceptance
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -18,6 +17,7 @@ import (
 	"time"
 	"unicode"
 
+	"casco/internal/outside"
 	"casco/internal/realdocker"
 )
 
@@ -25,13 +25,13 @@ import (
 // One that does not end within a minute has failed.
 func run(t *testing.T, uid uint32, args ...string) (printed string, code int) {
 	t.Helper()
-	cmd := exec.Command(os.Getenv(program), args...)
+	cmd := exec.Command(outside.Program(t), args...)
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LANG=C", "HOME=/nonexistent"}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
 	if uid != 0 {
 		// The program is in a directory that only root may enter.
-		copied := filepath.Join(worldDir(t), "casco")
-		body, err := os.ReadFile(os.Getenv(program))
+		copied := filepath.Join(outside.WorldDir(t), "casco")
+		body, err := os.ReadFile(outside.Program(t))
 		if err == nil {
 			err = os.WriteFile(copied, body, 0o755)
 		}
@@ -56,20 +56,6 @@ func run(t *testing.T, uid uint32, args ...string) (printed string, code int) {
 	return out.String(), cmd.ProcessState.ExitCode()
 }
 
-// worldDir is a directory that everybody can enter.
-func worldDir(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "casco-w-")
-	if err == nil {
-		err = os.Chmod(dir, 0o755)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	return dir
-}
-
 func wants(t *testing.T, printed string, code, wantCode int, words ...string) {
 	t.Helper()
 	if code != wantCode {
@@ -83,34 +69,18 @@ func wants(t *testing.T, printed string, code, wantCode int, words ...string) {
 	}
 }
 
-func mustRead(t *testing.T, path string) string {
-	t.Helper()
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(b)
-}
-
-func put(t *testing.T, path, content string) {
-	t.Helper()
-	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // planApply plans daemon-icc for e and applies it if there is a plan.
 func planApply(t *testing.T, e *realdocker.Engine) (printed string, code int) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "plan.json")
-	stdout, stderr, code := casco(t, e, "plan", "--check", "daemon-icc", "--ref", "daemon/"+e.Socket, "-o", file)
+	stdout, stderr, code := outside.Casco(t, e, "plan", "--check", "daemon-icc", "--ref", "daemon/"+e.Socket, "-o", file)
 	if code != 5 {
 		return stdout + stderr, code
 	}
-	if stdout, stderr, code := casco(t, e, "approve", file, "--yes"); code != 0 {
+	if stdout, stderr, code := outside.Casco(t, e, "approve", file, "--yes"); code != 0 {
 		t.Fatalf("approve: %d\n%s%s", code, stdout, stderr)
 	}
-	stdout, stderr, code = casco(t, e, "apply", file, "--yes")
+	stdout, stderr, code = outside.Casco(t, e, "apply", file, "--yes")
 	return stdout + stderr, code
 }
 
@@ -124,7 +94,7 @@ func alive(t *testing.T, e *realdocker.Engine) {
 // TestHostileEngine: what is no engine, or one that does not answer, is said
 // to be so, in bounded time.
 func TestHostileEngine(t *testing.T) {
-	dir := worldDir(t)
+	dir := outside.WorldDir(t)
 	serve := func(name string, h http.HandlerFunc) string {
 		path := filepath.Join(dir, name)
 		l, err := net.Listen("unix", path)
@@ -159,7 +129,7 @@ func TestHostileEngine(t *testing.T) {
 		}
 	}()
 	refused := filepath.Join(dir, "refused")
-	put(t, refused, "")
+	outside.Put(t, refused, "")
 	for name, tt := range map[string]struct {
 		socket string
 		uid    uint32
@@ -241,7 +211,7 @@ func TestHostileContainers(t *testing.T) {
 	for i := range 10000 {
 		fmt.Fprintf(&b, "label.%d=%d\n", i, i)
 	}
-	put(t, labels, b.String())
+	outside.Put(t, labels, b.String())
 	e.Docker("create", "--name", "labelled", "--label-file", labels, "bb:1", "true")
 	e.Docker("volume", "create", "--label", "x="+nasty, "vol")
 	state := []string{"--all"}
@@ -258,15 +228,15 @@ func TestHostileContainers(t *testing.T) {
 		{"drift"},
 		{"rollback", nasty, "--yes"},
 	} {
-		stdout, stderr, _ := casco(t, e, args...)
+		stdout, stderr, _ := outside.Casco(t, e, args...)
 		noControl(t, stdout+stderr)
 	}
 	e.Docker("rm", long)
-	stdout, stderr, code := casco(t, e, "drift")
+	stdout, stderr, code := outside.Casco(t, e, "drift")
 	noControl(t, stdout+stderr)
 	wants(t, stdout+stderr, code, 3, long)
 	for _, verb := range []string{"audit", "plan", "changes", "drift"} {
-		stdout, _, _ := casco(t, e, verb, "--format", "json")
+		stdout, _, _ := outside.Casco(t, e, verb, "--format", "json")
 		if !json.Valid([]byte(stdout)) {
 			t.Errorf("%s --format json is no JSON: %.200s", verb, stdout)
 		}
@@ -293,7 +263,7 @@ func vanishing(t *testing.T, e *realdocker.Engine) {
 	}()
 	defer func() { close(done); <-ended }()
 	for range 8 {
-		findings(t, e)
+		outside.Findings(t, e)
 	}
 }
 
@@ -316,11 +286,11 @@ func TestTwoAtOnce(t *testing.T) {
 	out, code := planApply(t, e)
 	wants(t, out, code, 1, "another casco is changing this host")
 	for _, verb := range []string{"audit", "changes"} {
-		if _, stderr, code := casco(t, e, verb); code != 0 && code != 3 {
+		if _, stderr, code := outside.Casco(t, e, verb); code != 0 && code != 3 {
 			t.Errorf("%s: exit code %d\n%s", verb, code, stderr)
 		}
 	}
-	if got := strings.TrimSpace(mustRead(t, e.Config)); got != "{}" {
+	if got := strings.TrimSpace(outside.MustRead(t, e.Config)); got != "{}" {
 		t.Errorf("daemon.json is now %q", got)
 	}
 }
@@ -332,17 +302,17 @@ func TestNotRoot(t *testing.T) {
 		t.Fatal(err)
 	}
 	out, _ := run(t, 65534, "-H", "unix://"+e.Socket, "--state", "/proc/none/state", "audit", "--format", "json")
-	var doc struct{ Findings []finding }
+	var doc struct{ Findings []outside.Finding }
 	if err := json.Unmarshal([]byte(out), &doc); err != nil {
 		t.Fatalf("%v\n%.500s", err, out)
 	}
-	root := findings(t, e)
+	root := outside.Findings(t, e)
 	unknown := 0
 	for _, f := range doc.Findings {
 		if f.Verdict == "unknown" {
 			unknown++
 		}
-		if v := verdict(root, f.Check, f.Ref); f.Verdict == "pass" && v != "pass" && v != "" {
+		if v := outside.Verdict(root, f.Check, f.Ref); f.Verdict == "pass" && v != "pass" && v != "" {
 			t.Errorf("%s of %s: pass, and root sees %s", f.Check, f.Ref, v)
 		}
 	}
@@ -359,11 +329,11 @@ func TestFullStateDisk(t *testing.T) {
 	e := realdocker.Start(t)
 	file := filepath.Join(t.TempDir(), "plan.json")
 	state := filepath.Join(e.Root, "state")
-	if _, stderr, code := casco(t, e, "plan", "--check", "file-daemon-json-mode", "--ref", "file/"+e.Config, "-o", file); code != 5 {
+	if _, stderr, code := outside.Casco(t, e, "plan", "--check", "file-daemon-json-mode", "--ref", "file/"+e.Config, "-o", file); code != 5 {
 		if err := os.Chmod(e.Config, 0o666); err != nil {
 			t.Fatal(err)
 		}
-		if _, stderr2, code := casco(t, e, "plan", "--check", "file-daemon-json-mode", "--ref", "file/"+e.Config, "-o", file); code != 5 {
+		if _, stderr2, code := outside.Casco(t, e, "plan", "--check", "file-daemon-json-mode", "--ref", "file/"+e.Config, "-o", file); code != 5 {
 			t.Fatalf("plan: %d\n%s%s", code, stderr, stderr2)
 		}
 	}
@@ -374,17 +344,17 @@ func TestFullStateDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer syscall.Unmount(state, 0)
-	if stdout, stderr, code := casco(t, e, "approve", file, "--yes"); code != 0 {
+	if stdout, stderr, code := outside.Casco(t, e, "approve", file, "--yes"); code != 0 {
 		t.Fatalf("approve: %d\n%s%s", code, stdout, stderr)
 	}
 	refused := 0
 	for free := 0; free <= 4<<20; free = max(4<<10, 2*free) {
 		if free > 0 { // an approval is good for one change
-			casco(t, e, "plan", "--check", "file-daemon-json-mode", "--ref", "file/"+e.Config, "-o", file)
-			casco(t, e, "approve", file, "--yes")
+			outside.Casco(t, e, "plan", "--check", "file-daemon-json-mode", "--ref", "file/"+e.Config, "-o", file)
+			outside.Casco(t, e, "approve", file, "--yes")
 		}
-		fill(t, state, free)
-		stdout, stderr, code := casco(t, e, "apply", file, "--yes")
+		outside.Fill(t, state, free)
+		stdout, stderr, code := outside.Casco(t, e, "apply", file, "--yes")
 		os.Remove(filepath.Join(state, "filler"))
 		st, err := os.Stat(e.Config)
 		if err != nil {
@@ -398,7 +368,7 @@ func TestFullStateDisk(t *testing.T) {
 			if wants(t, stderr, code, 1); !strings.Contains(stderr, "no space left on device") {
 				t.Errorf("%d bytes free, done: it is not said that the disk is full\n%s", free, stderr)
 			}
-			if stdout, stderr, code := casco(t, e, "log", "verify"); code != 0 {
+			if stdout, stderr, code := outside.Casco(t, e, "log", "verify"); code != 0 {
 				t.Errorf("the ledger with room again: %d\n%s%s", code, stdout, stderr)
 			}
 			break
@@ -409,7 +379,7 @@ func TestFullStateDisk(t *testing.T) {
 		if wants(t, stderr, code, 1); !strings.Contains(stderr, "no space left on device") && !strings.Contains(stderr, "disk is full") {
 			t.Errorf("%d bytes free: it is not said that the disk is full\n%s", free, stderr)
 		}
-		if stdout, stderr, code := casco(t, e, "changes"); code != 0 {
+		if stdout, stderr, code := outside.Casco(t, e, "changes"); code != 0 {
 			t.Fatalf("changes after %d bytes: %d\n%s%s", free, code, stdout, stderr)
 		}
 	}
@@ -421,31 +391,11 @@ func TestFullStateDisk(t *testing.T) {
 	}
 }
 
-// fill leaves so many bytes free in dir, rounded down to a page.
-func fill(t *testing.T, dir string, free int) {
-	t.Helper()
-	f, err := os.Create(filepath.Join(dir, "filler"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	var fs syscall.Statfs_t
-	if err := syscall.Statfs(dir, &fs); err != nil {
-		t.Fatal(err)
-	}
-	if n := int(fs.Bavail)*int(fs.Bsize) - free; n > 0 {
-		// A disk that keeps some for itself is full a little earlier.
-		if _, err := f.Write(make([]byte, n)); err != nil && !errors.Is(err, syscall.ENOSPC) {
-			t.Fatal(err)
-		}
-	}
-}
-
 // TestDeadEngine: the engine is killed while a change restarts it; the host
 // comes to a whole state all the same.
 func TestDeadEngine(t *testing.T) {
 	e := realdocker.Start(t)
-	before := mustRead(t, e.Config)
+	before := outside.MustRead(t, e.Config)
 	pid := e.Pid()
 	died := make(chan struct{})
 	go func() {
@@ -460,7 +410,7 @@ func TestDeadEngine(t *testing.T) {
 	}()
 	out, code := planApply(t, e)
 	<-died
-	now := mustRead(t, e.Config)
+	now := outside.MustRead(t, e.Config)
 	switch {
 	case code == 0 && strings.Contains(now, `"icc": false`):
 	case code == 1 && now == before && strings.Contains(out, "was undone"):
@@ -468,7 +418,7 @@ func TestDeadEngine(t *testing.T) {
 		t.Errorf("exit code %d, daemon.json %q\n%s", code, now, out)
 	}
 	alive(t, e)
-	stdout, _, _ := casco(t, e, "changes")
+	stdout, _, _ := outside.Casco(t, e, "changes")
 	if !regexp.MustCompile(`verified|undone`).MatchString(stdout) {
 		t.Errorf("changes: %s", stdout)
 	}
@@ -478,15 +428,15 @@ func TestDeadEngine(t *testing.T) {
 // judged, never a panic.
 func TestBrokenSnapshots(t *testing.T) {
 	e := realdocker.Start(t)
-	dir := worldDir(t)
+	dir := outside.WorldDir(t)
 	whole := filepath.Join(dir, "whole.json")
-	if _, stderr, code := casco(t, e, "snapshot", "-o", whole); code != 0 {
+	if _, stderr, code := outside.Casco(t, e, "snapshot", "-o", whole); code != 0 {
 		t.Fatal(stderr)
 	}
-	content := []byte(mustRead(t, whole))
+	content := []byte(outside.MustRead(t, whole))
 	path := filepath.Join(dir, "broken.json")
 	try := func(b []byte) int {
-		put(t, path, string(b))
+		outside.Put(t, path, string(b))
 		out, code := run(t, 0, "--state", filepath.Join(dir, "state"), "--snapshot", path, "audit")
 		if code != 0 && code != 1 && code != 3 {
 			t.Fatalf("exit code %d\n%s", code, out)

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"casco/internal/outside"
 	"casco/internal/realdocker"
 )
 
@@ -34,12 +35,12 @@ func TestLayers(t *testing.T) {
 	const secret = "Y29ycmVjdC1ob3JzZS1iYXR0ZXJ5"
 	dir := t.TempDir()
 	text := string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
-	write(t, filepath.Join(dir, "id_ed25519"), text)
-	write(t, filepath.Join(dir, "authorized_keys"), "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI me\n")
-	write(t, filepath.Join(dir, "config.json"), `{"auths": {"registry.test": {"auth": "`+secret+`"}}}`)
+	outside.Write(t, filepath.Join(dir, "id_ed25519"), text)
+	outside.Write(t, filepath.Join(dir, "authorized_keys"), "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI me\n")
+	outside.Write(t, filepath.Join(dir, "config.json"), `{"auths": {"registry.test": {"auth": "`+secret+`"}}}`)
 	build := func(name, dockerfile string) {
 		file := filepath.Join(t.TempDir(), "Dockerfile")
-		write(t, file, dockerfile)
+		outside.Write(t, file, dockerfile)
 		e.Docker("build", "-q", "-t", name, "-f", file, dir)
 	}
 	build("planted:1", strings.Join([]string{
@@ -55,8 +56,8 @@ func TestLayers(t *testing.T) {
 	if e.Docker("info", "-f", "{{.Driver}}") != "overlay2" {
 		// With images in containerd nothing but containerd's own database says where
 		// a layer is: that it was not looked at must be said.
-		stdout, _, _ := casco(t, e, "audit", "--deep", "--format", "json")
-		var report struct{ Findings []finding }
+		stdout, _, _ := outside.Casco(t, e, "audit", "--deep", "--format", "json")
+		var report struct{ Findings []outside.Finding }
 		if err := json.Unmarshal([]byte(stdout), &report); err != nil {
 			t.Fatal(err)
 		}
@@ -70,26 +71,26 @@ func TestLayers(t *testing.T) {
 		}
 		return
 	}
-	meets(t, findings(t, e),
+	meets(t, outside.Findings(t, e),
 		expectation{"P-21", "image-access-material", planted, "unknown"},
 		expectation{"4.8", "image-setuid", planted, "unknown"},
 		expectation{"P-21", "container-access-material", "container/writes", "fail"},
 		expectation{"P-21", "container-access-material", "container/writes-not", "pass"})
-	out, stderr, code := casco(t, e, "audit", "--deep", "--format", "json")
+	out, stderr, code := outside.Casco(t, e, "audit", "--deep", "--format", "json")
 	if code != 3 {
 		t.Fatalf("casco audit --deep: exit code %d\n%s", code, stderr)
 	}
-	fs := findings(t, e) // what was found once is known from then on
+	fs := outside.Findings(t, e) // what was found once is known from then on
 	meets(t, fs,
 		expectation{"P-21", "image-access-material", planted, "fail"},
 		expectation{"4.8", "image-setuid", planted, "fail"},
 		expectation{"P-21", "image-access-material", clean, "pass"},
 		expectation{"4.8", "image-setuid", clean, "pass"})
-	var report struct{ Findings []finding }
+	var report struct{ Findings []outside.Finding }
 	if err := json.Unmarshal([]byte(out), &report); err != nil {
 		t.Fatal(err)
 	}
-	for _, list := range [][]finding{fs, report.Findings} {
+	for _, list := range [][]outside.Finding{fs, report.Findings} {
 		shown := evidence(list, "image-access-material", planted)
 		for _, want := range []string{
 			"/root/.ssh/id_ed25519: private-key, layer 2, deleted above it", "/root/.ssh/authorized_keys: authorized-keys, layer 2",
@@ -104,10 +105,10 @@ func TestLayers(t *testing.T) {
 		}
 	}
 	snapshot := filepath.Join(dir, "snapshot.json")
-	casco(t, e, "snapshot", "--deep", "-o", snapshot)
+	outside.Casco(t, e, "snapshot", "--deep", "-o", snapshot)
 	secrets := []string{secret, strings.Split(text, "\n")[1]}
 	for _, s := range secrets {
-		if strings.Contains(out, s) || strings.Contains(string(mustRead(t, snapshot)), s) {
+		if strings.Contains(out, s) || strings.Contains(string(outside.MustRead(t, snapshot)), s) {
 			t.Errorf("a value is printed")
 		}
 	}
@@ -115,7 +116,7 @@ func TestLayers(t *testing.T) {
 }
 
 // evidence is what a finding rests on, as JSON.
-func evidence(fs []finding, check, ref string) string {
+func evidence(fs []outside.Finding, check, ref string) string {
 	for _, f := range fs {
 		if f.Check == check && f.Ref == ref {
 			b, _ := json.Marshal(f.Evidence)

@@ -9,11 +9,9 @@ import (
 	"strings"
 	"testing"
 
+	"casco/internal/outside"
 	"casco/internal/realdocker"
 )
-
-// guestName is the variable that says in which guest of lsm/guests a test runs.
-const guestName = "CASCO_GUEST"
 
 // guest skips a test that wants a machine of its own, whose kernel has a
 // security module: it changes what there is but one of. It returns an engine
@@ -23,7 +21,7 @@ const guestName = "CASCO_GUEST"
 // docker command takes a second. Containers of these tests have no network.
 func guest(t *testing.T, name string, args ...string) *realdocker.Engine {
 	t.Helper()
-	if os.Getenv(guestName) != name {
+	if os.Getenv(outside.Guest) != name {
 		t.Skipf("runs in the guest %q of make lsm (lsm/guests)", name)
 	}
 	e := realdocker.Start(t, args...)
@@ -48,11 +46,11 @@ func pidOf(e *realdocker.Engine, name string) string {
 // label is what the kernel's security module has a process under.
 func label(t *testing.T, pid string) string {
 	t.Helper()
-	return strings.TrimRight(tool(t, "cat", "/proc/"+pid+"/attr/current"), "\x00")
+	return strings.TrimRight(outside.Tool(t, "cat", "/proc/"+pid+"/attr/current"), "\x00")
 }
 
 // shown returns what a finding shows of a field.
-func shown(t *testing.T, fs []finding, check, ref, field string) string {
+func shown(t *testing.T, fs []outside.Finding, check, ref, field string) string {
 	t.Helper()
 	for _, f := range fs {
 		for _, fact := range f.Evidence {
@@ -69,11 +67,11 @@ func shown(t *testing.T, fs []finding, check, ref, field string) string {
 }
 
 // expect wants each verdict of fs, given as "check of ref".
-func expect(t *testing.T, fs []finding, want map[string]string) {
+func expect(t *testing.T, fs []outside.Finding, want map[string]string) {
 	t.Helper()
 	for what, v := range want {
 		check, ref, _ := strings.Cut(what, " of ")
-		if got := verdict(fs, check, ref); got != v {
+		if got := outside.Verdict(fs, check, ref); got != v {
 			t.Errorf("%s: %q, want %s", what, got, v)
 		}
 	}
@@ -82,7 +80,7 @@ func expect(t *testing.T, fs []finding, want map[string]string) {
 // kernelLogged reports whether a line of the kernel's log has all the words.
 func kernelLogged(t *testing.T, words ...string) bool {
 	t.Helper()
-	for line := range strings.Lines(tool(t, "dmesg")) {
+	for line := range strings.Lines(outside.Tool(t, "dmesg")) {
 		if !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(line, w) }) {
 			return true
 		}
@@ -105,7 +103,7 @@ func byAppArmor(t *testing.T, e *realdocker.Engine, name string) string {
 	switch {
 	case is != "docker-default (enforce)":
 		return "its label is " + is
-	case !strings.Contains(tool(t, "aa-status"), "("+pid+") docker-default"):
+	case !strings.Contains(outside.Tool(t, "aa-status"), "("+pid+") docker-default"):
 		return "aa-status does not list its process"
 	case may(e, name, "sh", "-c", "mount -t tmpfs none /tmp && umount /tmp"):
 		return "it may mount, which docker-default denies"
@@ -132,7 +130,7 @@ func TestAppArmor(t *testing.T) {
 		if byAppArmor(t, e, "god") == "" {
 			t.Fatal("a privileged container is confined: the test proves nothing")
 		}
-		planApplyVerify(t, e, "--check", "container-privileged", "--ref", "container/god")
+		outside.PlanApplyVerify(t, e, "--check", "container-privileged", "--ref", "container/god")
 		if complaint := byAppArmor(t, e, "god"); complaint != "" {
 			t.Errorf("casco says that it is cured, but %s", complaint)
 		}
@@ -158,10 +156,10 @@ profile casco-strict flags=(attach_disconnected,mediate_deleted) {
 // not when it only complains or is gone.
 func ownProfile(t *testing.T, e *realdocker.Engine) {
 	profile, hosts := filepath.Join(t.TempDir(), "casco-strict"), filepath.Join(e.Root, "hosts")
-	write(t, profile, strict)
-	write(t, hosts+"/shadow", "secret\n")
-	write(t, hosts+"/motd", "hello\n")
-	tool(t, "apparmor_parser", "-r", profile)
+	outside.Write(t, profile, strict)
+	outside.Write(t, hosts+"/shadow", "secret\n")
+	outside.Write(t, hosts+"/motd", "hello\n")
+	outside.Tool(t, "apparmor_parser", "-r", profile)
 	name := container(t, e, "strict", "--network", "none", "--security-opt", "apparmor=casco-strict", "-v", hosts+":/hosts")
 	pid := pidOf(e, name)
 	state := func(is, armor, declared string) {
@@ -169,7 +167,7 @@ func ownProfile(t *testing.T, e *realdocker.Engine) {
 		if got := label(t, pid); got != is {
 			t.Fatalf("the kernel has %s under %q, want %q", name, got, is)
 		}
-		fs := findings(t, e)
+		fs := outside.Findings(t, e)
 		expect(t, fs, map[string]string{
 			"container-apparmor of container/strict":          armor,
 			"container-apparmor-declared of container/strict": declared,
@@ -187,9 +185,9 @@ func ownProfile(t *testing.T, e *realdocker.Engine) {
 	if !kernelLogged(t, `apparmor="DENIED"`, `profile="casco-strict"`, "/hosts/shadow") {
 		t.Error("the kernel's log has no denial")
 	}
-	tool(t, "apparmor_parser", "-r", "-C", profile)
+	outside.Tool(t, "apparmor_parser", "-r", "-C", profile)
 	state("casco-strict (complain)", "fail", "fail")
-	tool(t, "apparmor_parser", "-R", profile)
+	outside.Tool(t, "apparmor_parser", "-R", profile)
 	state("unconfined", "fail", "fail")
 }
 
@@ -206,7 +204,7 @@ func unified(t *testing.T, e *realdocker.Engine) {
 	file := func(name, file string) string {
 		return filepath.Join("/sys/fs/cgroup", e.NetNS, e.Docker("inspect", "-f", "{{.Id}}", name), file)
 	}
-	fs := findings(t, e)
+	fs := outside.Findings(t, e)
 	expect(t, fs, map[string]string{"kernel-cgroup of kernel/kernel": "pass"})
 	args := []string{"--ref", "container/free"}
 	for i, value := range []string{"67108864", "32", "250000000"} {
@@ -220,7 +218,7 @@ func unified(t *testing.T, e *realdocker.Engine) {
 			if free {
 				value, inCasco = "max", "-1"
 			}
-			if is := tool(t, "cat", file(name, l.file)); !strings.HasPrefix(is, value) {
+			if is := outside.Tool(t, "cat", file(name, l.file)); !strings.HasPrefix(is, value) {
 				t.Errorf("%s of %s is %s, want %s", l.file, name, is, value)
 			}
 			expect(t, fs, map[string]string{l.check + " of container/" + name: verdict})
@@ -232,13 +230,13 @@ func unified(t *testing.T, e *realdocker.Engine) {
 	compare("bound", false, "pass")
 	compare("free", true, "fail")
 	pid := pidOf(e, "free")
-	id := planApplyVerify(t, e, args...)
-	fs = findings(t, e)
+	id := outside.PlanApplyVerify(t, e, args...)
+	fs = outside.Findings(t, e)
 	compare("free", false, "pass")
-	rollback(t, e, id)
+	outside.Rollback(t, e, id)
 	for _, l := range limits {
 		// What the engine calls none after an update: all the CPUs there are, all pages.
-		if is := tool(t, "cat", file("free", l.file)); is != "max" && is != "200000 100000" {
+		if is := outside.Tool(t, "cat", file("free", l.file)); is != "max" && is != "200000 100000" {
 			t.Errorf("after the rollback %s is %s", l.file, is)
 		}
 	}
@@ -257,7 +255,7 @@ func TestNoLSM(t *testing.T) {
 	if is, err := os.ReadFile("/proc/" + pidOf(e, "trusting") + "/attr/current"); err == nil {
 		t.Fatalf("the kernel has it under %q", is)
 	}
-	expect(t, findings(t, e), map[string]string{
+	expect(t, outside.Findings(t, e), map[string]string{
 		"container-apparmor of container/trusting":          "not-applicable",
 		"container-selinux of container/trusting":           "not-applicable",
 		"container-apparmor-declared of container/trusting": "fail",

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"casco/internal/outside"
 	"casco/internal/realdocker"
 )
 
@@ -94,7 +95,7 @@ func TestMisjudgedContainers(t *testing.T) {
 			e.Docker(append([]string{"run", "-d", "--name", c.name}, words...)...)
 		}
 	}
-	fs := findings(t, e)
+	fs := outside.Findings(t, e)
 	for _, c := range containers {
 		for _, pair := range strings.Fields(c.checks) {
 			check, want, _ := strings.Cut(pair, "=")
@@ -106,7 +107,7 @@ func TestMisjudgedContainers(t *testing.T) {
 
 // withoutModules: a kernel without SELinux or AppArmor makes no container bad,
 // nor good, whatever its options say.
-func withoutModules(t *testing.T, fs []finding) {
+func withoutModules(t *testing.T, fs []outside.Finding) {
 	t.Helper()
 	for _, lsm := range []struct{ id, check, path string }{
 		{"no-selinux", "container-selinux", "/sys/fs/selinux/enforce"},
@@ -144,7 +145,7 @@ func TestNameIsNoExcuse(t *testing.T) {
 		e.Docker("run", "-d", "--name", name, "--pid", "host", "--net", "host", "--ipc", "host", "bb:n", "sleep", "600")
 		t.Cleanup(func() { e.TryDocker("rm", "-f", name) })
 	}
-	fs := findings(t, e)
+	fs := outside.Findings(t, e)
 	for _, f := range fs {
 		if name := filepath.Base(f.Ref); strings.HasPrefix(f.Ref, "container/") && slices.Contains(names, name) {
 			said[name] = append(said[name], f.Check+" "+f.Verdict)

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"casco/internal/outside"
 	"casco/internal/realdocker"
 )
 
@@ -41,16 +42,16 @@ func TestMisjudgedSettings(t *testing.T) {
 			{"swarm-off", "swarm-autolock", d, "not-applicable"},
 		}},
 	} {
-		write(t, e.Config, s.config)
+		outside.Write(t, e.Config, s.config)
 		e.Restart()
-		meets(t, findings(t, e), s.expect...)
+		meets(t, outside.Findings(t, e), s.expect...)
 	}
 	if err := os.Chmod(e.Root+"/ctrd.sock", 0o666); err != nil {
 		t.Fatal(err)
 	}
-	meets(t, findings(t, e), expectation{"containerd-socket", "file-containerd-socket-mode", "file/" + e.Root + "/ctrd.sock", "fail"})
+	meets(t, outside.Findings(t, e), expectation{"containerd-socket", "file-containerd-socket-mode", "file/" + e.Root + "/ctrd.sock", "fail"})
 	if e.Major() < 29 { // support of 28 ended 2026-05-13, of those before it earlier
-		meets(t, findings(t, e), expectation{"engine-age", "engine-versions", d, "fail"})
+		meets(t, outside.Findings(t, e), expectation{"engine-age", "engine-versions", d, "fail"})
 	}
 }
 
@@ -64,14 +65,14 @@ func TestTwoEngines(t *testing.T) {
 		e.Docker("create", "--name", "unsets", "--security-opt", "no-new-privileges:false", "bb:t", "sh")
 	}
 	e := "daemon/" + weak.Socket
-	meets(t, findings(t, weak),
+	meets(t, outside.Findings(t, weak),
 		expectation{"two-engines", "daemon-log-level", e, "fail"},
 		expectation{"two-engines", "daemon-no-new-privileges", e, "pass"},
 		expectation{"tcp-flag", "daemon-tls", e, "fail"},
 		expectation{"nnp-overruled", "container-no-new-privileges", "container/inherits", "pass"},
 		expectation{"nnp-overruled", "container-no-new-privileges", "container/unsets", "fail"})
 	e = "daemon/" + good.Socket
-	meets(t, findings(t, good),
+	meets(t, outside.Findings(t, good),
 		expectation{"two-engines", "daemon-log-level", e, "pass"},
 		expectation{"two-engines", "daemon-no-new-privileges", e, "fail"},
 		expectation{"tcp-flag", "daemon-tls", e, "pass"},
@@ -88,7 +89,7 @@ func TestDataRoot(t *testing.T) {
 		t.Cleanup(func() { syscall.Unmount(at, syscall.MNT_DETACH) })
 	}
 	apart := realdocker.Start(t, "--dockerd-arg", "--data-root="+at)
-	meets(t, findings(t, apart), expectation{"data-root", "data-root-filesystem", "daemon/" + apart.Socket, "pass"})
+	meets(t, outside.Findings(t, apart), expectation{"data-root", "data-root-filesystem", "daemon/" + apart.Socket, "pass"})
 	apart.Stop()
 
 	e := realdocker.Start(t)
@@ -99,7 +100,7 @@ func TestDataRoot(t *testing.T) {
 	if err := syscall.Mount(data, data, "", syscall.MS_BIND, ""); err != nil {
 		t.Fatal(err)
 	}
-	meets(t, findings(t, e), expectation{"data-root", "data-root-filesystem", "daemon/" + e.Socket, "fail"})
+	meets(t, outside.Findings(t, e), expectation{"data-root", "data-root-filesystem", "daemon/" + e.Socket, "fail"})
 }
 
 func device(t *testing.T, path string) uint64 {
@@ -119,13 +120,13 @@ func TestDefaultBridge(t *testing.T) {
 			t.Fatalf("ip %v: %v\n%s", args, err, out)
 		}
 	}
-	write(t, e.Config, `{"bridge": "audbr0"}`)
+	outside.Write(t, e.Config, `{"bridge": "audbr0"}`)
 	e.Restart()
 	e.Image("bb:b")
 	e.Docker("network", "create", "own")
 	e.Docker("run", "-d", "--name", "on-it", "bb:b", "sleep", "600")
 	e.Docker("run", "-d", "--name", "off-it", "--network", "own", "bb:b", "sleep", "600")
-	meets(t, findings(t, e),
+	meets(t, outside.Findings(t, e),
 		expectation{"bridge", "container-default-bridge", "container/on-it", "fail"},
 		expectation{"bridge", "container-default-bridge", "container/off-it", "pass"})
 }
@@ -134,22 +135,22 @@ func TestDefaultBridge(t *testing.T) {
 func TestRemapped(t *testing.T) {
 	e := realdocker.Start(t)
 	for _, f := range []string{"/etc/subuid", "/etc/subgid"} { // /etc is our own
-		write(t, f, "dockremap:231072:65536\n")
+		outside.Write(t, f, "dockremap:231072:65536\n")
 	}
 	for f, line := range map[string]string{"/etc/passwd": "dockremap:x:64001:64001::/nonexistent:/usr/sbin/nologin\n", "/etc/group": "dockremap:x:64001:\n"} {
 		b, err := os.ReadFile(f)
 		if err != nil {
 			t.Fatal(err)
 		}
-		write(t, f, string(b)+line)
-		t.Cleanup(func() { write(t, f, string(b)) })
+		outside.Write(t, f, string(b)+line)
+		t.Cleanup(func() { outside.Write(t, f, string(b)) })
 	}
-	write(t, e.Config, `{"userns-remap": "dockremap"}`)
+	outside.Write(t, e.Config, `{"userns-remap": "dockremap"}`)
 	e.Restart()
 	e.Image("bb:r")
 	e.Docker("create", "--name", "root-in", "bb:r", "sh")
 	e.Docker("create", "--name", "root-out", "--userns", "host", "bb:r", "sh")
-	meets(t, findings(t, e),
+	meets(t, outside.Findings(t, e),
 		expectation{"user-remapped", "container-root-user", "container/root-in", "pass"},
 		expectation{"user-remapped", "container-root-user", "container/root-out", "fail"})
 }
@@ -162,12 +163,12 @@ func TestClientKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(filepath.Dir(key)) })
-	write(t, key, "no key\n")
+	outside.Write(t, key, "no key\n")
 	for mode, want := range map[os.FileMode]string{0o666: "fail", 0o400: "pass"} {
 		if err := os.Chmod(key, mode); err != nil {
 			t.Fatal(err)
 		}
-		meets(t, findings(t, e), expectation{"client-key", "file-registry-key-mode", "file/" + key, want})
+		meets(t, outside.Findings(t, e), expectation{"client-key", "file-registry-key-mode", "file/" + key, want})
 	}
 }
 
@@ -180,8 +181,8 @@ func TestRuleInFile(t *testing.T) {
 	}
 	t.Cleanup(func() { os.Remove(rules) })
 	data := e.Root + "/data"
-	write(t, rules, fmt.Sprintf("-w %s -p rwxa -k docker\n-w %s/longer -p rwxa -k docker\n", data, data))
-	meets(t, findings(t, e), expectation{"rule-in-file", "watch-data-root", "watch/" + data, "fail"})
+	outside.Write(t, rules, fmt.Sprintf("-w %s -p rwxa -k docker\n-w %s/longer -p rwxa -k docker\n", data, data))
+	meets(t, outside.Findings(t, e), expectation{"rule-in-file", "watch-data-root", "watch/" + data, "fail"})
 }
 
 // TestMisjudgedSwarm makes a swarm of one.
@@ -203,17 +204,17 @@ func TestMisjudgedSwarm(t *testing.T) {
 		t.Fatal(e.Docker("service", "ps", "web", "--no-trunc"))
 	}
 	name := strings.TrimPrefix(e.Docker("inspect", "-f", "{{.Name}}", task), "/")
-	fs := findings(t, e)
+	fs := outside.Findings(t, e)
 	d := "daemon/" + e.Socket
 	meets(t, fs,
 		expectation{"ingress", "swarm-overlay-encryption", d, "fail"}, // because of the network "clear" alone
 		expectation{"ingress", "swarm-ingress-encryption", d, "not-applicable"},
 		expectation{"managers", "swarm-managers", d, "pass"},
 		expectation{"restart-swarm", "container-restart", "container/" + name, "pass|not-applicable"})
-	i := slices.IndexFunc(fs, func(f finding) bool { return f.Check == "swarm-managers" && f.Ref == d })
+	i := slices.IndexFunc(fs, func(f outside.Finding) bool { return f.Check == "swarm-managers" && f.Ref == d })
 	if ev := fmt.Sprint(fs[i].Evidence); !strings.Contains(ev, "Managers 1 ") {
 		t.Errorf("managers: counted otherwise than GET /info: %s", ev)
 	}
 	e.Docker("network", "rm", "clear")
-	meets(t, findings(t, e), expectation{"ingress", "swarm-overlay-encryption", d, "pass"})
+	meets(t, outside.Findings(t, e), expectation{"ingress", "swarm-overlay-encryption", d, "pass"})
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"casco/internal/outside"
 	"casco/internal/realdocker"
 )
 
@@ -42,8 +43,8 @@ func TestMisjudgedImages(t *testing.T) {
 	e.Image("bb:i")
 	t.Setenv("DOCKER_BUILDKIT", "0") // BuildKit would ask a registry for its frontend
 	dir := t.TempDir()
-	write(t, filepath.Join(dir, "f"), "f\n")
-	write(t, filepath.Join(dir, "install.sh"), "#!/bin/sh\n")
+	outside.Write(t, filepath.Join(dir, "f"), "f\n")
+	outside.Write(t, filepath.Join(dir, "install.sh"), "#!/bin/sh\n")
 	web := e.Enter("busybox", "httpd", "-f", "-p", "127.0.0.1:8099", "-h", dir)
 	if err := web.Start(); err != nil {
 		t.Fatal(err)
@@ -63,7 +64,7 @@ func TestMisjudgedImages(t *testing.T) {
 		}
 		e.Docker("build", "-q", "-t", "p/"+c.name+":1", "-f", file, dir)
 	}
-	fs := findings(t, e)
+	fs := outside.Findings(t, e)
 	for _, c := range imageStates {
 		meets(t, fs, expectation{c.id, c.check, "image/p/" + c.name + ":1", c.want})
 	}

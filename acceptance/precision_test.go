@@ -3,6 +3,8 @@ package acceptance
 import (
 	"slices"
 	"testing"
+
+	"casco/internal/outside"
 )
 
 // A misjudged state is one that other auditors were measured to judge wrongly,
@@ -107,10 +109,10 @@ var specialStates = []string{
 }
 
 // meets reports each expectation that fs do not meet.
-func meets(t *testing.T, fs []finding, es ...expectation) {
+func meets(t *testing.T, fs []outside.Finding, es ...expectation) {
 	t.Helper()
 	for _, e := range es {
-		i := slices.IndexFunc(fs, func(f finding) bool { return f.Check == e.check && f.Ref == e.ref })
+		i := slices.IndexFunc(fs, func(f outside.Finding) bool { return f.Check == e.check && f.Ref == e.ref })
 		switch {
 		case i < 0 && e.want == "":
 		case i < 0:

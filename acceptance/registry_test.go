@@ -1,21 +1,16 @@
 package acceptance
 
 import (
-	"bytes"
 	"io"
 	"log"
-	"net"
 	"net/http"
-	"net/http/httptest"
-	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 
 	"github.com/google/go-containerregistry/pkg/registry"
-	"golang.org/x/sys/unix"
 
+	"casco/internal/outside"
 	"casco/internal/realdocker"
 )
 
@@ -33,12 +28,12 @@ func TestStaleImage(t *testing.T) {
 	e.Docker("exec", "stale", "sh", "-c", "echo kept >/data/file; chmod 644 /data/file")
 
 	// Somebody publishes the second as the first, and the host pulls it.
-	retag(t, hub, "/v2/app/manifests/", "2", "1")
-	if v := verdict(findings(t, e), "container-image-moved", "container/stale"); v != "pass" {
+	outside.Retag(t, hub, "/v2/app/manifests/", "2", "1")
+	if v := outside.Verdict(outside.Findings(t, e), "container-image-moved", "container/stale"); v != "pass" {
 		t.Errorf("before the pull: %q, want pass: the host does not know of it", v)
 	}
 	e.Docker("pull", app+":1")
-	if v := verdict(findings(t, e), "container-image-moved", "container/fresh"); v != "pass" {
+	if v := outside.Verdict(outside.Findings(t, e), "container-image-moved", "container/fresh"); v != "pass" {
 		t.Errorf("the good twin: %q, want pass", v)
 	}
 
@@ -65,7 +60,7 @@ func TestStaleImage(t *testing.T) {
 		return ""
 	}
 	ref := "container/stale"
-	if stdout, stderr, code := casco(t, e, "plan", "--check", "container-image-moved", "--ref", ref); code != 0 || !strings.Contains(stdout, "approved one") {
+	if stdout, stderr, code := outside.Casco(t, e, "plan", "--check", "container-image-moved", "--ref", ref); code != 0 || !strings.Contains(stdout, "approved one") {
 		t.Errorf("casco plan: exit code %d, want 0 and the question\n%s%s", code, stdout, stderr)
 	}
 	args := []string{"--check", "container-image-moved", "--ref", ref, "--suggested"}
@@ -84,13 +79,13 @@ func TestStaleImage(t *testing.T) {
 func applied(t *testing.T, e *realdocker.Engine, planArgs ...string) (out string, code int) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "plan.json")
-	if stdout, stderr, code := casco(t, e, append([]string{"plan", "-o", file}, planArgs...)...); code != 5 {
+	if stdout, stderr, code := outside.Casco(t, e, append([]string{"plan", "-o", file}, planArgs...)...); code != 5 {
 		t.Fatalf("casco plan: exit code %d, want 5\n%s%s", code, stdout, stderr)
 	}
-	if stdout, stderr, code := casco(t, e, "approve", file, "--yes"); code != 0 {
+	if stdout, stderr, code := outside.Casco(t, e, "approve", file, "--yes"); code != 0 {
 		t.Fatalf("casco approve: exit code %d\n%s%s", code, stdout, stderr)
 	}
-	stdout, stderr, code := casco(t, e, "apply", file, "--yes")
+	stdout, stderr, code := outside.Casco(t, e, "apply", file, "--yes")
 	return stdout + stderr, code
 }
 
@@ -99,50 +94,5 @@ func applied(t *testing.T, e *realdocker.Engine, planArgs ...string) (out string
 // namespace in which it was made.
 func listenIn(t *testing.T, e *realdocker.Engine, h http.Handler) string {
 	t.Helper()
-	return listenAt(t, e, "127.0.0.1:0", h)
-}
-
-// listenAt is listenIn at an address of one's own choice.
-func listenAt(t *testing.T, e *realdocker.Engine, addr string, h http.Handler) string {
-	t.Helper()
-	there, err := os.Open("/run/netns/" + e.NetNS)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer there.Close()
-	var l net.Listener
-	done := make(chan error)
-	go func() { // the thread is not unlocked, and ends with its goroutine
-		runtime.LockOSThread()
-		err := unix.Setns(int(there.Fd()), unix.CLONE_NEWNET)
-		if err == nil {
-			l, err = net.Listen("tcp", addr)
-		}
-		done <- err
-	}()
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
-	s := &http.Server{Handler: h}
-	go func() { _ = s.Serve(l) }() // until Close
-	t.Cleanup(func() { s.Close() })
-	return l.Addr().String()
-}
-
-// retag makes one tag of a registry name what another one names: OCI
-// distribution specification, "Pulling manifests" and "Pushing manifests".
-func retag(t *testing.T, hub http.Handler, path, from, to string) {
-	t.Helper()
-	ask := func(method, tag string, body []byte, contentType string) *httptest.ResponseRecorder {
-		r := httptest.NewRequest(method, path+tag, bytes.NewReader(body))
-		r.Header.Set("Content-Type", contentType)
-		w := httptest.NewRecorder()
-		hub.ServeHTTP(w, r)
-		if w.Code >= 300 {
-			t.Fatalf("%s %s%s: %d %s", method, path, tag, w.Code, w.Body)
-		}
-		return w
-	}
-	got := ask(http.MethodGet, from, nil, "")
-	ask(http.MethodPut, to, got.Body.Bytes(), got.Header().Get("Content-Type"))
+	return outside.ListenAt(t, e, "127.0.0.1:0", h)
 }

@@ -2,14 +2,12 @@ package acceptance
 
 import (
 	"encoding/json"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"casco/internal/outside"
 	"casco/internal/realdocker"
 )
 
@@ -49,41 +47,31 @@ func turn(t *testing.T, e *realdocker.Engine, check, ref string, args []string, 
 	if complaint := held(); complaint == "" {
 		t.Fatal("the bad state is good already: the test proves nothing")
 	}
-	if v := verdict(findings(t, e), check, ref); v != "fail" {
+	if v := outside.Verdict(outside.Findings(t, e), check, ref); v != "fail" {
 		t.Fatalf("%s of %s in the bad state: %q, want fail", check, ref, v)
 	}
 	answers()
-	id := planApplyVerify(t, e, args...)
+	id := outside.PlanApplyVerify(t, e, args...)
 	if complaint := held(); complaint != "" {
 		t.Errorf("casco says that it is cured, but %s", complaint)
 	}
-	if v := verdict(findings(t, e), check, ref); v != "pass" {
+	if v := outside.Verdict(outside.Findings(t, e), check, ref); v != "pass" {
 		t.Errorf("%s of %s after the cure: %q, want pass", check, ref, v)
 	}
 	answers()
-	rollback(t, e, id)
+	outside.Rollback(t, e, id)
 	if diff := cmp.Diff(before, look()); diff != "" {
 		t.Errorf("not as before (-before +after the rollback):\n%s", diff)
 	}
 	answers()
 }
 
-// tool runs an ordinary tool and returns what it printed.
-func tool(t testing.TB, name string, args ...string) string {
-	t.Helper()
-	out, err := exec.Command(name, args...).CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
-	}
-	return strings.TrimSpace(string(out))
-}
-
 // fileState is a file as stat and sha256sum show it: type, mode, owner, text.
 func fileState(t testing.TB, path string) string {
 	t.Helper()
-	state := tool(t, "stat", "-c", "%F %04a %u:%g", path)
+	state := outside.Tool(t, "stat", "-c", "%F %04a %u:%g", path)
 	if strings.HasPrefix(state, "regular") {
-		state += " " + strings.Fields(tool(t, "sha256sum", path))[0]
+		state += " " + strings.Fields(outside.Tool(t, "sha256sum", path))[0]
 	}
 	return state
 }
@@ -162,14 +150,4 @@ func container(t *testing.T, e *realdocker.Engine, name string, args ...string) 
 func inside(t *testing.T, e *realdocker.Engine, name string, command ...string) string {
 	t.Helper()
 	return e.Docker(append([]string{"exec", name}, command...)...)
-}
-
-func write(t testing.TB, path, text string) {
-	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
 }

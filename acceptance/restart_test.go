@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"casco/internal/outside"
 	"casco/internal/realdocker"
 )
 
@@ -19,11 +20,11 @@ func TestRestart(t *testing.T) {
 	e.Docker("run", "-d", "--name", name, "--restart", "always", "-p", "127.0.0.1:8070:8080", "web:1", "sh", "-c", polite)
 	ref := "container/" + name
 	before := inspect(t, e, name)
-	if v := verdict(findings(t, e), "container-restart", ref); v != "fail" {
+	if v := outside.Verdict(outside.Findings(t, e), "container-restart", ref); v != "fail" {
 		t.Fatalf("container-restart of a container that is always restarted: %q, want fail", v)
 	}
 	for _, extra := range [][]string{nil, {"--suggested"}} {
-		stdout, stderr, code := casco(t, e, append([]string{"plan", "--check", "container-restart", "--ref", ref}, extra...)...)
+		stdout, stderr, code := outside.Casco(t, e, append([]string{"plan", "--check", "container-restart", "--ref", ref}, extra...)...)
 		if code != 0 || !strings.Contains(stdout, "May it stay down") {
 			t.Errorf("casco plan %v: exit code %d, want 0 and the question\n%s%s", extra, code, stdout, stderr)
 		}
@@ -31,24 +32,24 @@ func TestRestart(t *testing.T) {
 
 	// All that casco plans by itself for the container leaves it a service that
 	// comes back.
-	id := planApplyVerify(t, e, "--ref", ref, "--suggested")
+	id := outside.PlanApplyVerify(t, e, "--ref", ref, "--suggested")
 	if got := e.Docker("inspect", "-f", "{{.HostConfig.RestartPolicy.Name}}", name); got != "always" {
 		t.Errorf("restart policy after the loop: %q, want always", got)
 	}
 	e.Restart()
 	comesBack(t, e, name)
-	rollback(t, e, id)
+	outside.Rollback(t, e, id)
 	if after := inspect(t, e, name); after != before {
 		t.Errorf("not as before:\n%s\n%s", before, after)
 	}
 
 	// Who answers the question gets what the recommendation says, and back.
-	id = planApplyVerify(t, e, "--check", "container-restart", "--ref", ref,
+	id = outside.PlanApplyVerify(t, e, "--check", "container-restart", "--ref", ref,
 		"--set", ref+":HostConfig.RestartPolicy.Name=on-failure", "--set", ref+":HostConfig.RestartPolicy.MaximumRetryCount=5")
 	if got := e.Docker("inspect", "-f", "{{json .HostConfig.RestartPolicy}}", name); got != `{"Name":"on-failure","MaximumRetryCount":5}` {
 		t.Errorf("restart policy: %s", got)
 	}
-	rollback(t, e, id)
+	outside.Rollback(t, e, id)
 	if got := e.Docker("inspect", "-f", "{{json .HostConfig.RestartPolicy}}", name); got != `{"Name":"always","MaximumRetryCount":0}` {
 		t.Errorf("restart policy after the rollback: %s", got)
 	}

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"casco/internal/outside"
 	"casco/internal/realdocker"
 )
 
@@ -25,24 +26,24 @@ func bySELinux(t *testing.T, e *realdocker.Engine, name string) string {
 // taken back so that it may be read again.
 func TestSELinux(t *testing.T) {
 	e := guest(t, "selinux")
-	if got := tool(t, "getenforce"); got != "Enforcing" {
+	if got := outside.Tool(t, "getenforce"); got != "Enforcing" {
 		t.Fatalf("getenforce: %s", got)
 	}
 	const hosts = "/srv/hosts"
-	write(t, hosts+"/open", "hello\n")
-	tool(t, "chmod", "-R", "0777", hosts)
-	tool(t, "chcon", "-t", "container_ro_file_t", hosts)
-	tool(t, "chcon", "-t", "var_spool_t", hosts+"/open")
+	outside.Write(t, hosts+"/open", "hello\n")
+	outside.Tool(t, "chmod", "-R", "0777", hosts)
+	outside.Tool(t, "chcon", "-t", "container_ro_file_t", hosts)
+	outside.Tool(t, "chcon", "-t", "var_spool_t", hosts+"/open")
 	engine, config := "daemon/"+e.Socket, fileState(t, e.Config)
 
 	container(t, e, "old", "--network", "none", "--restart", "always", "-v", hosts+":/hosts")
-	expect(t, findings(t, e), map[string]string{
+	expect(t, outside.Findings(t, e), map[string]string{
 		"daemon-selinux of " + engine:         "fail",
 		"container-selinux of container/old":  "fail",
 		"container-apparmor of container/old": "not-applicable",
 		"kernel-lsm of kernel/kernel":         "pass",
 	})
-	change := planApplyVerify(t, e, "--check", "daemon-selinux", "--ref", engine)
+	change := outside.PlanApplyVerify(t, e, "--check", "daemon-selinux", "--ref", engine)
 	if complaint := says("{{.SecurityOptions}}", "name=selinux")(t, e, ""); complaint != "" {
 		t.Fatalf("casco says that it is cured, but %s", complaint)
 	}
@@ -51,7 +52,7 @@ func TestSELinux(t *testing.T) {
 	if bySELinux(t, e, "old") == "" {
 		t.Error("a container that is older than the label has one: the test proves nothing")
 	}
-	planApplyVerify(t, e, "--check", "container-selinux", "--ref", "container/old")
+	outside.PlanApplyVerify(t, e, "--check", "container-selinux", "--ref", "container/old")
 	if complaint := bySELinux(t, e, "old"); complaint != "" {
 		t.Errorf("casco says that old is cured, but %s", complaint)
 	}
@@ -67,11 +68,11 @@ func TestSELinux(t *testing.T) {
 		}
 	})
 	t.Run("shared", func(t *testing.T) { sharedIPC(t, e) })
-	tool(t, "setenforce", "0")
-	expect(t, findings(t, e), map[string]string{"kernel-lsm of kernel/kernel": "fail", "container-selinux of container/old": "fail"})
-	tool(t, "setenforce", "1")
+	outside.Tool(t, "setenforce", "0")
+	expect(t, outside.Findings(t, e), map[string]string{"kernel-lsm of kernel/kernel": "fail", "container-selinux of container/old": "fail"})
+	outside.Tool(t, "setenforce", "1")
 
-	rollback(t, e, change)
+	outside.Rollback(t, e, change)
 	if now := fileState(t, e.Config); now != config {
 		t.Errorf("daemon.json is %s, and was %s", now, config)
 	}
@@ -98,12 +99,12 @@ func sharedIPC(t *testing.T, e *realdocker.Engine) {
 		was = leader
 	}
 	same("at first")
-	id := planApplyVerify(t, e, "--check", "container-no-new-privileges", "--ref", "container/leader")
+	id := outside.PlanApplyVerify(t, e, "--check", "container-no-new-privileges", "--ref", "container/leader")
 	same("made again")
 	// They have their categories, and no_new_privs does not keep the label away.
-	if v := verdict(findings(t, e), "container-selinux", "container/leader"); v != "pass" {
+	if v := outside.Verdict(outside.Findings(t, e), "container-selinux", "container/leader"); v != "pass" {
 		t.Errorf("container-selinux of leader: %q, want pass", v)
 	}
-	rollback(t, e, id)
+	outside.Rollback(t, e, id)
 	same("taken back")
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"casco/internal/outside"
 	"casco/internal/realdocker"
 )
 
@@ -40,11 +41,11 @@ func TestWatches(t *testing.T) {
 	auditing(t)
 	for _, path := range []string{"/etc/systemd/system/docker.service", "/etc/sysconfig/docker", "/etc/default/docker", "/etc/containerd/config.toml"} {
 		if _, err := os.Stat(path); err != nil {
-			write(t, path, "# made by a test\n")
+			outside.Write(t, path, "# made by a test\n")
 		}
 	}
 	paths := map[string]string{}
-	for _, f := range findings(t, e) {
+	for _, f := range outside.Findings(t, e) {
 		if role, ok := strings.CutPrefix(f.Check, "watch-"); ok && f.Verdict == "fail" && !strings.HasPrefix(f.Ref, "watch//tmp/") {
 			paths[role] = strings.TrimPrefix(f.Ref, "watch/")
 		}
@@ -73,12 +74,12 @@ func TestWatches(t *testing.T) {
 			turn(t, e, check, ref, []string{"--check", check, "--ref", ref}, look, held, answers)
 
 			rule := []string{path, "-p", w.perm, "-k", "by-hand"}
-			tool(t, "auditctl", append([]string{"-w"}, rule...)...)
-			write(t, rulesDir+"/90-test.rules", "-w "+strings.Join(rule, " ")+"\n")
-			if v := verdict(findings(t, e), check, ref); v != "pass" {
+			outside.Tool(t, "auditctl", append([]string{"-w"}, rule...)...)
+			outside.Write(t, rulesDir+"/90-test.rules", "-w "+strings.Join(rule, " ")+"\n")
+			if v := outside.Verdict(outside.Findings(t, e), check, ref); v != "pass" {
 				t.Errorf("watched by a rule of somebody else: %q, want pass", v)
 			}
-			tool(t, "auditctl", append([]string{"-W"}, rule...)...)
+			outside.Tool(t, "auditctl", append([]string{"-W"}, rule...)...)
 			os.Remove(rulesDir + "/90-test.rules")
 		})
 	}
@@ -87,11 +88,11 @@ func TestWatches(t *testing.T) {
 // auditing has the kernel heed its audit rules while the test runs.
 func auditing(t *testing.T) {
 	t.Helper()
-	tool(t, "mkdir", "-p", rulesDir)
-	for line := range strings.Lines(tool(t, "auditctl", "-s")) {
+	outside.Tool(t, "mkdir", "-p", rulesDir)
+	for line := range strings.Lines(outside.Tool(t, "auditctl", "-s")) {
 		if state, ok := strings.CutPrefix(line, "enabled "); ok && strings.TrimSpace(state) == "0" {
-			tool(t, "auditctl", "-e", "1")
-			t.Cleanup(func() { tool(t, "auditctl", "-e", "0") })
+			outside.Tool(t, "auditctl", "-e", "1")
+			t.Cleanup(func() { outside.Tool(t, "auditctl", "-e", "0") })
 		}
 	}
 }
@@ -100,7 +101,7 @@ func auditing(t *testing.T) {
 func loadedRule(t *testing.T, path string) string {
 	t.Helper()
 	var rules []string
-	for line := range strings.Lines(tool(t, "auditctl", "-l")) {
+	for line := range strings.Lines(outside.Tool(t, "auditctl", "-l")) {
 		if strings.Contains(line, " "+path+" ") {
 			rules = append(rules, strings.TrimSpace(line))
 		}

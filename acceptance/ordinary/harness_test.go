@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -23,70 +22,11 @@ import (
 	"time"
 
 	"casco/internal/handtest"
+	"casco/internal/outside"
 	"casco/internal/realdocker"
 )
 
-// casco is the program, built once; its directory is removed by TestMain.
-var casco struct {
-	once sync.Once
-	dir  string
-	err  error
-}
-
-// apart is set in the process that has its own mounts.
-const apart = "CASCO_ORDINARY_APART"
-
-// TestMain runs the tests again in a process that has its own mounts: all
-// engines of a machine look for plugins in one directory, and wait for a socket
-// that a killed test left there.
-func TestMain(m *testing.M) {
-	if os.Geteuid() == 0 && os.Getenv(apart) == "" {
-		cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
-		cmd.Env = append(os.Environ(), apart+"=1")
-		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-		// The Go runtime makes the new namespace's mounts private.
-		cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
-		if err := cmd.Run(); err != nil && cmd.ProcessState == nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		code := cmd.ProcessState.ExitCode()
-		if code < 0 { // by a signal
-			code = 1
-		}
-		os.Exit(code)
-	}
-	code := m.Run()
-	if casco.dir != "" {
-		os.RemoveAll(casco.dir)
-	}
-	os.Exit(code)
-}
-
-func program(t testing.TB) string {
-	t.Helper()
-	casco.once.Do(func() {
-		if casco.dir, casco.err = os.MkdirTemp("", "casco-ordinary-"); casco.err != nil {
-			return
-		}
-		out, err := exec.Command("go", "build", "-o", casco.dir, "../../cmd/casco").CombinedOutput()
-		if err != nil {
-			casco.err = fmt.Errorf("go build ../../cmd/casco: %w\n%s", err, out)
-			return
-		}
-		// The test cache notes which directories were listed, and what is in them.
-		casco.err = filepath.WalkDir("../..", func(path string, d fs.DirEntry, err error) error {
-			if err == nil && d.IsDir() && path != "../.." && strings.HasPrefix(d.Name(), ".") {
-				return filepath.SkipDir
-			}
-			return err
-		})
-	})
-	if casco.err != nil {
-		t.Fatal(casco.err)
-	}
-	return filepath.Join(casco.dir, "casco")
-}
+func TestMain(m *testing.M) { outside.Main(m, "../..") }
 
 // A guard is a casco guard with a door.
 type guard struct {
@@ -110,7 +50,7 @@ func newGuard(t testing.TB, e *realdocker.Engine, policy string) *guard {
 		t.Fatal(err)
 	}
 	defer log.Close()
-	cmd := exec.Command(program(t), "guard", "--host", "unix://"+e.Socket, "--state", filepath.Join(dir, "state"), "--run", filepath.Join(dir, "run"),
+	cmd := exec.Command(outside.Program(t), "guard", "--host", "unix://"+e.Socket, "--state", filepath.Join(dir, "state"), "--run", filepath.Join(dir, "run"),
 		"--lang", "en", "--policy", file, "--door", g.door)
 	cmd.Env = append(os.Environ(), "DOCKER_CONFIG="+filepath.Join(dir, "cli"), "DOCKER_HOST=", "DOCKER_CONTEXT=")
 	cmd.Stdout, cmd.Stderr = log, log

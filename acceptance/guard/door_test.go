@@ -1,4 +1,4 @@
-package acceptance
+package guard
 
 import (
 	"os/exec"
@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"casco/internal/outside"
 )
 
 const doorPolicy = `apiVersion: casco/v1
@@ -30,7 +32,7 @@ func TestDoor(t *testing.T) {
 	w.e.Docker("volume", "create", "vol")
 	w.e.Docker("run", "-d", "--name", "db", "--network", "n2", w.image, "wait")
 	g := w.newGuard(strings.TrimPrefix(doorPolicy, "apiVersion: casco/v1\nkind: Policy\nmetadata: {name: door, version: 1}\n"))
-	write(t, g.policy, doorPolicy)
+	outside.Write(t, g.policy, doorPolicy)
 	g.mode(false)
 	socket := filepath.Join(w.e.Root, "door.sock")
 	g.more = []string{"--door", socket}

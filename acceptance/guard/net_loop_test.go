@@ -1,4 +1,4 @@
-package acceptance
+package guard
 
 import (
 	"encoding/json"
@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"casco/internal/outside"
 )
 
 const loopPolicy = `apiVersion: casco/v1
@@ -50,7 +52,7 @@ func (t *turner) casco(code int, args ...string) string {
 func (t *turner) load(version, policy string) {
 	t.Helper()
 	path := filepath.Join(t.w.e.Root, "load.yaml")
-	write(t, path, strings.Replace(policy, "version: 1", "version: "+version, 1))
+	outside.Write(t, path, strings.Replace(policy, "version: 1", "version: "+version, 1))
 	t.casco(0, "policy", "load", path, "--yes")
 }
 

@@ -1,4 +1,4 @@
-package acceptance
+package guard
 
 import (
 	"os"
@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"casco/internal/handtest"
+	"casco/internal/outside"
 	"casco/lab/actor"
 )
 
@@ -204,14 +205,14 @@ func (f *failing) killed(t *testing.T) {
 func (f *failing) diskFull(t *testing.T) {
 	f.g.stop()
 	state := f.g.state
-	f.g.state = smallDisk(t, "4m")
+	f.g.state = outside.SmallDisk(t, "4m")
 	f.g.mode(true)
 	f.g.start()
 	if _, err := f.starts("shut-3"); err != nil {
 		t.Fatal(err)
 	}
 	time.Sleep(1500 * time.Millisecond) // it is written
-	fill(t, f.g.state, 0)
+	outside.Fill(t, f.g.state, 0)
 	for i := range 20 {
 		if took, err := f.starts("shut-3"); err != nil || took > 10*time.Second {
 			t.Fatalf("start %d with a full disk: %s %v", i, took, err)
@@ -227,7 +228,7 @@ func (f *failing) diskFull(t *testing.T) {
 	if !strings.Contains(f.g.log.String(), "not written into the ledger") {
 		t.Error("nobody is told that the ledger is not written to")
 	}
-	tool(t, "rm", filepath.Join(f.g.state, "filler"))
+	outside.Tool(t, "rm", filepath.Join(f.g.state, "filler"))
 	time.Sleep(2500 * time.Millisecond)
 	f.g.stop()
 	out, err := exec.Command(f.g.program, "--host", "unix://"+f.e.Socket, "--state", f.g.state, "log", "verify").CombinedOutput()
@@ -264,11 +265,11 @@ func (f *failing) outOfMemory(t *testing.T) {
 	if _, err := os.Stat(limit); err != nil { // cgroup v1
 		limit, used = cg+"/memory.limit_in_bytes", cg+"/memory.usage_in_bytes"
 	}
-	now, err := strconv.Atoi(strings.TrimSpace(mustRead(t, used)))
+	now, err := strconv.Atoi(strings.TrimSpace(outside.MustRead(t, used)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(t, limit, strconv.Itoa(now+256<<10))
+	outside.Write(t, limit, strconv.Itoa(now+256<<10))
 	killed := false
 	for i := 0; i < 60 && !killed; i++ {
 		took, err := f.starts("open-4")
@@ -362,11 +363,11 @@ func freeze(t *testing.T, name string, pid int) (thaw func()) {
 		cg, file, on, off = "/sys/fs/cgroup/freezer/"+name, "freezer.state", "FROZEN", "THAWED"
 	}
 	handtest.Need(t, os.Mkdir(cg, 0o755) == nil, "a cgroup of its own")
-	write(t, filepath.Join(cg, "cgroup.procs"), strconv.Itoa(pid))
-	write(t, filepath.Join(cg, file), on)
+	outside.Write(t, filepath.Join(cg, "cgroup.procs"), strconv.Itoa(pid))
+	outside.Write(t, filepath.Join(cg, file), on)
 	thaw = sync.OnceFunc(func() {
-		write(t, filepath.Join(cg, file), off)
-		write(t, filepath.Join(filepath.Dir(cg), "cgroup.procs"), strconv.Itoa(pid))
+		outside.Write(t, filepath.Join(cg, file), off)
+		outside.Write(t, filepath.Join(filepath.Dir(cg), "cgroup.procs"), strconv.Itoa(pid))
 		if err := os.Remove(cg); err != nil {
 			t.Error(err)
 		}
@@ -449,7 +450,7 @@ func TestNetFailWrapper(t *testing.T) {
 	f.holds("as it should be")
 
 	config := filepath.Join(w.e.Root, "runtime", "runtime.json")
-	said := mustRead(t, config)
+	said := outside.MustRead(t, config)
 	no := func(when, because string, names ...string) {
 		t.Helper()
 		for _, name := range names {
@@ -465,11 +466,11 @@ func TestNetFailWrapper(t *testing.T) {
 	f.g.signal(syscall.SIGCONT)
 	f.g.kill()
 	no("the guard is killed", "not started without the guard", "open-1", "shut-1")
-	write(t, config, strings.Replace(said, "{", `{"without_guard": "open", `, 1))
+	outside.Write(t, config, strings.Replace(said, "{", `{"without_guard": "open", `, 1))
 	if _, err := f.starts("open-1"); err != nil {
 		t.Errorf("the wrapper's file says open, and it does not start: %v", err)
 	}
-	write(t, config, said)
+	outside.Write(t, config, said)
 	f.g.start()
 	if !f.g.event("late", "open-1") {
 		t.Error("nobody is told that open-1 ran without its rules")

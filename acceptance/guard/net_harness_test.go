@@ -1,4 +1,4 @@
-package acceptance
+package guard
 
 import (
 	"bytes"
@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"casco/internal/handtest"
+	"casco/internal/outside"
 	"casco/internal/realdocker"
 	"casco/lab/actor"
 )
@@ -67,14 +68,14 @@ func newWorld(t testing.TB, args ...string) *netWorld {
 		t.Fatal(err)
 	}
 	w.probe = filepath.Join(w.dir, "probe")
-	build := exec.Command("go", "build", "-o", w.probe, "../lab/probe")
+	build := exec.Command("go", "build", "-o", w.probe, "../../lab/probe")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	w.outside = w.e.NetNS + "x"
-	tool(t, "ip", "netns", "add", w.outside)
-	t.Cleanup(func() { tool(t, "ip", "netns", "del", w.outside) })
+	outside.Tool(t, "ip", "netns", "add", w.outside)
+	t.Cleanup(func() { outside.Tool(t, "ip", "netns", "del", w.outside) })
 	for _, args := range []string{
 		"-n " + w.outside + " link add wire type veth peer name wire netns " + w.e.NetNS,
 		"-n " + w.outside + " link set lo up",
@@ -89,7 +90,7 @@ func newWorld(t testing.TB, args ...string) *netWorld {
 		"-n " + w.outside + " route add 10.0.0.0/8 via " + hostAddr,
 		"-n " + w.outside + " -6 route add fd00::/16 via 2001:db8:9::1",
 	} {
-		tool(t, "ip", strings.Fields(args)...)
+		outside.Tool(t, "ip", strings.Fields(args)...)
 	}
 	w.sysctl("net.ipv6.conf.all.forwarding", "1")
 	return w
@@ -233,13 +234,13 @@ func (w *netWorld) wrap(run string) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		w.t.Fatal(err)
 	}
-	build := exec.Command("go", "build", "-o", dir+"/casco-runtime", "../cmd/casco-runtime")
+	build := exec.Command("go", "build", "-o", dir+"/casco-runtime", "../../cmd/casco-runtime")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		w.t.Fatalf("%v\n%s", err, out)
 	}
-	write(w.t, dir+"/runtime.json", fmt.Sprintf(`{"runtime": %q, "gate": %q}`, runc, filepath.Join(run, "gate.sock")))
-	write(w.t, w.e.Config, fmt.Sprintf(`{"default-runtime": "casco", "runtimes": {"casco": {"path": %q, "runtimeArgs": ["--casco-config", %q]}}}`,
+	outside.Write(w.t, dir+"/runtime.json", fmt.Sprintf(`{"runtime": %q, "gate": %q}`, runc, filepath.Join(run, "gate.sock")))
+	outside.Write(w.t, w.e.Config, fmt.Sprintf(`{"default-runtime": "casco", "runtimes": {"casco": {"path": %q, "runtimeArgs": ["--casco-config", %q]}}}`,
 		dir+"/casco-runtime", dir+"/runtime.json"))
 	w.e.Restart()
 }
@@ -281,7 +282,7 @@ func (l *lines) String() string {
 func (w *netWorld) newGuard(policy string) *guarding {
 	w.t.Helper()
 	g := &guarding{
-		w: w, program: os.Getenv(program), log: &lines{},
+		w: w, program: outside.Program(w.t), log: &lines{},
 		state: filepath.Join(w.e.Root, "gstate"), run: filepath.Join(w.e.Root, "grun"), policy: filepath.Join(w.e.Root, "policy.yaml"),
 	}
 	if err := os.MkdirAll(g.state, 0o700); err != nil {
@@ -297,11 +298,11 @@ func (w *netWorld) newGuard(policy string) *guarding {
 }
 
 func (g *guarding) setPolicy(policy string) {
-	write(g.w.t, g.policy, "apiVersion: casco/v1\nkind: Policy\nmetadata: {name: net, version: 1}\n"+policy)
+	outside.Write(g.w.t, g.policy, "apiVersion: casco/v1\nkind: Policy\nmetadata: {name: net, version: 1}\n"+policy)
 }
 
 func (g *guarding) mode(enforce bool) {
-	write(g.w.t, filepath.Join(g.state, "network.json"), fmt.Sprintf(`{"enforce":%v}`, enforce))
+	outside.Write(g.w.t, filepath.Join(g.state, "network.json"), fmt.Sprintf(`{"enforce":%v}`, enforce))
 }
 
 // start starts the guard and waits until it works.

@@ -1,4 +1,4 @@
-package acceptance
+package guard
 
 import (
 	"bufio"
@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"casco/internal/handtest"
+	"casco/internal/outside"
 )
 
 const lifePolicy = `apiVersion: casco/v1
@@ -44,7 +45,7 @@ type gated struct {
 func newGated(t *testing.T, before func(*netWorld)) *gated {
 	w := newWorld(t)
 	config := fmt.Appendf(nil, "{\n    \"hosts\": [ \"unix://%s\" ],\n  \"live-restore\": true\n}", w.e.Socket)
-	write(t, w.e.Config, string(config))
+	outside.Write(t, w.e.Config, string(config))
 	w.e.Restart()
 	if before != nil {
 		before(w)
@@ -209,7 +210,7 @@ func TestDoorChange(t *testing.T) {
 
 func lastChangeOf(h *gated) string {
 	h.Helper()
-	var doc struct{ Changes []recorded }
+	var doc struct{ Changes []outside.Recorded }
 	if err := json.Unmarshal([]byte(h.casco(0, "changes", "--format", "json")), &doc); err != nil || len(doc.Changes) == 0 {
 		h.Fatalf("casco changes: %v", err)
 	}
@@ -440,7 +441,7 @@ func TestDoorOff(t *testing.T) {
 	for name, with := range broken {
 		path := filepath.Join(h.g.state, name)
 		os.Rename(path, path+".away") // one of them is not there
-		write(t, path, with)
+		outside.Write(t, path, with)
 	}
 	if said := h.casco(0, "guard", "off"); !strings.Contains(said, "catches up") {
 		t.Errorf("off without a ledger: %s", said)

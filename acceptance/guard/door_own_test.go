@@ -1,4 +1,4 @@
-package acceptance
+package guard
 
 import (
 	"bytes"
@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"casco/internal/handtest"
+	"casco/internal/outside"
 )
 
 // A person is a user of the machine who is nobody else there, and asks the
@@ -289,7 +290,7 @@ func testServices(t *testing.T, w *netWorld, alice, bob person) {
 	w.e.Docker("swarm", "init", "--advertise-addr", "127.0.0.1", "--listen-addr", "127.0.0.1:2377")
 	for name, p := range map[string]person{"a": alice, "b": bob} {
 		content := filepath.Join(p.home, "content")
-		write(t, content, "x")
+		outside.Write(t, content, "x")
 		if err := os.Chmod(content, 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -360,7 +361,7 @@ func testProjects(t *testing.T, w *netWorld, people map[string]person) {
 	for name, p := range people {
 		file := "version: '2.4'\nservices:\n  web: {image: '" + w.image + "', command: [wait], container_name: " + name + "svc, volumes: ['" + name + "data:/d'], stop_grace_period: 0s}\n" +
 			"volumes: {" + name + "data: {name: " + name + "data}}\nnetworks: {default: {name: " + name + "shop}}\n"
-		write(t, filepath.Join(p.home, "docker-compose.yml"), file)
+		outside.Write(t, filepath.Join(p.home, "docker-compose.yml"), file)
 		if err := os.Chown(filepath.Join(p.home, "docker-compose.yml"), int(p.uid), doorGroup); err != nil {
 			t.Fatal(err)
 		}

@@ -1,4 +1,4 @@
-package acceptance
+package guard
 
 import (
 	"fmt"
@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"casco/internal/handtest"
+	"casco/internal/outside"
 )
 
 const lookPolicy = `tiers:
@@ -278,8 +279,8 @@ func (l *lookWorld) race(t *testing.T, mode, link string) {
 	if err := os.WriteFile(late, []byte(script), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	write(t, config, fmt.Sprintf(`{"runtime": %q, "gate": %q}`, late, filepath.Join(l.g.run, "gate.sock")))
-	defer write(t, config, string(was))
+	outside.Write(t, config, fmt.Sprintf(`{"runtime": %q, "gate": %q}`, late, filepath.Join(l.g.run, "gate.sock")))
+	defer outside.Write(t, config, string(was))
 	id := l.e.Docker("create", "-v", link+":/m", l.image, "exit", "0")
 	defer l.lead("good")
 	out, err := l.e.TryDocker("start", "-a", id)

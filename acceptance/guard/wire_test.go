@@ -1,4 +1,4 @@
-package acceptance
+package guard
 
 import (
 	"errors"
@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"casco/internal/battery"
+	"casco/internal/outside"
 )
 
 // TestWire sends what is an attack along each way to an engine that has casco
@@ -23,7 +24,7 @@ func TestWire(t *testing.T) {
 	w := newWire(t)
 	t.Run("unjudged", w.unjudged)
 	w.judged(battery.Policies["base"])
-	rows, err := battery.Read("../guard/admission/testdata/battery.tsv")
+	rows, err := battery.Read("../../guard/admission/testdata/battery.tsv")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -242,7 +243,7 @@ type byteRow struct {
 func byteRows(t *testing.T) []byteRow {
 	t.Helper()
 	var out []byteRow
-	for i, line := range strings.Split(strings.TrimSuffix(mustRead(t, "testdata/wire.tsv"), "\n"), "\n") {
+	for i, line := range strings.Split(strings.TrimSuffix(outside.MustRead(t, "testdata/wire.tsv"), "\n"), "\n") {
 		if line[0] == '#' {
 			continue
 		}

@@ -1,4 +1,4 @@
-package acceptance
+package guard
 
 import (
 	"bytes"
@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"casco/internal/handtest"
+	"casco/internal/outside"
 )
 
 // A failingDoor is a door whose guard fails, and those who use it.
@@ -100,7 +101,7 @@ func TestDoorFail(t *testing.T) {
 	d.g = w.newGuard("tiers: [{id: all, impact: 1}]\nassign: [{default: all}]\nnetwork: {start: runtime}\nadmission: {mode: enforce}\n")
 	d.g.mode(false)
 	d.g.more = []string{"--door", d.socket}
-	d.g.state = smallDisk(t, "8m")
+	d.g.state = outside.SmallDisk(t, "8m")
 	if out, err := exec.Command(d.g.program, "--state", d.g.state, "policy", "load", d.g.policy, "--yes").CombinedOutput(); err != nil {
 		t.Fatalf("policy load: %v\n%s", err, out)
 	}
@@ -155,7 +156,7 @@ func (d *failingDoor) measured(t *testing.T) {
 // diskFull: requests are judged without room for what was decided; that is kept,
 // and written when there is room again.
 func (d *failingDoor) diskFull(t *testing.T) {
-	fill(t, d.g.state, 0)
+	outside.Fill(t, d.g.state, 0)
 	for i := range 100 {
 		d.judges(t, "with a full disk", fmt.Sprint("full-", i))
 		if strings.Contains(d.g.log.String(), "not written into the ledger") || t.Failed() {
@@ -167,7 +168,7 @@ func (d *failingDoor) diskFull(t *testing.T) {
 		t.Error("nobody is told that the ledger is not written to")
 	}
 	d.judges(t, "with a full disk", "full-last")
-	tool(t, "rm", filepath.Join(d.g.state, "filler"))
+	outside.Tool(t, "rm", filepath.Join(d.g.state, "filler"))
 	for _, want := range []string{"verify", "full-lastx"} {
 		args := []string{"log", "show"}
 		if want == "verify" {

@@ -1,4 +1,4 @@
-package acceptance
+package guard
 
 import (
 	"encoding/json"
@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"casco/internal/outside"
 	"casco/lab/actor"
 )
 
@@ -93,7 +94,7 @@ var boxes = []struct {
 
 func newMatrix(t testing.TB, proxy, icc bool, bridgeCall string) *matrix {
 	config := filepath.Join(t.TempDir(), "daemon.json")
-	write(t, config, fmt.Sprintf(`{"live-restore": true, "userland-proxy": %v}`, proxy))
+	outside.Write(t, config, fmt.Sprintf(`{"live-restore": true, "userland-proxy": %v}`, proxy))
 	m := &matrix{netWorld: newWorld(t, "--config", config), proxy: proxy, icc: icc}
 	m.major = m.e.Major()
 	if bridgeCall != "" {
@@ -424,8 +425,8 @@ func (m *matrix) through() {
 	m.phase("containers restarted", m.byPolicy)
 	m.e.Restart()
 	m.phase("dockerd restarted, live-restore", m.byPolicy)
-	write(m.t, m.e.Config, fmt.Sprintf(`{"live-restore": false, "userland-proxy": %v}`, m.proxy))
-	tool(m.t, "kill", "-HUP", fmt.Sprint(m.e.Pid()))
+	outside.Write(m.t, m.e.Config, fmt.Sprintf(`{"live-restore": false, "userland-proxy": %v}`, m.proxy))
+	outside.Tool(m.t, "kill", "-HUP", fmt.Sprint(m.e.Pid()))
 	time.Sleep(500 * time.Millisecond)
 	m.e.Restart()
 	m.phase("dockerd restarted", m.byPolicy)

@@ -1,4 +1,4 @@
-package acceptance
+package guard
 
 import (
 	"bufio"
@@ -27,6 +27,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"casco/internal/nsenter"
+	"casco/internal/outside"
 )
 
 // A way leads a request to the engine. It says who asks, or that nobody can be
@@ -232,8 +233,8 @@ func newAuthority(t *testing.T, dir string) *authority {
 		}
 		text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 		keyText := pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: secret})
-		put(t, filepath.Join(dir, name+".pem"), string(text))
-		put(t, filepath.Join(dir, name+".key"), string(keyText))
+		outside.Put(t, filepath.Join(dir, name+".pem"), string(text))
+		outside.Put(t, filepath.Join(dir, name+".key"), string(keyText))
 		if name == "ca" {
 			a.pool.AppendCertsFromPEM(text)
 		}

@@ -1,4 +1,4 @@
-package acceptance
+package guard
 
 import (
 	"encoding/json"
@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"casco/internal/handtest"
+	"casco/internal/outside"
 	"casco/internal/realdocker"
 )
 
@@ -82,7 +83,7 @@ func TestWho(t *testing.T) {
 	w.e.Restart()
 	names, _ := json.Marshal(strings.Fields(seccompNames))
 	profile := filepath.Join(w.e.Root, "profile.json")
-	write(t, profile, fmt.Sprintf(`{"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{"names": %s, "action": "SCMP_ACT_ALLOW"}]}`, names))
+	outside.Write(t, profile, fmt.Sprintf(`{"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{"names": %s, "action": "SCMP_ACT_ALLOW"}]}`, names))
 	w.e.Docker("run", "-d", "--name", "older", w.image, "wait")
 	g := w.newGuard("tiers: [{id: all, impact: 1}]\nassign: [{default: all}]\nadmission:\n  mode: enforce\n  rules: {object-delete: {mode: observe}}\n" +
 		"  add: {no_new_privileges: true, cap_drop: [NET_RAW], pids: 200, log_max_size: 10m, log_max_file: 3, runtime: other, seccomp: " + profile + "}\n")
@@ -104,7 +105,7 @@ func TestWho(t *testing.T) {
 		time.Sleep(50 * time.Millisecond)
 	}
 	file := filepath.Join(w.e.Root, "file")
-	write(t, file, "x")
+	outside.Write(t, file, "x")
 	for _, args := range [][]string{
 		{"network", "create", "n1"},
 		{"volume", "create", "v1"},
@@ -154,7 +155,7 @@ func (w *netWorld) lock(runc, plugin string) {
 	if plugin != "" {
 		plugins = fmt.Sprintf("[%q]", plugin)
 	}
-	write(w.t, w.e.Config, fmt.Sprintf(`{"runtimes": {"other": {"path": %q}}, "authorization-plugins": %s}`, runc, plugins))
+	outside.Write(w.t, w.e.Config, fmt.Sprintf(`{"runtimes": {"other": {"path": %q}}, "authorization-plugins": %s}`, runc, plugins))
 	if err := syscall.Kill(w.e.Pid(), syscall.SIGHUP); err != nil {
 		w.t.Fatal(err)
 	}
@@ -257,7 +258,7 @@ func (w *netWorld) bundle(name string, args ...string) string {
 	if err := os.MkdirAll(filepath.Join(dir, "rootfs", "tmp"), 0o755); err != nil {
 		w.t.Fatal(err)
 	}
-	tool(w.t, "cp", w.probe, filepath.Join(dir, "rootfs", "probe"))
+	outside.Tool(w.t, "cp", w.probe, filepath.Join(dir, "rootfs", "probe"))
 	spec := exec.Command("runc", "spec")
 	spec.Dir = dir
 	if out, err := spec.CombinedOutput(); err != nil {
@@ -277,7 +278,7 @@ func (w *netWorld) bundle(name string, args ...string) string {
 	if b, err = json.Marshal(config); err != nil {
 		w.t.Fatal(err)
 	}
-	write(w.t, filepath.Join(dir, "config.json"), string(b))
+	outside.Write(w.t, filepath.Join(dir, "config.json"), string(b))
 	return dir
 }
 
@@ -372,13 +373,13 @@ func TestRogue(t *testing.T) {
 	end := func(program, id string) { t.Cleanup(func() { exec.Command(program, "delete", "--force", id).Run() }) }
 	g.rogue("by runc", "container/runc/"+id+"r", func() { run(exec.Command("runc", "run", "--bundle", w.bundle("runc", "wait"), id+"r")) })
 	end("runc", id+"r")
-	g.rogue("by runc, and gone at once", "container/runc/"+id+"s", func() { tool(t, "runc", "run", "--bundle", w.bundle("gone", "exit", "0"), id+"s") })
+	g.rogue("by runc, and gone at once", "container/runc/"+id+"s", func() { outside.Tool(t, "runc", "run", "--bundle", w.bundle("gone", "exit", "0"), id+"s") })
 	copied := filepath.Join(w.e.Root, "a-tool")
 	runc, err := exec.LookPath("runc")
 	if err != nil {
 		t.Fatal(err)
 	}
-	tool(t, "cp", runc, copied)
+	outside.Tool(t, "cp", runc, copied)
 	g.rogue("by a copy of runc under another name", "container/runc/"+id+"x", func() {
 		cmd := exec.Command(copied, "--root", filepath.Join(w.e.Root, "runc"), "run", "--bundle", w.bundle("copy", "wait"), id+"x")
 		cmd.Stderr = os.Stderr

@@ -1,4 +1,4 @@
-package acceptance
+package guard
 
 import (
 	"context"
@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"casco/internal/handtest"
+	"casco/internal/outside"
 	"casco/lab/actor"
 )
 
@@ -123,7 +124,7 @@ func (r *race) byCompose(n int) (firsts []float64) {
 		r.t.Fatal(err)
 	}
 	file := filepath.Join(dir, "docker-compose.yml")
-	write(r.t, file, fmt.Sprintf("version: '2.4'\nservices:\n  s:\n    image: %s\n    command: %s\n    networks: [n]\n    scale: %d\nnetworks:\n  n: {external: true}\n",
+	outside.Write(r.t, file, fmt.Sprintf("version: '2.4'\nservices:\n  s:\n    image: %s\n    command: %s\n    networks: [n]\n    scale: %d\nnetworks:\n  n: {external: true}\n",
 		r.image, command, scale))
 	compose := func(args ...string) {
 		r.t.Helper()
@@ -187,7 +188,7 @@ func TestNetRace(t *testing.T) {
 		t.Run(way, func(t *testing.T) {
 			r.t = t
 			if way == byRuntime {
-				_, err := os.Stat("../cmd/casco-runtime")
+				_, err := os.Stat("../../cmd/casco-runtime")
 				handtest.Need(t, err == nil, "the wrapper, cmd/casco-runtime")
 			}
 			r.guard = r.newGuard(racePolicy + "network: {start: " + way + "}\n")

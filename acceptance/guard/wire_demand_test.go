@@ -1,4 +1,4 @@
-package acceptance
+package guard
 
 import (
 	"bytes"
@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"casco/internal/outside"
 )
 
 const app = "registry.example/app:1"
@@ -119,7 +121,7 @@ func (w *wire) ports(t *testing.T) {
 	w.refuses(t, random, "run", "-d", "--name", "any", "-p", "127.0.0.1::8080", app)
 	for port, rule := range map[string]string{"84:80": low, "80": random} {
 		file := filepath.Join(t.TempDir(), "compose.yaml")
-		put(t, file, "version: '3'\nservices:\n  s:\n    image: "+app+"\n    network_mode: bridge\n    ports: ['"+port+"']\n")
+		outside.Put(t, file, "version: '3'\nservices:\n  s:\n    image: "+app+"\n    network_mode: bridge\n    ports: ['"+port+"']\n")
 		for _, socket := range w.sockets() {
 			cmd := exec.Command("docker-compose", "-f", file, "-p", "wire", "up", "-d")
 			cmd.Env = append(os.Environ(), "DOCKER_HOST=unix://"+socket, "DOCKER_CONFIG="+filepath.Join(w.e.Root, "cli"))
@@ -171,7 +173,7 @@ func (w *wire) tiers(t *testing.T) {
 	w.does(t, "run", "--rm", "--name", "nobody", "--network", "plain2", app, "true")
 	w.e.Docker("run", "-d", "--name", "nobody", "--network", "plain2", app)
 	defer w.e.Docker("rm", "-f", "nobody")
-	if v := verdict(findings(t, w.e, "--policy", w.guard.policy), "container-tier-default", "container/nobody"); v != "fail" {
+	if v := outside.Verdict(outside.Findings(t, w.e, "--policy", w.guard.policy), "container-tier-default", "container/nobody"); v != "fail" {
 		t.Errorf("a container of no tier: container-tier-default is %q", v)
 	}
 }
@@ -192,7 +194,7 @@ func (w *wire) sign(t *testing.T, key, image string) {
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	put(t, file, string(sig))
+	outside.Put(t, file, string(sig))
 }
 
 // trusted is P-46: only an image that a key of the policy signed runs, by its
@@ -200,9 +202,9 @@ func (w *wire) sign(t *testing.T, key, image string) {
 func (w *wire) trusted(t *testing.T) {
 	dir := t.TempDir()
 	for _, k := range []string{"ours", "theirs"} {
-		tool(t, "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", filepath.Join(dir, k))
+		outside.Tool(t, "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", filepath.Join(dir, k))
 	}
-	put(t, filepath.Join(w.guard.policy, "image.pub"), mustRead(t, filepath.Join(dir, "ours.pub")))
+	outside.Put(t, filepath.Join(w.guard.policy, "image.pub"), outside.MustRead(t, filepath.Join(dir, "ours.pub")))
 	w.under("registries: {allow: [registry.example], require: [signature], keys: {registry.example/*: image.pub}}\nadmission: {mode: enforce}\n")
 	run := func(image string) []string { return []string{"run", "--rm", "--network", "none", image, "true"} }
 	const unsigned = "image-unsigned"
@@ -216,7 +218,7 @@ func (w *wire) trusted(t *testing.T) {
 	w.e.Docker("save", "-o", tarball, "local/built")
 	w.refuses(t, "image-import", "load", "-i", tarball)
 	w.refuses(t, "image-import", "import", tarball, "registry.example/app:7")
-	put(t, filepath.Join(dir, "Dockerfile"), "FROM "+app+"\nLABEL built=here\n")
+	outside.Put(t, filepath.Join(dir, "Dockerfile"), "FROM "+app+"\nLABEL built=here\n")
 	w.does(t, "build", "-q", "-t", "registry.example/built:1", dir)
 	w.refuses(t, unsigned, run("registry.example/built:1")...)
 
@@ -248,7 +250,7 @@ func (w *wire) forged(t *testing.T) {
 	id := w.e.Docker("image", "inspect", "-f", "{{.Id}}", app)
 	_, first, _ := strings.Cut(digest, "@")
 	w.hub.dated(t, first, "forged", time.Now().Add(-time.Hour))
-	retag(t, w.hub, "/v2/app/manifests/", "forged", "1")
+	outside.Retag(t, w.hub, "/v2/app/manifests/", "forged", "1")
 	w.e.Docker("pull", "-q", app)
 	if now := w.e.Docker("image", "inspect", "-f", "{{.Id}}", app); now == id {
 		t.Error("the tag was not moved")
@@ -319,7 +321,7 @@ func (w *wire) anyPort(t *testing.T, image string) {
 		if err != nil || port < span[0] || port > span[1] {
 			t.Errorf("docker port: %q, want one of %d", line, span)
 		}
-		if v := verdict(findings(t, w.e), "container-random-port", "container/any"); v != "fail" {
+		if v := outside.Verdict(outside.Findings(t, w.e), "container-random-port", "container/any"); v != "fail" {
 			t.Errorf("container-random-port of any: %q", v)
 		}
 		w.e.Docker("rm", "-f", "any")
@@ -333,7 +335,7 @@ func TestPlainTCP(t *testing.T) {
 	w := &wire{}
 	w.netWorld = newWorld(t, "--dockerd-arg", "--host=tcp://0.0.0.0:2375")
 	busy := w.e.Image("busy")
-	if v := verdict(findings(t, w.e), "daemon-tls", "daemon/"+w.e.Socket); v != "fail" {
+	if v := outside.Verdict(outside.Findings(t, w.e), "daemon-tls", "daemon/"+w.e.Socket); v != "fail" {
 		t.Errorf("daemon-tls: %q", v)
 	}
 	if out, err := w.e.TryDocker("run", "--rm", busy, "sh", "-c", "wget -qO- http://$(ip route | sed -n 's/default via \\([^ ]*\\).*/\\1/p'):2375/_ping"); err != nil || out != "OK" {

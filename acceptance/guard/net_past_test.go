@@ -1,4 +1,4 @@
-package acceptance
+package guard
 
 import (
 	"fmt"
@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"casco/internal/handtest"
+	"casco/internal/outside"
 	"casco/lab/actor"
 )
 
@@ -30,7 +31,7 @@ func TestNetBuild(t *testing.T) {
 		w.clear(names...)
 		for i, addr := range []string{outsideAddr + ":7000", hostAddr + ":7100", w.addr("db", "bridge") + ":7000"} {
 			dir := t.TempDir()
-			write(t, filepath.Join(dir, "Dockerfile"), fmt.Sprintf("FROM %s\nRUN [\"/probe\", \"try\", \"tcp\", %q, %q]\n", w.image, addr, w.newTag()))
+			outside.Write(t, filepath.Join(dir, "Dockerfile"), fmt.Sprintf("FROM %s\nRUN [\"/probe\", \"try\", \"tcp\", %q, %q]\n", w.image, addr, w.newTag()))
 			_, err := w.e.TryDocker("build", dir)
 			came := len(w.counts(names[i]).Tags) > 0
 			if came != (err == nil) {
@@ -81,7 +82,7 @@ func TestNetShim(t *testing.T) {
 	if err := os.WriteFile(own, b, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	write(t, w.e.Config, fmt.Sprintf(`{"runtimes": {"own": {"runtimeType": "io.containerd.runc.v2", "options": {"BinaryName": %q, "Root": %q}},
+	outside.Write(t, w.e.Config, fmt.Sprintf(`{"runtimes": {"own": {"runtimeType": "io.containerd.runc.v2", "options": {"BinaryName": %q, "Root": %q}},
 		"elsewhere": {"runtimeType": "io.containerd.runc.v2", "options": {"Root": %q}}}}`, own, w.e.Root+"/own-states", w.e.Root+"/elsewhere"))
 	w.e.Restart()
 	w.e.Docker("network", "create", "--subnet", "10.76.0.0/24", "n")

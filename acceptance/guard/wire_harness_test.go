@@ -1,4 +1,4 @@
-package acceptance
+package guard
 
 import (
 	"context"
@@ -20,6 +20,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/registry"
 
 	"casco/internal/battery"
+	"casco/internal/outside"
 )
 
 // A wire is an engine with a guard at its door and in it as its plugin, on a
@@ -43,20 +44,20 @@ func newWire(t *testing.T) *wire {
 	t.Helper()
 	netTest(t)
 	ownSrv(t)
-	dir := worldDir(t)
+	dir := outside.WorldDir(t)
 	ca := newAuthority(t, dir)
 	config := filepath.Join(dir, "daemon.json")
 	w := &wire{ca: ca, hub: &hub{Handler: registry.New(registry.Logger(log.New(io.Discard, "", 0)))}, file: map[string]any{
 		"insecure-registries": []string{"registry.example", "evil.example"}, "registry-mirrors": []string{"http://registry.example"},
 		"runtimes": map[string]any{"casco": map[string]string{"path": "runc"}}, "default-runtime": "casco",
 	}}
-	put(t, config, w.daemonJSON(nil))
-	hosts := mustRead(t, "/etc/hosts")
-	put(t, "/etc/hosts", hosts+"127.0.0.1 registry.example evil.example\n")
-	t.Cleanup(func() { put(t, "/etc/hosts", hosts) })
+	outside.Put(t, config, w.daemonJSON(nil))
+	hosts := outside.MustRead(t, "/etc/hosts")
+	outside.Put(t, "/etc/hosts", hosts+"127.0.0.1 registry.example evil.example\n")
+	t.Cleanup(func() { outside.Put(t, "/etc/hosts", hosts) })
 	w.netWorld = newWorld(t, "--config", config, "--dockerd-arg", "--host=tcp://127.0.0.1:2376", "--dockerd-arg", "--tlsverify",
 		"--dockerd-arg", "--tlscacert="+ca.file, "--dockerd-arg", "--tlscert="+dir+"/engine.pem", "--dockerd-arg", "--tlskey="+dir+"/engine.key")
-	listenAt(t, w.e, "127.0.0.1:80", w.hub)
+	outside.ListenAt(t, w.e, "127.0.0.1:80", w.hub)
 	w.images()
 	w.things()
 	return w
@@ -225,7 +226,7 @@ func (w *wire) under(policy string) {
 
 func (w *wire) writePolicy(policy string) {
 	w.t.Helper()
-	write(w.t, filepath.Join(w.guard.policy, "policy.yaml"), battery.Head+policy)
+	outside.Write(w.t, filepath.Join(w.guard.policy, "policy.yaml"), battery.Head+policy)
 }
 
 // judged puts the guard before the engine and into it, which judges by a policy
@@ -236,7 +237,7 @@ func (w *wire) judged(policy string) {
 	if err := os.MkdirAll("/etc/docker/plugins", 0o755); err != nil {
 		w.t.Fatal(err)
 	}
-	write(w.t, "/etc/docker/plugins/"+wirePlugin+".spec", "unix://"+plugin)
+	outside.Write(w.t, "/etc/docker/plugins/"+wirePlugin+".spec", "unix://"+plugin)
 	w.guard = w.newGuard("assign: [{default: internal}]\ntiers: [{id: internal, impact: 0.5}]\n")
 	w.guard.policy = filepath.Join(w.e.Root, "policy")
 	if err := os.Mkdir(w.guard.policy, 0o700); err != nil {
@@ -267,7 +268,7 @@ func (w *wire) door() string { return filepath.Join(w.e.Root, "door.sock") }
 // hup has the engine read its file again.
 func (w *wire) hup(more map[string]any) {
 	w.t.Helper()
-	write(w.t, w.e.Config, w.daemonJSON(more))
+	outside.Write(w.t, w.e.Config, w.daemonJSON(more))
 	if err := syscall.Kill(w.e.Pid(), syscall.SIGHUP); err != nil {
 		w.t.Fatal(err)
 	}

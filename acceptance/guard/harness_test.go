@@ -1,0 +1,9 @@
+package guard
+
+import (
+	"testing"
+
+	"casco/internal/outside"
+)
+
+func TestMain(m *testing.M) { outside.Main(m, "../..") }
