@@ -24,14 +24,20 @@ func (i Info) Threats() time.Time {
 	return epss
 }
 
-// Old are the sources that are older than limit at that time. A limit of 0 is
-// none.
+// Old are the sources about vulnerabilities that are older than limit at that
+// time. The days on which products end are known years ahead, and do not grow
+// old.
 func (i Info) Old(limit time.Duration, at time.Time) []Source {
 	var out []Source
 	for _, s := range i.Sources {
-		if limit > 0 && at.Sub(s.At) > limit {
+		if s.Old(limit, at) {
 			out = append(out, s)
 		}
 	}
 	return out
+}
+
+// Old reports whether s is one of Info.Old. A limit of 0 is none.
+func (s Source) Old(limit time.Duration, at time.Time) bool {
+	return limit > 0 && s.Kind != Ends && s.Kind != Distro && at.Sub(s.At) > limit
 }

@@ -35,13 +35,14 @@ const (
 	Exported  Kind = "export"     // a part of the ledger left the host
 	Witnessed Kind = "checkpoint" // a witness cosigned a checkpoint, or refused to
 	KeyChange Kind = "key"        // a key came into use or went out of it
+	Advised   Kind = "advisories" // a database of advisories was built, imported or refused
 	Clock     Kind = "clock"      // written by the ledger: the clock was moved back
 	Repair    Kind = "repair"     // written by the ledger: an append that was never acknowledged was cut off
 )
 
 var kinds = []Kind{
 	Run, Verdict, Drift, Plan, Change, Approval, Step, Decision, Policy, Exception, Treatment, Alert, Control,
-	Incident, Case, Evidenced, Hold, Purge, Exported, Witnessed, KeyChange, Clock, Repair,
+	Incident, Case, Evidenced, Hold, Purge, Exported, Witnessed, KeyChange, Advised, Clock, Repair,
 }
 
 // Kinds returns all kinds.

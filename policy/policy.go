@@ -234,6 +234,8 @@ type Images struct {
 	MaxAge Duration        `json:"max_age,omitempty" yaml:"max_age"`
 	FailOn FailOn          `json:"fail_on,omitzero" yaml:"fail_on"`
 	Forbid map[string]bool `json:"forbid,omitempty" yaml:"forbid"` // user_root, sshd, secrets, setuid_extra
+	// AdvisoriesAge is how old what is known of vulnerabilities may be; 0: a week.
+	AdvisoriesAge Duration `json:"advisories_age,omitempty" yaml:"advisories_age"`
 }
 
 // FailOn says which vulnerabilities an image may not have.

@@ -327,6 +327,20 @@ func (h Hold) About() string     { return h.Digest.About() }
 func (Purge) Kind() string       { return string(ledger.Purge) }
 func (p Purge) About() string    { return p.Digest.About() }
 
+// An Advisories is a database of advisories that was built or imported here, or
+// refused.
+type Advisories struct {
+	How    string    `json:"how"`   // build, update, import
+	State  string    `json:"state"` // taken, refused
+	Made   time.Time `json:"made,omitzero"`
+	Covers string    `json:"covers,omitempty"` // ecosystems
+	Key    string    `json:"key,omitempty"`    // that signed it
+	Why    string    `json:"why,omitempty"`    // it was refused
+}
+
+func (Advisories) Kind() string    { return "advisories" }
+func (e Advisories) About() string { return e.How }
+
 // An Export says what was given out.
 type Export struct {
 	What   string `json:"what"` // report, log, register, sample

@@ -8,7 +8,7 @@
 // There is one table, entries, with a row per entry of the ledger, and a view
 // for each kind of event, with its fields as columns: runs, verdicts, changes,
 // approvals, steps, policies, treatments, exceptions, drifts, evidence, holds,
-// purges, exports, decisions, alerts, controls. It is SQLite on one host; the schema uses nothing that
+// purges, exports, decisions, alerts, controls, advisories. It is SQLite on one host; the schema uses nothing that
 // PostgreSQL lacks but the spelling of JSON paths.
 package store
 
@@ -35,7 +35,7 @@ import (
 
 // version of the tables, in SQLite's user_version. A store of a newer one is
 // refused; one of an older one is made again.
-const version = 3
+const version = 4
 
 // stamp is a time that sorts as text, in UTC.
 const stamp = "2006-01-02T15:04:05.000000000Z"
@@ -189,7 +189,7 @@ func views() map[string]Event {
 	return map[string]Event{
 		"runs": Run{}, "verdicts": Verdict{}, "changes": Change{}, "approvals": Approval{}, "steps": Step{},
 		"policies": Policy{}, "treatments": Treatment{}, "exceptions": Exception{}, "drifts": Drift{},
-		"decisions": Decision{}, "alerts": Alert{}, "controls": Control{},
+		"decisions": Decision{}, "alerts": Alert{}, "controls": Control{}, "advisories": Advisories{},
 		"evidence": Evidence{}, "holds": Hold{}, "purges": Purge{}, "exports": Export{},
 	}
 }

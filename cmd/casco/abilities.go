@@ -9,15 +9,18 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
+	"casco/advisories"
 	"casco/host/auditrules"
 	"casco/host/compose"
 	"casco/host/daemonjson"
 	"casco/host/features"
 	"casco/lang"
 	"casco/loop/inventory"
+	"casco/report"
 )
 
 // examine tries what casco lives on, on this host and with this engine.
@@ -161,7 +164,37 @@ func (e examination) ofReading() []ability {
 	if !e.root {
 		rights.is, rights.remedy = fails, asRoot
 	}
-	return []ability{rights, e.containers(), e.everything()}
+	return []ability{rights, e.containers(), e.advisories(), e.everything()}
+}
+
+// advisories says whether published vulnerabilities are known here, and since
+// when no more.
+func (e examination) advisories() ability {
+	b := ability{id: "advisories", field: ofRead, what: lang.Text{En: "know published vulnerabilities", Es: "conocer las vulnerabilidades publicadas"}, is: works}
+	d, err := e.app.advisories()
+	switch {
+	case errors.Is(err, advisories.ErrNone):
+		b.is, b.detail, b.remedy = absent, lang.Text{En: "there is no database", Es: "no hay base"}, noAdvisories
+		return b
+	case err != nil:
+		b.is, b.detail, b.remedy = fails, said(err), noAdvisories
+		return b
+	}
+	defer d.Close()
+	limit, err := e.app.advisoriesLimit()
+	if err != nil {
+		b.is, b.detail = fails, said(err)
+		return b
+	}
+	info, now := d.Info(), time.Now()
+	b.detail = lang.Text{En: "of %s; the oldest source %s", Es: "de %s; la fuente más vieja, %s"}.F(strings.Join(covered(info), ", "), report.Age(now.Sub(info.At(advisories.OSV))))
+	if old := info.Old(limit, now); len(old) > 0 {
+		b.is, b.remedy = partly, lang.Text{
+			En: "what was published since is not known (the limit is %s): casco db update, or casco db import FILE",
+			Es: "lo publicado desde entonces no se conoce (el límite es %s): casco db update, o casco db import ARCHIVO",
+		}.F(report.Age(limit))
+	}
+	return b
 }
 
 // containers says of how many running containers the kernel's own view could be

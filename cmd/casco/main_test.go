@@ -1,6 +1,8 @@
 package main
 
 import (
+	"archive/zip"
+	"bytes"
 	"context"
 	dbsql "database/sql"
 	"encoding/json"
@@ -48,6 +50,10 @@ func TestMain(m *testing.M) {
 		}
 	}, "reseal": func() {
 		if err := reseal(os.Args[1]); err != nil {
+			panic(err)
+		}
+	}, "zipped": func() {
+		if err := zipped(os.Args[1], os.Args[2:]); err != nil {
 			panic(err)
 		}
 	}})
@@ -214,6 +220,29 @@ func reseal(path string) error {
 		return err
 	}
 	return os.WriteFile(path, b, 0o600)
+}
+
+// zipped makes a zip of files.
+func zipped(path string, files []string) error {
+	var b bytes.Buffer
+	z := zip.NewWriter(&b)
+	for _, f := range files {
+		content, err := os.ReadFile(f)
+		if err != nil {
+			return err
+		}
+		w, err := z.Create(filepath.Base(f))
+		if err != nil {
+			return err
+		}
+		if _, err := w.Write(content); err != nil {
+			return err
+		}
+	}
+	if err := z.Close(); err != nil {
+		return err
+	}
+	return os.WriteFile(path, b.Bytes(), 0o600)
 }
 
 // sql carries out a statement on the tables, as somebody would who wants them to
