@@ -37,7 +37,7 @@ var may = map[string]string{
 	"guard/network":         "loop/inventory loop/declared policy",
 	"signed":                "",
 	"advisories":            "signed vuln",
-	"vuln":                  "",
+	"vuln":                  "loop/inventory loop/risk",
 	"state":                 "loop/apply loop/change signed internal/atomicfile",
 	"ledger":                "",
 	"store":                 "ledger",

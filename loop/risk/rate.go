@@ -29,6 +29,23 @@ func (t *Terrain) Rate(f audit.Finding, at time.Time) (Inputs, Axes, Blast) {
 	return in, axesOf(n, in, t.p), blast
 }
 
+// RateCVE is Rate for one published vulnerability of what is in an image, or
+// runs in a container. Where its own words do not tell, it is a way in over the
+// network that ends in the container: who goes on from there goes on by what
+// other checks find.
+func (t *Terrain) RateCVE(ref inventory.Ref, c CVE, at time.Time) (Inputs, Axes) {
+	n := Nature{Class: Escalation, Threat: Entry, Remote: c.Remote}
+	in := Inputs{Formula: Formula, Class: n.Class, Floor: atLeast, CVE: &c}
+	in.Base, in.Missing = baseOfCVE(c, at)
+	in.Exposure = t.Exposure(ref, n)
+	if !in.Exposure.Known {
+		in.Missing = append(in.Missing, "exposure")
+	}
+	_, impact, missing := t.Blast(ref, n)
+	in.Impact, in.Missing = impact, append(in.Missing, missing...)
+	return in, axesOf(n, in, t.p)
+}
+
 // against are the defences by the checks against whose failure they help.
 var against = func() map[string][]defence {
 	m := map[string][]defence{}
