@@ -22,6 +22,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"modernc.org/sqlite" // the driver "sqlite"
@@ -76,9 +77,9 @@ type DB struct {
 	info       Info
 	ecosystems map[string]int64 // by name
 	covered    map[string]bool
-	look       *sql.Stmt
-	kev, epss  *sql.Stmt
+	look, epss *sql.Stmt
 	end        *sql.Stmt
+	kev        func() (map[string]*vuln.KEV, error) // read once: it is small
 }
 
 // A Kind is what a source is of.
@@ -177,7 +178,6 @@ func open(path string) (d *DB, err error) {
 		query string
 	}{
 		{&d.look, "SELECT r.source, r.body, a.body FROM affected a JOIN records r ON r.n = a.record WHERE a.ecosystem = ? AND a.name = ? ORDER BY a.record"},
-		{&d.kev, "SELECT body FROM kev WHERE cve = ?"},
 		{&d.epss, "SELECT probability, percentile FROM epss WHERE cve = ?"},
 		{&d.end, "SELECT body FROM ends WHERE product = ? AND cycle = ?"},
 	} {
@@ -185,7 +185,22 @@ func open(path string) (d *DB, err error) {
 			return nil, err
 		}
 	}
+	d.kev = sync.OnceValues(d.readKEV)
 	return d, nil
+}
+
+func (d *DB) readKEV() (map[string]*vuln.KEV, error) {
+	all := map[string]*vuln.KEV{}
+	err := each(d.db, "SELECT cve, body FROM kev", func(scan func(...any) error) error {
+		var cve, body string
+		if err := scan(&cve, &body); err != nil {
+			return err
+		}
+		k := new(vuln.KEV)
+		all[cve] = k
+		return json.Unmarshal([]byte(body), k)
+	})
+	return all, damage(err)
 }
 
 // damage says of an error of SQLite what it means: the file is not what was
@@ -302,26 +317,18 @@ func (d *DB) Covers(ecosystem string) (bool, error) { return d.covered[ecosystem
 
 // Threat says how a CVE is used by attackers.
 func (d *DB) Threat(cve string) (*vuln.KEV, *vuln.EPSS, error) {
-	var kev *vuln.KEV
-	var epss *vuln.EPSS
-	var body string
-	switch err := d.kev.QueryRow(cve).Scan(&body); {
-	case err == nil:
-		kev = new(vuln.KEV)
-		if err := json.Unmarshal([]byte(body), kev); err != nil {
-			return nil, nil, err
-		}
-	case !errors.Is(err, sql.ErrNoRows):
-		return nil, nil, damage(err)
+	all, err := d.kev()
+	if err != nil {
+		return nil, nil, err
 	}
 	var e vuln.EPSS
 	switch err := d.epss.QueryRow(cve).Scan(&e.Probability, &e.Percentile); {
-	case err == nil:
-		epss = &e
-	case !errors.Is(err, sql.ErrNoRows):
+	case errors.Is(err, sql.ErrNoRows):
+		return all[cve], nil, nil
+	case err != nil:
 		return nil, nil, damage(err)
 	}
-	return kev, epss, nil
+	return all[cve], &e, nil
 }
 
 // An End says until when a release of a product is looked after.

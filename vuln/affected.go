@@ -1,6 +1,7 @@
 package vuln
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 	"strings"
@@ -34,11 +35,10 @@ func Affects(as []Affected, ecosystem, version string) (affected bool, fixed str
 				continue
 			}
 			in, to, err := within(r, ecosystem, v)
-			if err != nil {
+			switch {
+			case err != nil:
 				open = err
-				continue
-			}
-			if in {
+			case in:
 				affected, fixed = true, later(ecosystem, fixed, to)
 			}
 		}
@@ -49,7 +49,11 @@ func Affects(as []Affected, ecosystem, version string) (affected bool, fixed str
 		case len(a.Versions) == 0 && len(a.Ranges) > 0:
 			open = errors.New(OnlyGit)
 		case unread == nil && slices.ContainsFunc(a.Versions, func(other string) bool {
-			c, err := v.compare(ecosystem, other)
+			o, err := parse(ecosystem, other)
+			if err != nil {
+				return false
+			}
+			c, err := v.compare(o)
 			return err == nil && c == 0
 		}):
 			affected = true
@@ -63,53 +67,86 @@ func Affects(as []Affected, ecosystem, version string) (affected bool, fixed str
 
 // within reports whether v lies within r, and the first fix behind it.
 func within(r Range, ecosystem string, v version) (in bool, fixed string, err error) {
-	type point struct {
-		Event
-		at int // where v stands to the event: positive if behind it
+	l, err := along(r, ecosystem)
+	if err != nil {
+		return false, "", err
 	}
-	var points []point
-	limits, below := 0, false
+	return l.holds(v)
+}
+
+// A line is a range with its events read, and in their order.
+type line struct {
+	points []point
+	limits []point
+}
+
+// A point is an event with its place; the first event of all and the limit that
+// is none have no version.
+type point struct {
+	Event
+	version version
+}
+
+// first reports whether p is before all versions.
+func (p point) first() bool { return p.Introduced == "0" }
+
+// along reads the events of r.
+func along(r Range, ecosystem string) (l line, err error) {
 	for _, e := range r.Events {
-		p := point{Event: e, at: 1}
-		if text := e.text(); !(e.Introduced == "0" || e.Limit == infinity) {
-			if p.at, err = v.compare(ecosystem, text); err != nil {
-				return false, "", err
+		p := point{Event: e}
+		if !p.first() && e.Limit != infinity {
+			if p.version, err = parse(ecosystem, e.text()); err != nil {
+				return line{}, err
 			}
 		}
 		if e.Limit != "" {
-			limits++
-			below = below || e.Limit == infinity || p.at < 0
-			continue
+			l.limits = append(l.limits, p)
+		} else {
+			l.points = append(l.points, p)
 		}
-		points = append(points, p)
 	}
-	if limits > 0 && !below {
-		return false, "", nil
-	}
-	var bad error
-	slices.SortStableFunc(points, func(a, b point) int {
+	slices.SortStableFunc(l.points, func(a, b point) int {
 		switch {
-		case a.Introduced == "0" && b.Introduced == "0":
+		case a.first() && b.first():
 			return 0
-		case a.Introduced == "0":
+		case a.first():
 			return -1
-		case b.Introduced == "0":
+		case b.first():
 			return 1
 		}
-		c, err := order(ecosystem, a.text(), b.text())
-		if err != nil {
-			bad = err
-		}
+		c, bad := a.version.compare(b.version)
+		err = cmp.Or(err, bad)
 		return c
 	})
-	if bad != nil {
-		return false, "", bad
+	return l, err
+}
+
+// holds reports whether v lies within l, and the first fix behind it.
+func (l line) holds(v version) (in bool, fixed string, err error) {
+	below := len(l.limits) == 0
+	for _, p := range l.limits {
+		if p.Limit == infinity {
+			below = true
+		} else if at, err := v.compare(p.version); err != nil {
+			return false, "", err
+		} else if at < 0 {
+			below = true
+		}
 	}
-	for _, p := range points {
+	if !below {
+		return false, "", nil
+	}
+	for _, p := range l.points {
+		at := 1 // positive: v is behind p
+		if !p.first() {
+			if at, err = v.compare(p.version); err != nil {
+				return false, "", err
+			}
+		}
 		switch {
-		case p.Introduced != "" && p.at >= 0:
+		case p.Introduced != "" && at >= 0:
 			in = true
-		case p.Fixed != "" && p.at >= 0, p.LastAffected != "" && p.at > 0:
+		case p.Fixed != "" && at >= 0, p.LastAffected != "" && at > 0:
 			in = false
 		case p.Fixed != "" && in && fixed == "":
 			fixed = p.Fixed
@@ -128,11 +165,12 @@ func (e Event) text() string {
 
 // order compares two versions of an ecosystem.
 func order(ecosystem, a, b string) (int, error) {
-	v, err := parse(ecosystem, a)
-	if err != nil {
+	v, err1 := parse(ecosystem, a)
+	w, err2 := parse(ecosystem, b)
+	if err := cmp.Or(err1, err2); err != nil {
 		return 0, err
 	}
-	return v.compare(ecosystem, b)
+	return v.compare(w)
 }
 
 // later is the later of two versions that can be read; "" is none.
@@ -146,13 +184,19 @@ func later(ecosystem, a, b string) string {
 // Compact is a without the versions that its ranges hold already: most records
 // of OSV list them too, and they are many.
 func (a Affected) Compact(ecosystem string) Affected {
-	ordered := slices.DeleteFunc(slices.Clone(a.Ranges), func(r Range) bool { return r.Type == "GIT" })
-	if len(ordered) == 0 || len(a.Versions) == 0 {
+	var lines []line
+	for _, r := range a.Ranges {
+		if l, err := along(r, ecosystem); r.Type != "GIT" && err == nil {
+			lines = append(lines, l)
+		}
+	}
+	if len(lines) == 0 || len(a.Versions) == 0 {
 		return a
 	}
 	var rest []string
 	for _, text := range a.Versions {
-		if in, _, err := Affects([]Affected{{Ranges: ordered}}, ecosystem, text); err != nil || !in {
+		v, err := parse(ecosystem, text)
+		if err != nil || !slices.ContainsFunc(lines, func(l line) bool { in, _, _ := l.holds(v); return in }) {
 			rest = append(rest, text)
 		}
 	}

@@ -68,13 +68,14 @@ func parse(ecosystem, text string) (version, error) {
 // with metadata, of about 80.
 const maxVersion = 512
 
-// compare says where v stands to the version that other is.
-func (v version) compare(ecosystem, other string) (int, error) {
-	o, err := parse(ecosystem, other)
+// compare says where v stands to w, of the same ecosystem. Even of two versions
+// that can be read the library may not know (Maven's odder ones).
+func (v version) compare(w version) (int, error) {
+	c, err := v.parsed.Compare(w.parsed)
 	if err != nil {
-		return 0, err
+		return 0, errors.New(BadVersion)
 	}
-	return v.parsed.Compare(o.parsed)
+	return c, nil
 }
 
 // goRelease is how the Go toolchain spells a release before its last: go1.21rc2.
