@@ -45,8 +45,45 @@ type Status struct {
 	Door      *DoorStatus    `json:"door,omitempty"`   // nil if no requests are judged
 	Events    []keeper.Event `json:"events,omitempty"` // the last ones, oldest first
 	ProcessID int            `json:"pid"`
+	// PolicyTrouble is why it does not go by the policy that it is told to; nil if
+	// it does.
+	PolicyTrouble *PolicyTrouble `json:"policy_trouble,omitempty"`
 	// Unknown are the containers of this host of which nobody knows who made them.
 	Unknown []Unknown `json:"origin_unknown,omitempty"`
+}
+
+// A PolicyTrouble is why a guard goes by the last policy that was in order, and
+// not by the one that it is told to.
+type PolicyTrouble struct {
+	What  string    `json:"what"`
+	Why   lang.Text `json:"why"`
+	Since time.Time `json:"since"`
+}
+
+// What of a PolicyTrouble, and, with "policy-" before them, of alerts in the
+// ledger.
+const (
+	PolicyGone   = "gone"   // the policy that was in force is no longer there
+	PolicyBroken = "broken" // it cannot be read, or is not in order
+	PolicyForged = "forged" // it, or its signature, is not what may follow the last one
+	PolicyOlder  = "older"  // its version is lower
+	PolicyCopy   = "copy"   // it is in order; the copy of the last one was not as it was left
+	PolicyGood   = "good"   // the trouble is over
+)
+
+// Text says the trouble, with the policy that is gone by.
+func (t *PolicyTrouble) Text(by policy.Metadata) lang.Text {
+	return lang.Text{
+		En: "POLICY %s: the last good one goes on, %s; what is wrong: %s", Es: "POLÍTICA %s: sigue la última buena, %s; lo que está mal: %s",
+	}.F(t.Word(), by, t.Why)
+}
+
+// Word is What for people.
+func (t *PolicyTrouble) Word() lang.Text { return policyWords[t.What] }
+
+var policyWords = map[string]lang.Text{
+	PolicyGone: {En: "GONE", Es: "PERDIDA"}, PolicyBroken: {En: "BROKEN", Es: "ROTA"},
+	PolicyForged: {En: "FORGED", Es: "FALSIFICADA"}, PolicyOlder: {En: "TOO OLD", Es: "ANTERIOR"},
 }
 
 // An Unknown is a container of which nobody knows who made it.

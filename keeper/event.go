@@ -33,6 +33,7 @@ const (
 	Mode       Kind = "mode"       // rules are enforced from now on, or no longer
 	Disagree   Kind = "disagree"   // what let a container in saw less than what saw it start
 	Door       Kind = "door"       // requests to the engine are judged from now on, or no longer
+	Policy     Kind = "policy"     // the guard no longer goes by the policy that it is told to, or again
 	Glass      Kind = "glass"      // root has them only observed for a while, or that is over
 )
 

@@ -43,6 +43,9 @@ type Candidate struct {
 	Trust signed.Key
 }
 
+// ErrOlder is why a candidate is refused that has a lower version.
+var ErrOlder = says(lang.Text{En: "there is no way back", Es: "no hay vuelta atrás"})
+
 // Accept returns what is in force once c has been taken at the moment at, or
 // why it is refused; then now stays in force, as it is. Nothing goes back: not
 // to a lower version, and not to an unsigned policy once one was signed. A
@@ -63,9 +66,9 @@ func Accept(now *InForce, c Candidate, at time.Time) (*InForce, error) {
 	switch {
 	case want < have:
 		return nil, says(lang.Text{
-			En: "version %d is older than version %d, which is in force: there is no way back; raise metadata.version",
-			Es: "la versión %d es anterior a la %d, que está en vigor: no hay vuelta atrás; suba metadata.version",
-		}, want, have)
+			En: "version %d is older than version %d, which is in force: %w; raise metadata.version",
+			Es: "la versión %d es anterior a la %d, que está en vigor: %w; suba metadata.version",
+		}, want, have, ErrOlder)
 	case want == have && !same:
 		return nil, says(lang.Text{
 			En: "another policy of version %d is in force: raise metadata.version", Es: "hay otra política de versión %d en vigor: suba metadata.version",

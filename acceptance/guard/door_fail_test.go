@@ -189,21 +189,44 @@ func (d *failingDoor) diskFull(t *testing.T) {
 	}
 }
 
-// policyGone: the guard goes on by the policy that it has, and says so.
+// policyGone: the guard goes on by the policy that it had, started anew too, and
+// says so until that is there again.
 func (d *failingDoor) policyGone(t *testing.T) {
 	kept := filepath.Join(d.g.state, "policy")
 	away := kept + ".away"
 	if err := os.Rename(kept, away); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.g.call(http.MethodPost, "/v1/reload", nil); err == nil || !strings.Contains(err.Error(), "stays in force") {
-		t.Errorf("reload without its policy: %v", err)
+	trouble := func() string {
+		var s struct {
+			Trouble struct{ What string } `json:"policy_trouble"`
+		}
+		if err := d.g.call(http.MethodGet, "/v1/status", &s); err != nil {
+			t.Fatal(err)
+		}
+		return s.Trouble.What
 	}
+	d.g.reload()
 	d.judges(t, "without its policy", "lost")
+	d.g.kill()
+	d.start(t)
+	d.judges(t, "started without its policy", "lost2")
+	if what := trouble(); what != "gone" {
+		t.Errorf("the status says of the policy that is gone: %q", what)
+	}
+	for _, says := range [][]string{{"net", "status", "--run", d.g.run}, {"doctor"}} {
+		out, _ := exec.Command(d.g.program, append([]string{"--host", "unix://" + d.e.Socket, "--state", d.g.state, "--lang", "en"}, says...)...).CombinedOutput()
+		if !bytes.Contains(out, []byte("POLICY GONE")) {
+			t.Errorf("casco %s does not say that the policy is gone:\n%s", says[0], out)
+		}
+	}
 	if err := os.Rename(away, kept); err != nil {
 		t.Fatal(err)
 	}
 	d.g.reload()
+	if what := trouble(); what != "" {
+		t.Errorf("the status says of a policy that is there again: %q", what)
+	}
 }
 
 // stopped: who comes is told so within seconds; it goes on when the guard does.

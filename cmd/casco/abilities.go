@@ -23,8 +23,9 @@ import (
 	"casco/report"
 )
 
-// examine tries what casco lives on, on this host and with this engine.
-func (a *app) examine(ctx context.Context, h *host) []ability {
+// examine tries what casco lives on, on this host and with this engine; policy is
+// what was found of that.
+func (a *app) examine(ctx context.Context, h *host, policy ability) []ability {
 	l := h.look(ctx)
 	e := examination{ctx: ctx, app: a, h: h, s: l.snapshot, trouble: l.trouble, root: os.Geteuid() == 0}
 	for _, d := range l.snapshot.Of(inventory.Daemon) {
@@ -32,7 +33,27 @@ func (a *app) examine(ctx context.Context, h *host) []ability {
 			e.engine = d
 		}
 	}
-	return slices.Concat(e.ofEngine(), e.ofReading(), e.ofChanging(), e.ofKernel())
+	return slices.Concat(e.ofEngine(), e.ofReading(), []ability{policy}, e.ofChanging(), e.ofKernel())
+}
+
+// policyAbility says whether the policy that casco is told to go by counts.
+func (a *app) policyAbility(o orderedPolicy, err error) ability {
+	b := ability{id: "policy", field: ofRead, what: lang.Text{En: "go by the policy", Es: "regirse por la política"}, is: works, main: true}
+	mend := lang.Text{En: "casco policy load FILE: the one in force, or the next version of it, signed by a steward", Es: "casco policy load ARCHIVO: la que está en vigor, o su versión siguiente, firmada por un steward"}
+	switch {
+	case errors.Is(err, fs.ErrPermission) && os.Geteuid() != 0:
+		b.is, b.detail, b.remedy = fails, said(err), asRoot
+	case err != nil:
+		b.is, b.detail, b.remedy = fails, said(err), mend
+	case o.lost():
+		b.is, b.detail, b.remedy = fails, o.trouble.Text(o.Policy.Metadata), mend
+	case o.trouble != nil:
+		b.is, b.detail = partly, o.trouble.Why
+		b.remedy = lang.Text{En: "a guard that starts makes the copy anew; who changed it?", Es: "una guardia que arranca hace la copia de nuevo; ¿quién la cambió?"}
+	default:
+		b.detail = plain("%s", o.Policy.Metadata)
+	}
+	return b
 }
 
 // An examination is one look at a host for its abilities.

@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"casco/lang"
+	"casco/policy"
 	"casco/report"
 )
 
@@ -20,12 +21,16 @@ func doctorCmd(a *app) *cobra.Command {
 				}))
 			}
 			stop := a.progress(lang.Text{En: "reading the host", Es: "leyendo el anfitrión"})
-			h, err := a.openHost()
+			o, policyErr := a.orderedPolicy()
+			if policyErr != nil {
+				o.InForce = &policy.InForce{Policy: policy.Builtin()} // it asks for no verdict of it
+			}
+			h, err := a.hostBy(newJudge(o.InForce))
 			if err != nil {
 				stop()
 				return err
 			}
-			all := a.examine(cmd.Context(), h)
+			all := a.examine(cmd.Context(), h, a.policyAbility(o, policyErr))
 			stop()
 			if a.format == "json" {
 				err = a.json(map[string]any{"host": h.name, "works": fit(all), "abilities": a.inLanguage(all)})
@@ -39,9 +44,9 @@ func doctorCmd(a *app) *cobra.Command {
 		},
 	}, lang.Text{En: "Say what works on this host", Es: "Dice qué funciona en este anfitrión"}, lang.Text{
 		En: "Say what works on this host, what does not and why, and how to mend it. Nothing is changed.\n\n" +
-			"Exit codes: 0 casco can do its work here, 1 it cannot: it could not read the engine or what runs, or keep its record.",
+			"Exit codes: 0 casco can do its work here, 1 it cannot: it could not read the engine or what runs, go by its policy, or keep its record.",
 		Es: "Dice qué funciona en este anfitrión, qué no y por qué, y cómo arreglarlo. No cambia nada.\n\n" +
-			"Códigos de salida: 0 casco puede hacer su trabajo aquí, 1 no puede: no podría leer el motor o lo que corre, o guardar su registro.",
+			"Códigos de salida: 0 casco puede hacer su trabajo aquí, 1 no puede: no podría leer el motor o lo que corre, regirse por su política, o guardar su registro.",
 	})
 }
 

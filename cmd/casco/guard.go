@@ -32,7 +32,6 @@ import (
 	"casco/lang"
 	"casco/loop/audit/checks"
 	"casco/loop/inventory"
-	"casco/policy"
 	"casco/store"
 )
 
@@ -132,9 +131,10 @@ type guard struct {
 	rogues  []*rogue
 	told    map[string]bool // rogues that the ledger has, by their keys
 
-	met     chan inits.Init // containers that began, of which it is not looked yet who made them
-	policy  string          // digest of the one that was last taken in wholly, and
-	enforce bool            // whether it was enforced
+	met     chan inits.Init    // containers that began, of which it is not looked yet who made them
+	policy  string             // digest of the one that was last taken in wholly, and
+	enforce bool               // whether it was enforced
+	trouble *api.PolicyTrouble // why that is not the one that is wanted; nil if it is
 }
 
 // keptEvents is how many events a status shows.
@@ -172,7 +172,7 @@ func (g *guard) openDoors(ctx context.Context, at doors, heir *heir) error {
 	if err != nil {
 		return err
 	}
-	j, err := g.a.judgeNow()
+	j, err := g.judgeNow()
 	if err != nil {
 		return err
 	}
@@ -196,7 +196,11 @@ func (g *guard) work(ctx context.Context, work *errgroup.Group, heir *heir, canc
 			return err
 		}
 	}
-	h, err := g.a.openHost()
+	j, err := g.judgeNow()
+	if err != nil {
+		return err
+	}
+	h, err := g.a.hostBy(j)
 	if err != nil {
 		return err
 	}
@@ -669,7 +673,7 @@ func (g *guard) Status(context.Context) (api.Status, error) {
 	defer g.mu.Unlock()
 	return api.Status{
 		Version: version, Since: g.since, Engine: g.engine, Policy: p.Digest, Enforce: enforce, Start: g.start, Keeper: r,
-		Events: append([]keeper.Event{}, g.last...), ProcessID: os.Getpid(), Unknown: g.nobodys(), Door: g.doorStatus(),
+		Events: append([]keeper.Event{}, g.last...), ProcessID: os.Getpid(), Unknown: g.nobodys(), Door: g.doorStatus(), PolicyTrouble: g.trouble,
 	}, nil
 }
 
@@ -697,26 +701,6 @@ func (g *guard) Flows(context.Context) ([]network.Flow, error) { return g.keeper
 
 // Probe is a method of api.Guard.
 func (g *guard) Probe(ctx context.Context) ([]keeper.Probe, error) { return g.keeper.Probe(ctx) }
-
-// judgeNow reads the policy anew. A host that has taken one never goes back to
-// none (policy.Accept), so where there is none any more it was lost, and the guard
-// stays with what it knows.
-func (g *guard) judgeNow() (*judge, error) {
-	j, err := g.a.judgeNow()
-	if err != nil {
-		return nil, err
-	}
-	none := policy.Builtin().Digest
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.policy != none && j.inForce.Policy.Digest == none {
-		return nil, lang.Errorf(lang.Text{
-			En: "the policy that was in force (%.12s) is gone from %s: it stays in force until the guard is started anew",
-			Es: "la política que estaba en vigor (%.12s) ya no está en %s: sigue en vigor hasta que se arranque la guardia de nuevo",
-		}, g.policy, g.a.statePath)
-	}
-	return j, nil
-}
 
 // Reload is a method of api.Guard.
 func (g *guard) Reload(ctx context.Context) error {

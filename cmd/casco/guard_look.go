@@ -100,7 +100,7 @@ func (l *looker) follow(ctx context.Context, h *host) error {
 			}
 		case h.engine == nil: // it did not answer when the guard began
 			wait = rereadEvery
-			if again, err := l.g.a.openHost(); err == nil {
+			if again, err := l.g.a.hostBy(h.judge); err == nil {
 				h = again
 			}
 		default:

@@ -109,6 +109,15 @@ func spoke(s *inventory.Snapshot) bool {
 // but the trouble of the host: a look at it then holds that Gap, and what of
 // the host can be read without it.
 func (a *app) openHost() (*host, error) {
+	j, err := a.judgeNow()
+	if err != nil {
+		return nil, err
+	}
+	return a.hostBy(j)
+}
+
+// hostBy is openHost for who has read the policy already.
+func (a *app) hostBy(j *judge) (*host, error) {
 	name, err := os.Hostname()
 	if err != nil {
 		return nil, err
@@ -120,16 +129,13 @@ func (a *app) openHost() (*host, error) {
 	if err := docker.Check(address); err != nil {
 		return nil, err
 	}
-	h := &host{name: name, socket: socketOf(address)}
+	h := &host{name: name, socket: socketOf(address), judge: j}
 	var opts []docker.Option
 	if wrapTransport != nil {
 		opts = append(opts, docker.WithTransport(wrapTransport))
 	}
 	if h.engine, err = docker.New(address, opts...); err != nil {
 		h.trouble = err
-	}
-	if h.judge, err = a.judgeNow(); err != nil {
-		return nil, err
 	}
 	h.sources = a.sources(h)
 	h.hands = a.handsOf(h)

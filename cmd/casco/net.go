@@ -170,6 +170,10 @@ func (a *app) printStatus(st api.Status) {
 	fmt.Fprintln(a.out, lang.Text{
 		En: "guard of %s since %s: %s policy %.12s; starts are held by %s", Es: "guardia de %s desde %s: %s la política %.12s; los arranques se retienen con %s",
 	}.F(st.Engine, st.Since.Format("2006-01-02 15:04:05Z"), mode.In(a.lang), st.Policy, st.Start).In(a.lang))
+	if t := st.PolicyTrouble; t != nil {
+		fmt.Fprintln(a.out, clean(lang.Text{En: "POLICY %s since %s, the last good one goes on: %s", Es: "POLÍTICA %s desde %s, sigue la última buena: %s"}.F(
+			t.Word(), t.Since.Format("2006-01-02 15:04:05Z"), t.Why).In(a.lang)))
+	}
 	fmt.Fprintln(a.out, lang.Text{
 		En: "%d containers in %d network namespaces", Es: "%d contenedores en %d espacios de red",
 	}.F(st.Keeper.Containers, st.Keeper.Namespaces).In(a.lang))

@@ -162,6 +162,9 @@ func (a *app) loadPolicy(ctx context.Context, path, trust string) error {
 	}
 	defer unlock()
 	now, err := a.takenPolicy()
+	if o, _ := a.orderedPolicy(); o.lost() {
+		now, err = o.InForce, nil // that is what the next one must follow
+	}
 	if err != nil {
 		return err
 	}
@@ -190,9 +193,19 @@ func (a *app) loadPolicy(ctx context.Context, path, trust string) error {
 
 // reloadGuard makes a guard that is at work go by the policy in force now.
 func (a *app) reloadGuard(ctx context.Context) error {
-	err := api.NewClient(a.runPath).Reload(ctx)
+	client := api.NewClient(a.runPath)
+	err := client.Reload(ctx)
 	if errors.Is(err, api.ErrNoGuard) {
 		return nil
+	}
+	if err != nil {
+		return err
+	}
+	st, err := client.Status(ctx)
+	if err == nil && st.PolicyTrouble != nil {
+		err = lang.Errorf(lang.Text{
+			En: "the guard does not go by it (%s): %s", Es: "la guardia no se rige por ella (%s): %s",
+		}, st.PolicyTrouble.What, st.PolicyTrouble.Why)
 	}
 	return err
 }

@@ -84,23 +84,27 @@ func (k Keeper) current() (*current, error) {
 	return c, nil
 }
 
+// ErrForged is why a policy is refused that somebody else than its signer has
+// put in the place of what was taken.
+var ErrForged = lang.Errorf(lang.Text{En: "it is another one than was taken", Es: "es otra que la que se tomó"})
+
 // load reads a policy that was taken, and holds it against what is known of it.
 func (k Keeper) load(t taken) (*policy.InForce, error) {
-	fail := func(why lang.Text, args ...any) (*policy.InForce, error) {
+	fail := func(why error) (*policy.InForce, error) {
 		return nil, lang.Errorf(lang.Text{
-			En: "the policy that was taken (version %d, in %s) is not as it was: %s", Es: "la política que se tomó (versión %d, en %s) no está como estaba: %s",
-		}, t.Version, filepath.Join(k.dir, t.Dir), why.F(args...))
+			En: "the policy that was taken (version %d, in %s) is not as it was: %w", Es: "la política que se tomó (versión %d, en %s) no está como estaba: %w",
+		}, t.Version, filepath.Join(k.dir, t.Dir), why)
 	}
 	s, err := k.source(t)
 	if err != nil {
-		return fail(lang.Text{En: "%v", Es: "%v"}, err)
+		return fail(err)
 	}
 	p, problems := s.Parse()
 	if p == nil {
-		return fail(lang.Text{En: "%v", Es: "%v"}, problems[0].Text)
+		return fail(lang.Errorf(lang.Text{En: "%v", Es: "%v"}, problems[0].Text))
 	}
 	if p.Digest != t.Digest || p.Metadata.Version != t.Version {
-		return fail(lang.Text{En: "its digest is %.12s and was %.12s", Es: "su resumen es %.12s y era %.12s"}, p.Digest, t.Digest)
+		return fail(lang.Errorf(lang.Text{En: "%w: its digest is %.12s and was %.12s", Es: "%w: su resumen es %.12s y era %.12s"}, ErrForged, p.Digest, t.Digest))
 	}
 	f := &policy.InForce{Policy: p, Signature: t.Signature, Since: t.Since}
 	if !f.Signed() {
@@ -111,9 +115,24 @@ func (k Keeper) load(t taken) (*policy.InForce, error) {
 		_, err = signed.Verify(s.Signature, signed.Policy, p.Message, []signed.Key{claim.Key})
 	}
 	if err != nil || claim.Key.Fingerprint() != t.Signature.Key {
-		return fail(lang.Text{En: "its signature does not fit", Es: "su firma no corresponde"})
+		return fail(lang.Errorf(lang.Text{En: "%w: its signature does not fit", Es: "%w: su firma no corresponde"}, ErrForged))
 	}
 	return f, nil
+}
+
+// Source is the files of f, which is in force here or comes next; nil if it is
+// neither.
+func (k Keeper) Source(f *policy.InForce) (*Source, error) {
+	c, err := k.current()
+	if err != nil || c == nil {
+		return nil, err
+	}
+	for _, t := range []*taken{c.InForce, c.Next} {
+		if t != nil && t.Digest == f.Policy.Digest {
+			return k.source(*t)
+		}
+	}
+	return nil, nil
 }
 
 // source reads the files of one that was taken.
@@ -129,13 +148,17 @@ func (k Keeper) source(t taken) (*Source, error) {
 	return s, nil
 }
 
-// Keep makes f what is in force. Its policy, or that of its Next, came from s;
-// the other one is kept already.
-func (k Keeper) Keep(f *policy.InForce, s *Source) error {
-	was, err := k.current()
-	if err != nil {
-		return err
-	}
+// Keeps reports whether f is what is in force, and s its files, to the byte.
+func (k Keeper) Keeps(f *policy.InForce, s *Source) bool {
+	c, err := k.current()
+	return err == nil && c != nil && c.InForce != nil && c.InForce.Digest == f.Policy.Digest && c.InForce.Signature == f.Signature && k.holds(*c.InForce, s)
+}
+
+// Keep makes f what is in force, in the place of whatever was, though it can no
+// longer be read. Its policy, or that of its Next, came from s; the other one is
+// kept already.
+func (k Keeper) Keep(f *policy.InForce, s *Source) (err error) {
+	was, _ := k.current()
 	if was == nil {
 		was = &current{}
 	}
