@@ -251,9 +251,10 @@ type guarding struct {
 	program  string // as it is built, or another build of it
 	state    string
 	run      string
-	policy   string   // its file; "" for the one in force
-	more     []string // arguments
-	launcher []string // of the program: a shell with limits, for instance
+	policy   string     // its file; "" for the one in force
+	more     []string   // arguments
+	launcher []string   // of the program: a shell with limits, for instance
+	files    []*os.File // that it is given beside its output, from 3 on
 	cmd      *exec.Cmd
 	log      *lines
 	ended    chan struct{}
@@ -322,7 +323,7 @@ func (g *guarding) tryStart() error {
 	args = append(args, g.more...)
 	g.cmd = exec.Command(args[0], args[1:]...)
 	g.cmd.Env = append(os.Environ(), "DOCKER_CONFIG="+filepath.Join(g.w.e.Root, "cli"), "DOCKER_HOST=", "DOCKER_CONTEXT=")
-	g.cmd.Stdout, g.cmd.Stderr = g.log, g.log
+	g.cmd.Stdout, g.cmd.Stderr, g.cmd.ExtraFiles = g.log, g.log, g.files
 	g.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	// Its helper has the same output, and ends only after it.
 	g.cmd.WaitDelay = 5 * time.Second

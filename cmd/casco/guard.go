@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"os"
@@ -27,6 +28,7 @@ import (
 	"casco/host/inits"
 	"casco/host/spaces"
 	"casco/internal/atomicfile"
+	"casco/internal/shelf"
 	"casco/internal/unixsock"
 	"casco/keeper"
 	"casco/lang"
@@ -119,10 +121,11 @@ type guard struct {
 	gates   *gatehouse
 	looker  atomic.Pointer[looker] // nil until the engine's files are known
 
-	upgrading sync.Mutex  // held while another process takes over
-	yield     func()      // lets go of all but the doors
-	yielded   atomic.Bool // that was done
-	broken    chan error  // nobody could take over
+	upgrading sync.Mutex   // held while another process takes over
+	yield     func()       // lets go of all but the doors
+	yielded   atomic.Bool  // that was done
+	shelf     *shelf.Shelf // what systemd holds of ours
+	broken    chan error   // nobody could take over
 
 	mu      sync.Mutex // guards what follows
 	last    []keeper.Event
@@ -140,15 +143,21 @@ type guard struct {
 // keptEvents is how many events a status shows.
 const keptEvents = 200
 
-func (a *app) guard(ctx context.Context, at doors) error {
-	ctx, cancel := context.WithCancel(ctx)
+func (a *app) guard(told context.Context, at doors) (err error) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(told))
 	defer cancel()
 	heir, err := inherit()
 	if err != nil {
 		return err
 	}
 	defer heir.close()
-	g := &guard{a: a, broken: make(chan error, 1), told: map[string]bool{}, met: make(chan inits.Init, keptInits), since: time.Now().UTC(), log: slog.New(slog.NewTextHandler(a.err, nil))}
+	g := &guard{a: a, shelf: shelf.New(), broken: make(chan error, 1), told: map[string]bool{}, met: make(chan inits.Init, keptInits), since: time.Now().UTC(), log: slog.New(slog.NewTextHandler(a.err, nil))}
+	defer context.AfterFunc(told, func() { g.leave(ctx); cancel() })()
+	defer func() {
+		if err != nil {
+			g.shelf.Clear()
+		}
+	}()
 	if err := g.openDoors(ctx, at, heir); err != nil {
 		return err
 	}
@@ -268,7 +277,8 @@ func (g *guard) work(ctx context.Context, work *errgroup.Group, heir *heir, canc
 			return nil
 		}
 	})
-	g.log.Info("guard", "engine", g.engine, "enforce", g.enforce, "start", g.start, "policy", g.policy)
+	g.shelf.Rest()
+	g.log.Info("the guard is ready", "engine", g.engine, "enforce", g.enforce, "start", g.start, "policy", g.policy)
 	return heir.serving()
 }
 
@@ -308,7 +318,7 @@ func (g *guard) serveDoors(ctx context.Context, work *errgroup.Group, cancel fun
 // holdStarts begins to hold what starts until the keeper, which need not have
 // loaded yet, has said what becomes of it.
 func (g *guard) holdStarts(ctx context.Context, work *errgroup.Group, cfg keeper.Config, heir bool) error {
-	l, err := g.listen(filepath.Join(g.a.runPath, "gate.sock"), heir)
+	l, err := g.listen(filepath.Join(g.a.runPath, "gate.sock"), 0o700, 0, heir)
 	if err != nil {
 		return err
 	}
@@ -327,18 +337,43 @@ func (g *guard) holdStarts(ctx context.Context, work *errgroup.Group, cfg keeper
 	return nil
 }
 
-// listen makes a socket of root's, in the place of that of the process before
-// this one if there is one.
-func (g *guard) listen(path string, heir bool) (*unixsock.Listener, error) {
-	if heir {
-		return unixsock.Replace(path, 0o700, 0)
+// leave makes ready to end. Where systemd starts the guard anew at once, the
+// sockets stay for the next one, and whoever comes waits.
+func (g *guard) leave(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, guardTime)
+	defer cancel()
+	returns, err := g.shelf.Returns(ctx)
+	if err != nil {
+		g.log.Warn("systemd does not say whether the guard is started anew", "err", err)
 	}
-	return unixsock.Listen(path, 0o700, 0)
+	if returns {
+		g.shelf.Stay()
+	}
+	g.log.Info("the guard leaves", "engine", g.engine, "sockets_stay", returns)
+}
+
+// listen takes the socket at path from the process before this one, which left it
+// with systemd, or makes it, for root and a group; in the place of whoever listens
+// there if it is said so.
+func (g *guard) listen(path string, dir fs.FileMode, gid int, replace bool) (*unixsock.Listener, error) {
+	l, err := g.shelf.Take(path, gid)
+	if l != nil || err != nil {
+		return l, err
+	}
+	if replace {
+		l, err = unixsock.Replace(path, dir, gid)
+	} else {
+		l, err = unixsock.Listen(path, dir, gid)
+	}
+	if err == nil {
+		g.shelf.Put(l)
+	}
+	return l, err
 }
 
 // serveAPI answers at the guard's socket.
 func (g *guard) serveAPI(ctx context.Context, work *errgroup.Group, heir bool) error {
-	l, err := g.listen(api.Socket(g.a.runPath), heir)
+	l, err := g.listen(api.Socket(g.a.runPath), 0o700, 0, heir)
 	if err != nil {
 		return err
 	}
@@ -659,6 +694,7 @@ func (g *guard) beat(ctx context.Context) error {
 		}
 		// The keeper must be able to answer: one that is stuck does not live.
 		g.keeper.World()
+		g.shelf.Again()
 		if _, err := daemon.SdNotify(false, daemon.SdNotifyWatchdog); err != nil {
 			return err
 		}

@@ -89,6 +89,9 @@ func (x *gatehouse) run(ctx context.Context, opened func(error)) error {
 	for {
 		select {
 		case <-ctx.Done():
+			if x.public != nil && x.fixed != (doors{}) { // else it is the place of the engine's
+				return x.public.l.Remove()
+			}
 			return nil
 		case <-x.leave:
 			x.shut(&x.public)
@@ -224,6 +227,7 @@ func (x *gatehouse) shut(e **entrance) {
 		return
 	}
 	(*e).l.Remove()
+	x.g.shelf.Drop((*e).l)
 	close((*e).leave)
 	if !x.g.yielded.Load() { // else it goes on elsewhere
 		(*e).over()
@@ -279,15 +283,11 @@ func (x *gatehouse) again(ctx context.Context, going *sync.WaitGroup) error {
 }
 
 func (x *gatehouse) openPlugin(ctx context.Context, going *sync.WaitGroup, path string) error {
-	listen := unixsock.Listen
-	if x.heir {
-		listen = unixsock.Replace
-	}
 	second, err := x.g.second(secondPlugin)
 	if err != nil {
 		return err
 	}
-	l, err := listen(path, 0o755, 0)
+	l, err := x.g.listen(path, 0o755, 0, x.heir)
 	if err != nil {
 		return err
 	}
@@ -311,24 +311,24 @@ func (x *gatehouse) openPlugin(ctx context.Context, going *sync.WaitGroup, path 
 // openPublic opens the door. Where it takes the engine's own socket, that goes
 // behind first; there is no moment in which nobody listens.
 func (x *gatehouse) openPublic(ctx context.Context, going *sync.WaitGroup, at doors, take bool) error {
-	engine, listen := x.socket, unixsock.Listen
-	if x.heir {
-		listen = unixsock.Replace
-	}
+	engine, replace := x.socket, x.heir
 	if take {
 		engine = doorway.Behind(at.public)
-		if doorway.Listens(at.public) && doorway.IsEngines(at.public) {
-			if err := doorway.Move(at.public); err != nil {
-				return err
+		// Where the engine is behind, who listens is what is left of a door.
+		if doorway.Listens(at.public) && doorway.IsEngines(at.public) && !x.g.shelf.Has(at.public) {
+			if !doorway.Listens(engine) {
+				if err := doorway.Move(at.public); err != nil {
+					return err
+				}
 			}
-			listen = unixsock.Replace
+			replace = true
 		}
 	}
 	second, err := x.g.second(secondDoor)
 	if err != nil {
 		return err
 	}
-	l, err := listen(at.public, 0o755, at.group)
+	l, err := x.g.listen(at.public, 0o755, at.group, replace)
 	if err != nil {
 		return err
 	}

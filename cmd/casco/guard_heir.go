@@ -263,6 +263,7 @@ func (g *guard) Upgrade(context.Context) error {
 			return errors.Join(failed, err)
 		}
 	}
+	g.shelf.Clear() // it is listened to as long as it is the main process
 	if _, err := daemon.SdNotify(false, "MAINPID="+strconv.Itoa(s.cmd.Process.Pid)); err != nil {
 		g.log.Warn("systemd was not told of the new process", "err", err)
 	}

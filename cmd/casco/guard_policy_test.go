@@ -89,11 +89,13 @@ func TestLastGood(t *testing.T) {
 		what  string
 		says  string
 	}{
-		"gone":                 {1, func(k taking, dir string) { k.must(os.RemoveAll(dir)) }, api.PolicyGone, "none any more"},
-		"its files gone":       {1, func(k taking, dir string) { k.must(os.RemoveAll(dir + "/1")) }, api.PolicyGone, "no such file"},
-		"not YAML":             {1, func(k taking, dir string) { k.must(os.WriteFile(dir+"/1/policy.yaml", []byte("["), 0o600)) }, api.PolicyBroken, "not YAML"},
-		"no record":            {1, func(k taking, dir string) { k.must(os.WriteFile(dir+"/current.json", []byte("{"), 0o600)) }, api.PolicyBroken, "current.json"},
-		"other bytes":          {1, func(k taking, dir string) { k.must(os.WriteFile(dir+"/1/policy.yaml", []byte("apiVersion: casco/v1\nkind: Policy\nmetadata: {name: org, version: 2}\n"), 0o600)) }, api.PolicyForged, "digest"},
+		"gone":           {1, func(k taking, dir string) { k.must(os.RemoveAll(dir)) }, api.PolicyGone, "none any more"},
+		"its files gone": {1, func(k taking, dir string) { k.must(os.RemoveAll(dir + "/1")) }, api.PolicyGone, "no such file"},
+		"not YAML":       {1, func(k taking, dir string) { k.must(os.WriteFile(dir+"/1/policy.yaml", []byte("["), 0o600)) }, api.PolicyBroken, "not YAML"},
+		"no record":      {1, func(k taking, dir string) { k.must(os.WriteFile(dir+"/current.json", []byte("{"), 0o600)) }, api.PolicyBroken, "current.json"},
+		"other bytes": {1, func(k taking, dir string) {
+			k.must(os.WriteFile(dir+"/1/policy.yaml", []byte("apiVersion: casco/v1\nkind: Policy\nmetadata: {name: org, version: 2}\n"), 0o600))
+		}, api.PolicyForged, "digest"},
 		"no signature":         {1, func(k taking, dir string) { k.must(os.Remove(dir + "/1/policy.sig")) }, api.PolicyForged, "signature"},
 		"unsigned, and newer":  {1, func(k taking, _ string) { k.force(9, 0) }, api.PolicyForged, "not signed"},
 		"signed by somebody":   {1, func(k taking, _ string) { k.force(9, 2) }, api.PolicyForged, "signature does not count"},

@@ -98,13 +98,12 @@ func (a *app) printWrapper(p *policy.Policy, self string) error {
 // containers, asks the kernel about each exec of the runtime and reads dockerd's
 // files: it is root with few limits, and those that it has cost it nothing.
 // KillMode=process leaves the process that answers for a stopped guard to end
-// by itself, and one whose place was taken to finish its streams. Memory and CPU are bounds against a fault, ten times what was
-// measured.
+// by itself, and one whose place was taken to finish its streams. The store of descriptors has the sockets while the guard is
+// restarted. Memory and CPU are bounds against a fault, ten times what was measured.
 const guardScript = `# Files of casco: "casco guard units" wrote them.
 cat >/etc/systemd/system/casco-guard.service <<'END'
 [Unit]
-Description=casco: keep the networks of containers apart
-Documentation=man:casco(1)
+Description=casco guard: judge requests to the engine, starts and networks of containers (casco help guard)
 Before=docker.service
 After=docker.socket
 [Service]
@@ -116,6 +115,8 @@ Restart=always
 RestartSec=1s
 WatchdogSec=30s
 KillMode=process
+Environment=CASCO_UNIT=%%n
+FileDescriptorStoreMax=16
 RuntimeDirectory=casco
 RuntimeDirectoryMode=0700
 RuntimeDirectoryPreserve=yes

@@ -27,6 +27,7 @@ type conn struct {
 	// idleSince is when it began to wait for a request, in Unix nanoseconds; 0
 	// while it has one; evicted.
 	idleSince atomic.Int64
+	asked     atomic.Bool // for something, once
 
 	mu     sync.Mutex // guards what follows
 	engine *engine    // the one in use, or kept for the next request
@@ -117,7 +118,7 @@ var (
 // next waits for a request's head.
 func (c *conn) next() (*head, error) {
 	now := time.Now()
-	if !c.idleSince.CompareAndSwap(0, now.UnixNano()) || c.door.roster.isDraining() {
+	if !c.idleSince.CompareAndSwap(0, now.UnixNano()) || c.door.roster.ends(c) {
 		return nil, errEvicted
 	}
 	if len(c.in.waiting()) == 0 {
@@ -130,6 +131,7 @@ func (c *conn) next() (*head, error) {
 	if !c.idleSince.CompareAndSwap(now.UnixNano(), 0) {
 		return nil, errEvicted
 	}
+	c.asked.Store(true)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		err = errSlowHead
 	}

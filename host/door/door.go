@@ -201,7 +201,7 @@ func (d *door) serve(ctx context.Context, l net.Listener) error {
 		switch {
 		case ctx.Err() != nil:
 			if err == nil {
-				nc.Close()
+				enter(nc)
 			}
 			d.end(&conns)
 			return nil
@@ -267,14 +267,21 @@ func (d *door) takeOver(ctx context.Context, enter func(net.Conn)) {
 	}
 }
 
-// end lets connections end by themselves, for a while.
+// end lets connections end by themselves, for a while. Who has just come is given
+// time to ask.
 func (d *door) end(conns *sync.WaitGroup) {
-	d.roster.drain()
 	over := make(chan struct{})
 	go func() { conns.Wait(); close(over) }()
-	select {
-	case <-over:
-	case <-time.After(d.Drain):
+	for _, step := range []struct {
+		fresh bool
+		wait  time.Duration
+	}{{false, min(lateComers, d.Drain)}, {true, max(d.Drain-lateComers, 0)}} {
+		d.roster.drain(step.fresh)
+		select {
+		case <-over:
+			return
+		case <-time.After(step.wait):
+		}
 	}
 	d.roster.cut()
 	<-over

@@ -12,11 +12,12 @@ import (
 type roster struct {
 	most, each int
 
-	mu       sync.Mutex // guards what follows
-	callers  map[string]map[*conn]struct{}
-	total    int
-	draining bool
-	handing  bool // those that wait for a request go to another door
+	mu            sync.Mutex // guards what follows
+	callers       map[string]map[*conn]struct{}
+	total         int
+	draining      bool // nobody waits for another request
+	drainingFresh bool // nor for a first one
+	handing       bool // those that wait for a request go to another door
 }
 
 func newRoster(most, each int) *roster {
@@ -43,7 +44,7 @@ func isRoot(who apicall.Caller) bool { return who.UID == 0 && who.Container == "
 func (r *roster) admit(c *conn) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.draining {
+	if r.drainingFresh {
 		return false
 	}
 	key := callerKey(c.who)
@@ -125,18 +126,26 @@ func (r *roster) remove(c *conn) {
 	r.total--
 }
 
-// drain closes the connections that wait for a request, and admits no more.
-func (r *roster) drain() {
+// drain closes the connections that wait for another request; with fresh, those
+// too that wait for their first, and it admits no more.
+func (r *roster) drain(fresh bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.draining = true
+	r.draining, r.drainingFresh = true, fresh
 	for _, conns := range r.callers {
 		for c := range conns {
-			if t := c.idleSince.Load(); t > 0 && c.idleSince.CompareAndSwap(t, evicted) {
+			if t := c.idleSince.Load(); t > 0 && (fresh || c.asked.Load()) && c.idleSince.CompareAndSwap(t, evicted) {
 				c.Close()
 			}
 		}
 	}
+}
+
+// ends reports whether a connection is not to wait for another request.
+func (r *roster) ends(c *conn) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.drainingFresh || r.draining && c.asked.Load()
 }
 
 func (r *roster) isDraining() bool {
@@ -167,7 +176,7 @@ func (r *roster) isHandingOn() bool {
 func (r *roster) cut() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.draining = true
+	r.draining, r.drainingFresh = true, true
 	for _, conns := range r.callers {
 		for c := range conns {
 			c.cut()

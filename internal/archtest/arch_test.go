@@ -50,7 +50,7 @@ var may = map[string]string{
 	"lab":                   "host/docker internal/handtest",
 	"lab/actor":             "",
 	"lab/probe":             "lab/actor",
-	"cmd/casco":             "advisories vuln api guard/ keeper lint loop/ host/ policy policy/folder signed ledger store supervision lab lab/actor report report/netmap state internal/apicall internal/atomicfile internal/doorway internal/unixsock",
+	"cmd/casco":             "advisories vuln api guard/ keeper lint loop/ host/ policy policy/folder signed ledger store supervision lab lab/actor report report/netmap state internal/apicall internal/atomicfile internal/doorway internal/unixsock internal/shelf",
 	"cmd/casco-verify":      "",
 	"cmd/casco-runtime":     "internal/ocicall", // little, for it is started at each call of the runtime
 	"bench":                 "api guard/network host/doorbench host/flows host/gate host/netbench host/nft host/spaces keeper policy internal/realdocker",
@@ -70,6 +70,7 @@ var may = map[string]string{
 	"internal/conntrack":    "internal/handtest",
 	"internal/ocicall":      "",
 	"internal/pulse":        "",
+	"internal/shelf":        "internal/unixsock",
 	"internal/unixsock":     "",
 	"internal/shell":        "",
 	"internal/sockdiag":     "internal/handtest internal/nsenter",

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -17,9 +18,56 @@ import (
 // A Listener has a path that it can take away again.
 type Listener struct {
 	*net.UnixListener
-	path string
-	made fs.FileInfo
+	path  string
+	made  fs.FileInfo
+	stays atomic.Bool
 }
+
+// Adopt is the listener of f, a descriptor that this process was given, whose
+// socket is what path leads to now. f is closed.
+func Adopt(f *os.File, path string) (*Listener, error) {
+	defer f.Close()
+	made, err := os.Lstat(path)
+	if err != nil {
+		return nil, err
+	}
+	if made.Mode().Type() != fs.ModeSocket {
+		return nil, noSocket(path)
+	}
+	if err := own(filepath.Dir(path)); err != nil {
+		return nil, err
+	}
+	l, err := net.FileListener(f)
+	if err != nil {
+		return nil, err
+	}
+	u, ok := l.(*net.UnixListener)
+	if !ok {
+		l.Close()
+		return nil, noSocket(path)
+	}
+	return &Listener{UnixListener: u, path: path, made: made}, nil
+}
+
+// Path is where clients come.
+func (l *Listener) Path() string { return l.path }
+
+// Inode is that of the path.
+func (l *Listener) Inode() uint64 { return l.made.Sys().(*syscall.Stat_t).Ino }
+
+// Give makes the socket one of root and a group (0 for root alone).
+func (l *Listener) Give(gid int) error { return give(l.path, gid) }
+
+func give(path string, gid int) error {
+	mode := fs.FileMode(0o600)
+	if gid != 0 {
+		mode = 0o660
+	}
+	return errors.Join(os.Chown(path, os.Geteuid(), gid), os.Chmod(path, mode))
+}
+
+// Stay has the path stay: another process goes on with the socket.
+func (l *Listener) Stay() { l.stays.Store(true) }
 
 // There reports whether the path still leads to this socket.
 func (l *Listener) There() bool {
@@ -30,7 +78,7 @@ func (l *Listener) There() bool {
 // Remove takes the path away, if the socket there is still this one: another
 // process may have put its own in its place. It does not close.
 func (l *Listener) Remove() error {
-	if !l.There() {
+	if l.stays.Load() || !l.There() {
 		return nil
 	}
 	return os.Remove(l.path)
@@ -72,16 +120,12 @@ func Replace(path string, dir fs.FileMode, gid int) (*Listener, error) {
 		return nil, err
 	}
 	l.SetUnlinkOnClose(false)
-	mode := fs.FileMode(0o600)
-	if gid != 0 {
-		mode = 0o660
-	}
 	made, statErr := os.Lstat(temp)
-	if err := errors.Join(statErr, os.Chown(temp, os.Geteuid(), gid), os.Chmod(temp, mode), os.Rename(temp, path)); err != nil {
+	if err := errors.Join(statErr, give(temp, gid), os.Rename(temp, path)); err != nil {
 		l.Close()
 		return nil, err
 	}
-	return &Listener{l, path, made}, nil
+	return &Listener{UnixListener: l, path: path, made: made}, nil
 }
 
 // own wants a directory in which nobody else can put a socket.
@@ -109,7 +153,7 @@ func free(path string) error {
 		return err
 	}
 	if info.Mode().Type() != fs.ModeSocket {
-		return lang.Errorf(lang.Text{En: "%s: is there and no socket", Es: "%s: ya existe y no es un socket"}, path)
+		return noSocket(path)
 	}
 	c, err := net.DialTimeout("unix", path, time.Second)
 	if err == nil {
@@ -117,4 +161,8 @@ func free(path string) error {
 		return lang.Errorf(lang.Text{En: "%s: somebody listens there already", Es: "%s: alguien escucha ahí ya"}, path)
 	}
 	return nil
+}
+
+func noSocket(path string) error {
+	return lang.Errorf(lang.Text{En: "%s: is there and no socket", Es: "%s: ya existe y no es un socket"}, path)
 }
