@@ -419,6 +419,12 @@ type layout struct {
 	Containerd string `json:"containerd,omitempty"`
 }
 
+// under says where an engine with that exec-root has its containers' states and
+// namespaces.
+func (l *layout) under(execRoot string) {
+	l.Roots, l.Sandboxes = []string{filepath.Join(execRoot, "runtime-runc", "moby")}, filepath.Join(execRoot, "netns")
+}
+
 func (a *app) layoutFile() string { return filepath.Join(a.statePath, "engine.json") }
 
 // config is what the keeper works with. Without an engine it is that of the
@@ -470,10 +476,8 @@ func (g *guard) layout(ctx context.Context, h *host) (layout, *spaces.Space, err
 	if err := h.engine.Call(ctx, "GET", "/info", nil, &info); err != nil {
 		return fail(err)
 	}
-	at := layout{
-		Address: h.address(), Files: filepath.Join(info.DockerRootDir, "containers"),
-		Roots: []string{filepath.Join(execRoot, "runtime-runc", "moby")}, Sandboxes: filepath.Join(execRoot, "netns"),
-	}
+	at := layout{Address: h.address(), Files: filepath.Join(info.DockerRootDir, "containers")}
+	at.under(execRoot)
 	at.Containerd, _, _ = inventory.DaemonContainerdSocket.Of(d)
 	b, err := json.Marshal(at)
 	if err == nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -20,11 +21,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"casco/api"
+	hostdaemon "casco/host/daemon"
 	"casco/host/daemonjson"
+	"casco/host/gate"
 	"casco/host/nft"
 	"casco/internal/doorway"
 	"casco/lang"
 	"casco/loop/apply"
+	"casco/loop/inventory"
 	"casco/store"
 )
 
@@ -40,12 +44,12 @@ func guardOffCmd(a *app) *cobra.Command {
 		En: "The way out. Give the engine its public socket back, and take door and plugin out of daemon.json and systemd's drop-in: to the byte, as the " +
 			"change recorded it, or without its record by what can be known. It asks neither the guard nor the policy nor the engine, needs no ledger and no room on " +
 			"the disk, and nothing restarts. What it cannot do it says, with the command that remains. It stands in the ledger; if that cannot be written to, as soon as it can.\n\n" +
-			"With --network the network rules go too, in every namespace; a guard that does not answer is ended for it.\n\n" +
+			"With --network the network rules go too, of this engine's host and containers; a guard that does not answer is ended for it.\n\n" +
 			"Exit codes: 0 off, 1 something remains, 4 you are not root.",
 		Es: "La salida. Devuelve al motor su socket público y quita puerta y complemento de daemon.json y del archivo de systemd: al byte, como lo registró el " +
 			"cambio, o sin su registro por lo que se pueda saber. No pregunta a la guardia, ni a la política, ni al motor, no necesita el registro ni espacio en " +
 			"disco, y nada se reinicia. Lo que no puede hacer lo dice, con la orden que queda. Consta en el registro; si no se puede escribir en él, en cuanto se pueda.\n\n" +
-			"Con --network se van también las reglas de red, en todos los espacios; para ello se termina una guardia que no responde.\n\n" +
+			"Con --network se van también las reglas de red, del anfitrión y de los contenedores de este motor; para ello se termina una guardia que no responde.\n\n" +
 			"Códigos de salida: 0 apagada, 1 queda algo, 4 usted no es root.",
 	})
 	cmd.Flags().BoolVar(&network, "network", false, "")
@@ -70,26 +74,52 @@ func (a *app) guardOff(ctx context.Context, network bool) error {
 	}
 	d := a.doorSetter(socketOf(address))
 	rec, wiring := a.wired(ctx, d)
+	open := a.doorOpen(d, wiring)
 	// The file first: a guard that wakes up takes its socket again as long as that
 	// wants it.
 	errs := []error{api.WriteDoor(d.file, api.Door{}), api.WriteGlass(api.GlassFile(a.statePath), api.Glass{}), doorway.Return(d.socket)}
 	down, err := wiring.Unwire(ctx)
 	errs = append(errs, err, noPlugin(wiring.Plugin))
 	answered := a.tellGuard(ctx, d)
+	rules := false
 	if network {
-		errs = append(errs, a.networkOff(ctx, answered))
+		rules, err = a.networkOff(ctx, d.socket, answered)
+		errs = append(errs, err)
 	}
 	if err := errors.Join(errs...); err != nil {
 		a.loud(ctx, "off", fmt.Sprintf("by %s %s, not all of it: %v", operator(), terminal(), err))
 		return err
 	}
 	a.closeRecord(ctx, rec)
-	what := ""
-	if network {
-		what = ", network rules too"
+	var what []string
+	if open {
+		what = append(what, "door and plugin")
 	}
-	a.loud(ctx, "off", fmt.Sprintf("door and plugin%s, by %s %s", what, operator(), terminal()))
+	if rules {
+		what = append(what, "network rules")
+	}
+	if len(what) == 0 {
+		fmt.Fprintln(a.out, lang.Text{En: "nothing was to be done: all was off already", Es: "no había nada que hacer: todo estaba ya apagado"}.In(a.lang))
+	} else {
+		a.loud(ctx, "off", fmt.Sprintf("%s, by %s %s", strings.Join(what, ", "), operator(), terminal()))
+	}
 	return a.sayOff(ctx, d.socket, down)
+}
+
+// doorOpen reports whether there is anything of a door to be taken away, or it
+// cannot be told.
+func (a *app) doorOpen(d doorSetter, w daemonjson.Wiring) bool {
+	door, doorErr := api.ReadDoor(d.file)
+	glass, glassErr := api.ReadGlass(api.GlassFile(a.statePath))
+	if doorErr != nil || glassErr != nil || door != (api.Door{}) || glass != (api.Glass{}) || w.Wired() {
+		return true
+	}
+	for _, path := range []string{doorway.Behind(d.socket), daemonjson.PluginSocket(w.Plugin)} {
+		if _, err := os.Lstat(path); err == nil {
+			return true
+		}
+	}
+	return false
 }
 
 func (a *app) sayOff(ctx context.Context, socket string, down bool) error {
@@ -165,17 +195,19 @@ func (a *app) tellGuard(ctx context.Context, d doorSetter) bool {
 	return err == nil
 }
 
-// networkOff takes the rules out of the kernel: those of this host and of every
-// namespace that a process is in. A guard that answers lets go of them itself,
+// networkOff takes the rules out of the kernel: those of the host and of each
+// container of the engine at a socket, and reports whether there were any. A guard that answers lets go of them itself,
 // for rules that a process owns nobody else may remove; one that does not is
 // ended.
-func (a *app) networkOff(ctx context.Context, answered bool) error {
-	err := os.Remove(api.ModeFile(a.statePath)) // no file is: count, drop nothing
+func (a *app) networkOff(ctx context.Context, socket string, answered bool) (some bool, err error) {
+	mode, modeErr := api.ReadMode(api.ModeFile(a.statePath))
+	some = mode.Enforce || modeErr != nil
+	err = os.Remove(api.ModeFile(a.statePath)) // no file is: count, drop nothing
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil
 	}
 	if answered {
-		return errors.Join(err, api.NewClient(a.runPath).Reload(ctx))
+		return some, errors.Join(err, api.NewClient(a.runPath).Reload(ctx))
 	}
 	if pid, perr := doorway.Peer(api.Socket(a.runPath)); perr == nil && pid != os.Getpid() {
 		a.tell(lang.Text{En: "the guard, process %d, is ended", Es: "se termina la guardia, proceso %d"}, pid)
@@ -187,37 +219,92 @@ func (a *app) networkOff(ctx context.Context, answered bool) error {
 			time.Sleep(20 * time.Millisecond)
 		}
 	}
-	errs := []error{err}
-	seen := map[string]bool{}
-	spaces, _ := filepath.Glob("/proc/[0-9]*/ns/net")
+	spaces, serr := a.spacesOf(socket)
+	errs := []error{err, serr}
+	seen := map[uint64]bool{}
 	for _, path := range spaces {
-		id, rerr := os.Readlink(path)
-		if rerr != nil || seen[id] {
-			continue // it has ended
+		var st unix.Stat_t
+		var fsys unix.Statfs_t
+		if unix.Stat(path, &st) != nil || unix.Statfs(path, &fsys) != nil || fsys.Type != unix.NSFS_MAGIC || seen[st.Ino] {
+			continue // it has ended, or is known
 		}
-		seen[id] = true
-		errs = append(errs, noRules(path))
+		seen[st.Ino] = true
+		made, err := noRules(path)
+		some, errs = some || made, append(errs, err)
 	}
-	return errors.Join(errs...)
+	return some, errors.Join(errs...)
 }
 
-// noRules takes our rules out of a namespace, if there are any. Those that the
-// guard of another engine holds, and lives, stay (EPERM): they are not ours.
-func noRules(path string) error {
+// spacesOf are the network namespaces that are of the engine at a socket: where
+// its process is, or this one if it has none; those of its containers by their
+// runtime's states; and those that it keeps. Where nobody ever wrote down where
+// that is, a process of the engine is asked for.
+func (a *app) spacesOf(socket string) ([]string, error) {
+	pid := os.Getpid()
+	var at layout
+	b, err := os.ReadFile(a.layoutFile())
+	if err == nil {
+		err = json.Unmarshal(b, &at)
+	}
+	if err == nil && at.Address != "unix://"+plainSocket(socket) {
+		err = lang.Errorf(lang.Text{En: "%s is of the engine at %s", Es: "%s es del motor en %s"}, a.layoutFile(), at.Address)
+	}
+	if d, derr := hostdaemon.Settings(doorway.Socket(socket)); derr == nil {
+		if p, _, ok := inventory.DaemonPid.Of(d); ok {
+			pid = int(p)
+		}
+		if root, _, ok := inventory.DaemonExecRoot.Of(d); ok && err != nil {
+			at.under(root)
+			err = nil
+		}
+	}
+	if err != nil || at.Sandboxes == "" {
+		return nil, lang.Errorf(lang.Text{
+			En: "where the containers of the engine at %s are is not known, so network rules stay; what remains, in each namespace: nft delete table inet casco; nft delete table netdev casco: %w",
+			Es: "no se sabe dónde están los contenedores del motor en %s, así que las reglas de red quedan; lo que queda, en cada espacio: nft delete table inet casco; nft delete table netdev casco: %w",
+		}, socket, cmp.Or(err, errNotYet))
+	}
+	out := []string{netOf(pid)}
+	for _, root := range at.Roots {
+		running, err := gate.Running(root)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return out, err
+		}
+		for _, s := range running {
+			out = append(out, netOf(s.PID))
+		}
+	}
+	kept, _ := filepath.Glob(filepath.Join(at.Sandboxes, "*"))
+	return append(out, kept...), nil
+}
+
+func netOf(pid int) string { return filepath.Join("/proc", strconv.Itoa(pid), "ns/net") }
+
+// noRules takes our rules out of a namespace, if there are any. The host's are of
+// one guard, though there be several engines in its namespace: those that the
+// guard of another one holds, and lives, stay (EPERM).
+func noRules(path string) (made bool, err error) {
 	ns, err := netns.GetFromPath(path)
 	if err != nil {
-		return nil // its last process has ended
+		return false, nil // its last process has ended
 	}
 	defer ns.Close()
 	h, err := nft.OpenHost(ns)
 	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+		return false, fmt.Errorf("%s: %w", path, err)
 	}
 	defer h.Close()
-	if err := h.Remove(); err != nil && !errors.Is(err, unix.EPERM) {
-		return fmt.Errorf("%s: %w", path, err)
+	made, err = h.Made()
+	if err == nil && made {
+		err = h.Remove()
 	}
-	return nil
+	switch {
+	case errors.Is(err, unix.EPERM):
+		return false, nil
+	case err != nil:
+		return made, fmt.Errorf("%s: %w", path, err)
+	}
+	return made, nil
 }
 
 // unsaidName is the file of what the ledger could not be told. It lies in the

@@ -79,7 +79,6 @@ const unitScript = `# Files of casco: "casco run units" wrote them.
 cat >/etc/systemd/system/casco.service <<'END'
 [Unit]
 Description=casco: read, judge and record this Docker host
-Documentation=man:casco(1)
 After=docker.service
 [Service]
 Type=oneshot

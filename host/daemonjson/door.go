@@ -271,6 +271,19 @@ func signalEngine(socket string, otherwise int) error {
 	return nil
 }
 
+// Wired reports whether any of it is in the files, or they cannot be read.
+func (w Wiring) Wired() bool {
+	if b, err := os.ReadFile(w.DropIn.Path); err == nil && bytes.HasPrefix(b, []byte(dropInHeader)) {
+		return true
+	}
+	now, err := os.ReadFile(w.File.Path)
+	if err != nil {
+		return !errors.Is(err, fs.ErrNotExist)
+	}
+	_, ours, err := without(now, w.Socket, w.Plugin)
+	return ours || err != nil
+}
+
 // Unwire brings back the files as they were, to the byte, and has the engine
 // read them; what somebody changed since stays, without what is ours. It asks
 // nobody but the kernel, so it works when guard and engine are dead; then it has

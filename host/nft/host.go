@@ -262,6 +262,17 @@ func (h *Host) unpin(peer string) error {
 	return err
 }
 
+// Made reports whether the host has any of our tables, whoever made them.
+func (h *Host) Made() (bool, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	is, err := has(h.c, hostTable)
+	if is || err != nil {
+		return is, err
+	}
+	return has(h.c, pinTable)
+}
+
 // Remove takes our tables out of the host.
 func (h *Host) Remove() error {
 	h.mu.Lock()

@@ -86,9 +86,14 @@ func (s *Space) Owned() bool {
 func (s *Space) Made() (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return has(s.c, insideTable)
+}
+
+// has reports whether a table of that family and name is there.
+func has(c *conn, t *table) (bool, error) {
 	a := attrs{}
-	a.text(unix.NFTA_TABLE_NAME, Table)
-	err := s.c.ask(message{unix.NFT_MSG_GETTABLE, 0, insideTable.family, a, "table " + Table}, unix.NLM_F_ACK, func(uint16, []byte) error { return nil })
+	a.text(unix.NFTA_TABLE_NAME, t.name)
+	err := c.ask(message{unix.NFT_MSG_GETTABLE, 0, t.family, a, "table " + t.name}, unix.NLM_F_ACK, func(uint16, []byte) error { return nil })
 	if errors.Is(err, unix.ENOENT) {
 		return false, nil
 	}
