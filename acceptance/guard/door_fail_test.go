@@ -133,8 +133,22 @@ func TestDoorFail(t *testing.T) {
 // made for it.
 func (d *failingDoor) measured(t *testing.T) {
 	before := d.e.Docker("ps", "-aq")
-	out, err := exec.Command(d.g.program, "--host", "unix://"+d.e.Socket, "--state", d.g.state, "bench", "door", "--door", d.socket, "--rounds", "1", "--format", "json").Output()
+	bench := func(args ...string) ([]byte, error) {
+		return exec.Command(d.g.program, append([]string{"--state", d.g.state, "--run", d.g.run, "bench", "door", "--rounds", "1", "--format", "json"}, args...)...).Output()
+	}
+	// What is no door, and what is no engine, is not measured.
+	for _, nonsense := range [][]string{
+		{"--host", "unix://" + d.e.Socket, "--door", d.e.Socket},
+		{"--host", "unix://" + d.socket, "--door", d.e.Socket},
+	} {
+		var exit *exec.ExitError
+		if out, err := bench(nonsense...); !errors.As(err, &exit) || exit.ExitCode() != 2 {
+			t.Errorf("bench door %v: %v, %s", nonsense, err, out)
+		}
+	}
+	out, err := bench("--host", "unix://"+d.socket) // the door by its own name
 	var r struct {
+		Engine, Door string
 		Result struct {
 			Inspect struct{ Bare, Door float64 }  `json:"inspect_p50"`
 			Create  *struct{ Bare, Door float64 } `json:"create_p99"`
@@ -145,7 +159,7 @@ func (d *failingDoor) measured(t *testing.T) {
 	if err := errors.Join(err, json.Unmarshal(out, &r)); err != nil {
 		t.Fatalf("bench door: %v\n%s", err, out)
 	}
-	if got := r.Result; got.Inspect.Bare <= 0 || got.Inspect.Door <= 0 || got.Create == nil || got.Stream == nil || got.Stream.Ratio <= 0 || got.Bytes < 1<<20 {
+	if got := r.Result; got.Inspect.Bare <= 0 || got.Inspect.Door <= 0 || got.Create == nil || got.Stream == nil || got.Stream.Ratio <= 0 || got.Bytes < 1<<20 || r.Engine != d.e.Socket || r.Door != d.socket {
 		t.Errorf("bench door: %s", out)
 	}
 	if after := d.e.Docker("ps", "-aq"); after != before {
