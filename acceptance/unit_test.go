@@ -189,7 +189,7 @@ func TestUnit(t *testing.T) {
 
 	was = h.pid()
 	syscall.Kill(was, syscall.SIGSTOP)
-	took := h.wants(2*time.Minute, "one that hangs is started again", again(was))
+	took := h.wants(80*time.Second, "one that hangs is started again", again(was))
 	t.Logf("a guard that hangs was started again after %s", took.Round(time.Second))
 	h.judges("hung")
 

@@ -29,15 +29,23 @@ func (p Printer) Plan(c *change.Change) {
 		n += alike
 	}
 	p.left(pl.Left)
+	if len(pl.Steps) == 0 {
+		p.printf("\n")
+		p.say(lang.Text{En: "no step: there is nothing to approve", Es: "ningún paso: no hay nada que aprobar"})
+	}
 }
 
 // sameButRef reports whether two steps do the same to two objects.
 func sameButRef(a, b plan.Step) bool {
 	return a.Hand == b.Hand && a.Cost == b.Cost && a.Undo == b.Undo && a.Ref.Kind == b.Ref.Kind &&
 		len(a.With) == 0 && len(b.With) == 0 && slices.Equal(a.Breaks, b.Breaks) && slices.Equal(checksOf(a), checksOf(b)) &&
-		slices.EqualFunc(a.Sets, b.Sets, func(x, y plan.Set) bool {
-			return x.Field == y.Field && inventory.Equal(x.From, y.From) && inventory.Equal(x.To, y.To)
-		})
+		sameSets(a.Sets, b.Sets) && sameSets(a.Shows, b.Shows)
+}
+
+func sameSets(a, b []plan.Set) bool {
+	return slices.EqualFunc(a, b, func(x, y plan.Set) bool {
+		return x.Field == y.Field && inventory.Equal(x.From, y.From) && inventory.Equal(x.To, y.To)
+	})
 }
 
 func checksOf(st plan.Step) []string {
@@ -66,7 +74,7 @@ func (p Printer) step(n int, alike []plan.Step) {
 		}
 		p.wrap(5, strings.Join(names, ", "))
 	}
-	for _, s := range st.Sets {
+	for _, s := range slices.Concat(st.Sets, st.Shows) {
 		p.printf("     %s\n", Clean(s.Field))
 		if s.From != nil {
 			p.printf("       %s\n", p.paint("31", "- "+value(s.From)))

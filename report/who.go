@@ -96,6 +96,35 @@ var acts = map[string]lang.Text{
 	"DELETE /containers/{id}/checkpoints/{sub}": {En: "dump removed", Es: "volcado borrado"},
 }
 
+// undone are what requests do not do that were refused, or answered with an
+// error, where that is not the verb with a "not" before it.
+var undone = map[string]lang.Text{
+	"POST /containers/{id}/exec":                {En: "command not made", Es: "orden no creada"},
+	"POST /exec/{id}/start":                     {En: "command not run", Es: "orden no ejecutada"},
+	"POST /containers/{id}/kill":                {En: "no signal sent", Es: "no se envió señal"},
+	"DELETE /containers/{id}/checkpoints/{sub}": {En: "dump not removed", Es: "volcado no borrado"},
+}
+
+// verb says what a request did, or did not do; named reports whether there is a
+// word of its own for it.
+func (a Act) verb() (verb lang.Text, named bool) {
+	did := a.Decision != store.Refused && a.Status < 400
+	verb, named = acts[a.Endpoint]
+	if !named {
+		verb = lang.Text{En: "done", Es: "hecho"}
+		if method, _, _ := strings.Cut(firstNonEmpty(a.Endpoint, a.Request), " "); method == "GET" || method == "HEAD" {
+			verb = lang.Text{En: "shown", Es: "mostrado"}
+		}
+	}
+	if not, ok := undone[a.Endpoint]; ok && !did {
+		return not, named
+	}
+	if !did {
+		verb = lang.Text{En: "not " + verb.En, Es: "no " + verb.Es}
+	}
+	return verb, named
+}
+
 // unknowns say why nobody knows who made something.
 var unknowns = map[string]lang.Text{
 	"before-guard": {En: "it was made before requests were judged here", Es: "se hizo antes de que aquí se juzgaran peticiones"},
@@ -214,14 +243,13 @@ func named(uid int64) string {
 }
 
 func (p Printer) act(a Act) {
-	name, who := Clean(a.Endpoint), p.caller(a.Caller)
-	if t, ok := acts[a.Endpoint]; ok {
-		name = t.In(p.Lang)
-	} else if a.Caller.Via == store.ViaRuntime {
+	verb, named := a.verb()
+	name, who := verb.In(p.Lang), p.caller(a.Caller)
+	if !named && a.Caller.Via == store.ViaRuntime {
 		name, who = lang.Text{En: "last look", Es: "última mirada"}.In(p.Lang), lang.Text{En: "at its final configuration", Es: "a su configuración final"}.In(p.Lang)
 	}
 	p.Item("  "+name, whoColumn, a.At.UTC().Format(whoTime)+" "+who)
-	if _, ok := acts[a.Endpoint]; !ok || a.With != "" {
+	if !named || a.With != "" {
 		p.Item("", whoColumn, Clean(firstNonEmpty(a.With, a.Request)))
 	}
 	for _, line := range p.decided(a) {
@@ -273,7 +301,7 @@ func (p Printer) decided(a Act) (lines []string) {
 		if r.Observed {
 			text = lang.Text{En: "let through against %s: %s", Es: "se dejó pasar contra %s: %s"}
 		}
-		lines = append(lines, text.F(r.Rule, Clean(r.Reason)).In(p.Lang))
+		lines = append(lines, text.F(r.Rule, Clean(lang.Text{En: r.Reason, Es: firstNonEmpty(r.ReasonEs, r.Reason)}.In(p.Lang))).In(p.Lang))
 	}
 	if len(a.Excepted) > 0 {
 		lines = append(lines, lang.Text{En: "by the exception %s", Es: "por la excepción %s"}.F(Clean(strings.Join(a.Excepted, ", "))).In(p.Lang))
@@ -282,6 +310,7 @@ func (p Printer) decided(a Act) (lines []string) {
 		lines = append(lines, lang.Text{En: "added %s (%s)", Es: "añadido %s (%s)"}.F(Clean(m.Value), m.Path).In(p.Lang))
 	}
 	switch {
+	case a.Decision == store.Refused && len(a.Refusals) > 0: // that is why, and what was answered
 	case a.Status >= 400:
 		lines = append(lines, lang.Text{En: "the engine answered %d: it was not done", Es: "el motor respondió %d: no se hizo"}.F(a.Status).In(p.Lang))
 	case a.Trouble != "":

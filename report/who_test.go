@@ -32,18 +32,19 @@ func TestWho(t *testing.T) {
 			{ID: "r1", Origin: Origin{Why: "past-engine", Rogue: &store.Rogue{Seen: at, Engine: "/run/ctrd.sock", Namespace: "default", PID: 9, UID: 4242, LoginUID: 4242, Parents: []string{"runc", "bash"}}}},
 		},
 		Asked: []Act{{Decision: "refused", Ref: "container/web", Call: store.Call{
-			At: at, Endpoint: "POST /containers/create", Caller: caller, Refusals: []store.Refusal{{Rule: "container-privileged", Reason: "privileged"}},
-		}}},
+			At: at, Endpoint: "POST /containers/create", Caller: caller, Refusals: []store.Refusal{{Rule: "container-privileged", Reason: "privileged", ReasonEs: "privilegiado"}},
+			Trouble: "refused by casco (container-privileged)", Request: "POST /v1.41/containers/create",
+		}}, {Decision: "refused", Ref: "daemon/x", Call: store.Call{At: at, Endpoint: "GET /containers/{id}/logs", Request: "GET /v1.41/containers/web/logs", Caller: caller}}},
 	}
 	for l, wants := range map[lang.Lang][]string{
 		lang.English: {
 			"0123456789ab  (gone)", "also called", "container/old", "2026-11-27 01:02:03Z uid 4242, logged in as 4243, pid 7", "via /run/door.sock", "by the exception EX-1",
 			"added 200 (admission.add.pids)", "let through against exec-root: root", "the engine answered 409", "somebody past the door", "last look", "origin unknown: it was made past the engine",
-			"namespace default", "called by runc < bash", "came to nothing", "refused by container-privileged",
+			"namespace default", "called by runc < bash", "came to nothing", "refused by container-privileged: privileged", "not created", "command not made", "not shown", "GET /v1.41/containers/web/logs",
 		},
 		lang.Spanish: {
 			"(ya no está)", "entró como 4243", "por /run/door.sock", "por la excepción EX-1", "añadido 200", "se dejó pasar contra exec-root", "el motor respondió 409",
-			"alguien sin pasar por la puerta", "última mirada", "origen desconocido: se hizo sin pasar por el motor", "no llegó a nada", "rechazado por container-privileged",
+			"alguien sin pasar por la puerta", "última mirada", "origen desconocido: se hizo sin pasar por el motor", "no llegó a nada", "rechazado por container-privileged: privilegiado", "no creado", "orden no creada", "no mostrado",
 		},
 	} {
 		var b bytes.Buffer
@@ -52,6 +53,11 @@ func TestWho(t *testing.T) {
 		for _, want := range wants {
 			if !strings.Contains(text, want) {
 				t.Errorf("%s: no %q in\n%s", l, want, text)
+			}
+		}
+		for _, no := range []string{"{id}", "refused by casco"} {
+			if strings.Contains(text, no) {
+				t.Errorf("%s: %q is for programs, or said twice:\n%s", l, no, text)
 			}
 		}
 		if strings.Contains(text, "\x1b[31m") {

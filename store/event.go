@@ -249,9 +249,10 @@ const ViaRuntime = "runtime"
 // A Refusal is what a rule has against a request.
 type Refusal struct {
 	Rule     string `json:"rule"`
-	Reason   string `json:"reason"`             // in English
-	Path     string `json:"path,omitempty"`     // of the policy, that says how the rule is taken
-	Observed bool   `json:"observed,omitempty"` // it was let through all the same
+	Reason   string `json:"reason"`              // in English
+	ReasonEs string `json:"reason_es,omitempty"` // in Spanish; entries of earlier versions lack it
+	Path     string `json:"path,omitempty"`      // of the policy, that says how the rule is taken
+	Observed bool   `json:"observed,omitempty"`  // it was let through all the same
 }
 
 // An Addition is a setting that the policy put into a request.

@@ -113,6 +113,7 @@ func TestDoorFail(t *testing.T) {
 		run  func(*testing.T)
 	}{
 		{"measured", d.measured},
+		{"hindered", d.hindered},
 		{"disk full", d.diskFull},
 		{"policy gone", d.policyGone},
 		{"stopped", d.stopped},
@@ -126,6 +127,30 @@ func TestDoorFail(t *testing.T) {
 				t.Log(tail(d.g.log.String(), 30))
 			}
 		})
+	}
+}
+
+// hindered: an engine that was told on its command line where to listen cannot be
+// put behind a door; what hinders is said, and there is nothing to approve.
+func (d *failingDoor) hindered(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "door.json")
+	run := func(want int, args ...string) string {
+		t.Helper()
+		cmd := exec.Command(d.g.program, append([]string{"--host", "unix://" + d.e.Socket, "--state", d.g.state, "--run", d.g.run, "--lang", "en"}, args...)...)
+		out, _ := cmd.CombinedOutput()
+		if code := cmd.ProcessState.ExitCode(); code != want {
+			t.Errorf("casco %s: exit code %d, want %d\n%s", args[0], code, want, out)
+		}
+		return string(out)
+	}
+	said := run(0, "plan", "--check", "guard-door", "-o", file)
+	for _, want := range []string{"hosts", "command line", "nothing to approve"} {
+		if !strings.Contains(said, want) {
+			t.Errorf("the plan does not say %q:\n%s", want, said)
+		}
+	}
+	if said := run(4, "approve", file, "--yes"); !strings.Contains(said, "nothing to approve") {
+		t.Errorf("approve says: %s", said)
 	}
 }
 

@@ -77,7 +77,15 @@ func (h *gated) behind() string {
 func (h *gated) install() {
 	h.Helper()
 	plan := filepath.Join(h.w.e.Root, "door.json")
-	h.casco(5, "plan", "--check", "guard-door", "-o", plan)
+	said := h.casco(5, "plan", "--check", "guard-door", "-o", plan)
+	for _, want := range []string{
+		h.w.e.Config + ": authorization-plugins", h.w.e.Config + ": hosts", `- ["unix://` + h.w.e.Socket + `"]`, `+ ["unix://` + h.behind() + `"]`,
+		"- " + h.w.e.Socket, "+ " + h.behind(), "+ /run/docker/plugins/",
+	} {
+		if !strings.Contains(said, want) {
+			h.Errorf("the plan does not show %q:\n%s", want, said)
+		}
+	}
 	h.casco(0, "approve", plan, "--yes")
 	h.casco(0, "apply", plan, "--yes")
 }

@@ -33,6 +33,11 @@ func approveCmd(a *app) *cobra.Command {
 			if err != nil {
 				return asRefusal(err)
 			}
+			if len(c.Plan.Steps) == 0 && says.decision == change.Approve {
+				return refused(lang.Errorf(lang.Text{
+					En: "the plan has no steps: there is nothing to approve", Es: "el plan no tiene pasos: no hay nada que aprobar",
+				}), command("plan", "-o", args[0]))
+			}
 			if !a.yes {
 				a.printer().Plan(c)
 				if ok, err := a.ask(lang.Text{En: "Sign this?", Es: "¿Firma esto?"}); err != nil || !ok {

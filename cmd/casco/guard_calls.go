@@ -135,7 +135,7 @@ func (d *doorman) decision(o outcome, w *weighed) store.Decision {
 // refusals are what rules have against something, as the ledger has it.
 func refusals(all []admission.Refusal) (out []store.Refusal) {
 	for _, r := range all[:min(len(all), mostRefusals)] {
-		out = append(out, store.Refusal{Rule: r.Rule, Reason: short(r.Reason.En), Path: r.Path, Observed: r.Observed})
+		out = append(out, store.Refusal{Rule: r.Rule, Reason: short(r.Reason.En), ReasonEs: short(r.Reason.Es), Path: r.Path, Observed: r.Observed})
 	}
 	return out
 }

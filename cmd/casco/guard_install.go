@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -71,16 +72,30 @@ func doorMeans() []plan.Means {
 						En: "No guard is at work: start it first, casco guard units | sh.", Es: "No hay ninguna guardia en marcha: arránquela antes, casco guard units | sh.",
 					}
 				}
-				for _, d := range s.Of(inventory.Daemon) {
-					if _, _, asked := inventory.DaemonVersion.Of(d); asked {
-						return daemonjson.RefuseDoor(d)
-					}
+				if d := askedEngine(s); d != nil {
+					return daemonjson.RefuseDoor(d)
 				}
 				return lang.Text{En: "No engine was asked.", Es: "No se consultó ningún motor."}
 			},
+			Shows: func(s *inventory.Snapshot, _ *inventory.Object) []plan.Set { return doorDiff(askedEngine(s)) },
 		})
 	}
 	return out
+}
+
+// askedEngine is the engine that the snapshot is of, nil if none answered.
+func askedEngine(s *inventory.Snapshot) *inventory.Object {
+	for _, d := range s.Of(inventory.Daemon) {
+		if _, _, asked := inventory.DaemonVersion.Of(d); asked {
+			return d
+		}
+	}
+	return nil
+}
+
+func doorDiff(engine *inventory.Object) []plan.Set {
+	socket := plainSocket(doorway.Name(engine.Ref.Name))
+	return daemonjson.DoorDiff(engine, socket, pluginName(socket))
 }
 
 // doorObject is what there is to say of the door: what is wanted, by the file,
@@ -316,8 +331,11 @@ func (a *app) doorSetter(socket string) doorSetter {
 }
 
 // Prepare reads how the engine is started and what its files say.
-func (d doorSetter) Prepare(ctx context.Context, _ plan.Step) (json.RawMessage, error) {
+func (d doorSetter) Prepare(ctx context.Context, st plan.Step) (json.RawMessage, error) {
 	if _, err := d.client.Status(ctx); err != nil {
+		return nil, err
+	}
+	if err := d.asShown(ctx, st); err != nil {
 		return nil, err
 	}
 	var u doorUndo
@@ -329,6 +347,20 @@ func (d doorSetter) Prepare(ctx context.Context, _ plan.Step) (json.RawMessage, 
 		return nil, err
 	}
 	return json.Marshal(u)
+}
+
+// asShown wants what was approved to be what it comes to now.
+func (d doorSetter) asShown(ctx context.Context, st plan.Step) error {
+	o, err := daemon.Look(ctx, d.socket)
+	if err != nil {
+		return err
+	}
+	is, err1 := json.Marshal(daemonjson.DoorDiff(o, d.socket, pluginName(d.socket)))
+	shown, err2 := json.Marshal(st.Shows)
+	if err := errors.Join(err1, err2); err != nil || bytes.Equal(is, shown) {
+		return err
+	}
+	return lang.Errorf(lang.Text{En: "what it takes is not what was approved any more: plan anew", Es: "lo que hace falta ya no es lo que se aprobó: planifique de nuevo"})
 }
 
 // Do opens door and plugin, tells the engine of them, and tries whether requests

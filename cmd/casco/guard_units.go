@@ -99,7 +99,7 @@ func (a *app) printWrapper(p *policy.Policy, self string) error {
 // files: it is root with few limits, and those that it has cost it nothing.
 // KillMode=process leaves the process that answers for a stopped guard to end
 // by itself, and one whose place was taken to finish its streams. The store of descriptors has the sockets while the guard is
-// restarted. Memory and CPU are bounds against a fault, ten times what was measured.
+// restarted. A guard that hangs is told to say where (SIGABRT), and killed 5 s later. Memory and CPU are bounds against a fault, ten times what was measured.
 const guardScript = `# Files of casco: "casco guard units" wrote them.
 cat >/etc/systemd/system/casco-guard.service <<'END'
 [Unit]
@@ -114,6 +114,7 @@ ExecReload=%[2]s
 Restart=always
 RestartSec=1s
 WatchdogSec=30s
+TimeoutAbortSec=5s
 KillMode=process
 Environment=CASCO_UNIT=%%n
 FileDescriptorStoreMax=16

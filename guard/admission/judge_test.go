@@ -147,7 +147,7 @@ func TestRefusalNames(t *testing.T) {
 		got = append(got, r.Rule+" | "+r.Reason.En+" | "+r.Fix.En+" | "+r.Path)
 	}
 	want := []string{
-		`container-no-new-privileges | Container can gain new privileges: as declared; it does not run | --security-opt no-new-privileges | admission.rules.container-no-new-privileges`,
+		`container-no-new-privileges | Container can gain new privileges: as it was asked for | --security-opt no-new-privileges | admission.rules.container-no-new-privileges`,
 		`container-sensitive-mount | Container mounts a path that gives the host away: "/etc" | -v NAME:/path for a volume of its own, or a narrower path with :ro | admission.mode`,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -22,6 +22,7 @@ import (
 	"casco/internal/doorway"
 	"casco/lang"
 	"casco/loop/inventory"
+	"casco/loop/plan"
 )
 
 // A Wiring is how an engine is told of casco's door and of its plugin: what is
@@ -93,6 +94,31 @@ func socketUnit(o *inventory.Object) string {
 		return ""
 	}
 	return filepath.Base(path)
+}
+
+// DoorDiff is what putting engine o, which is known by socket, behind a door
+// changes: keys of its daemon.json, a drop-in of the unit that makes its socket,
+// and who listens where. It is pure.
+func DoorDiff(o *inventory.Object, socket, plugin string) []plan.Set {
+	file, _, _ := inventory.DaemonConfigFile.Of(o)
+	from, _, _ := inventory.Field[map[string]any]{Kind: inventory.Daemon, Path: "EffectiveFrom"}.Of(o)
+	key := func(name string, to func(list any) []any) plan.Set {
+		var is any
+		if from[name] == "file" {
+			is, _, _ = inventory.Lookup(o, "Effective."+name)
+		}
+		return plan.Set{Field: file + ": " + name, From: is, To: to(is)}
+	}
+	out := []plan.Set{key("authorization-plugins", func(l any) []any { return with(l, plugin) })}
+	if unit := socketUnit(o); unit != "" {
+		out = append(out, plan.Set{Field: dropInPath(unit), To: string(dropIn(socket))})
+	} else {
+		out = append(out, key("hosts", func(l any) []any { return hostsBehind(l, socket) }))
+	}
+	return append(
+		out, plan.Set{Field: "engine", From: socket, To: doorway.Behind(socket)},
+		plan.Set{Field: "door", To: socket}, plan.Set{Field: "plugin", To: PluginSocket(plugin)},
+	)
 }
 
 // PrepareDoor reads what it takes to put the engine at socket behind a door and

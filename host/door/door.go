@@ -275,7 +275,7 @@ func (d *door) end(conns *sync.WaitGroup) {
 	for _, step := range []struct {
 		fresh bool
 		wait  time.Duration
-	}{{false, min(lateComers, d.Drain)}, {true, max(d.Drain-lateComers, 0)}} {
+	}{{false, d.Drain / 2}, {true, d.Drain / 2}} {
 		d.roster.drain(step.fresh)
 		select {
 		case <-over:

@@ -299,6 +299,9 @@ func (m *maker) draft(ref inventory.Ref, means Means) *draft {
 	i := slices.IndexFunc(m.steps, func(d *draft) bool { return d.Ref == ref && d.Hand == means.Hand })
 	if i < 0 {
 		d := &draft{Step: Step{Ref: ref, Hand: means.Hand, Undo: means.Undo, For: []Cure{}}, owned: means.Owner != inventory.OwnerNone}
+		if means.Shows != nil {
+			d.Shows = means.Shows(m.s, m.s.Find(ref))
+		}
 		m.steps = append(m.steps, d)
 		i = len(m.steps) - 1
 	}

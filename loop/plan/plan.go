@@ -69,6 +69,9 @@ type Means struct {
 	// Refuse says why the hand cannot do it for this object after all, or
 	// nothing. It may be nil. It is pure.
 	Refuse func(s *inventory.Snapshot, o *inventory.Object, field string) lang.Text
+	// Shows is what a step of it changes beneath the fields that it sets: lines of
+	// files, sockets. It may be nil. It is pure.
+	Shows func(s *inventory.Snapshot, o *inventory.Object) []Set
 }
 
 func (m Means) leaves(o *inventory.Object, field string) lang.Text {
@@ -96,6 +99,7 @@ type Step struct {
 	Hand   string          `json:"hand"`
 	Cost   Disruption      `json:"cost"`
 	Sets   []Set           `json:"sets"`
+	Shows  []Set           `json:"shows,omitempty"`  // what that comes to: lines of files, sockets
 	For    []Cure          `json:"for"`              // the findings that it cures
 	With   []inventory.Ref `json:"with,omitempty"`   // dependents that go through it too
 	Breaks []lang.Text     `json:"breaks,omitempty"` // what may stop working

@@ -33,6 +33,9 @@ func declared(o *inventory.Object, a audit.Answer) audit.Answer {
 	if on, _, ok := inventory.Running.Of(o); ok && on {
 		return a.Because(lang.Text{En: "as declared; what is in effect was not read", Es: "según lo declarado; no se leyó lo que rige"})
 	}
+	if !settled(o) {
+		return a.Because(lang.Text{En: "as it was asked for", Es: "según lo que se pidió"})
+	}
 	return a.Because(lang.Text{En: "as declared; it does not run", Es: "según lo declarado; no está en marcha"})
 }
 
