@@ -174,7 +174,7 @@ func (d *failingDoor) measured(t *testing.T) {
 	out, err := bench("--host", "unix://"+d.socket) // the door by its own name
 	var r struct {
 		Engine, Door string
-		Result struct {
+		Result       struct {
 			Inspect struct{ Bare, Door float64 }  `json:"inspect_p50"`
 			Create  *struct{ Bare, Door float64 } `json:"create_p99"`
 			Stream  *struct{ Ratio float64 }      `json:"stream"`

@@ -65,9 +65,9 @@ func planCmd(a *app) *cobra.Command {
 		},
 	}, lang.Text{En: "Say what would cure this host, as a diff", Es: "Dice qué curaría este anfitrión, como diferencias"}, lang.Text{
 		En: "Say what would cure this host, as a diff. Nothing is changed.\n\n" +
-			"Exit codes: 0 no step, so nothing to approve: all is well, or what hinders is said; 1 trouble, 5 there are changes.",
+			"Exit codes: 0 nothing to do, or nothing that can be done: it says why, 1 trouble, 5 there are changes.",
 		Es: "Dice qué curaría este anfitrión, como diferencias. No cambia nada.\n\n" +
-			"Códigos de salida: 0 ningún paso, así que nada que aprobar: todo está bien, o se dice qué lo impide; 1 problema, 5 hay cambios.",
+			"Códigos de salida: 0 nada que hacer, o nada que se pueda hacer: dice por qué, 1 problema, 5 hay cambios.",
 	})
 	ask.flags(a, cmd)
 	f := cmd.Flags()

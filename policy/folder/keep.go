@@ -104,7 +104,7 @@ func (k Keeper) load(t taken) (*policy.InForce, error) {
 		return fail(lang.Errorf(lang.Text{En: "%v", Es: "%v"}, problems[0].Text))
 	}
 	if p.Digest != t.Digest || p.Metadata.Version != t.Version {
-		return fail(lang.Errorf(lang.Text{En: "%w: its digest is %.12s and was %.12s", Es: "%w: su resumen es %.12s y era %.12s"}, ErrForged, p.Digest, t.Digest))
+		return fail(lang.Errorf(lang.Text{En: "its digest is %.12s and was %.12s: %w", Es: "su resumen es %.12s y era %.12s: %w"}, p.Digest, t.Digest, ErrForged))
 	}
 	f := &policy.InForce{Policy: p, Signature: t.Signature, Since: t.Since}
 	if !f.Signed() {
@@ -115,7 +115,7 @@ func (k Keeper) load(t taken) (*policy.InForce, error) {
 		_, err = signed.Verify(s.Signature, signed.Policy, p.Message, []signed.Key{claim.Key})
 	}
 	if err != nil || claim.Key.Fingerprint() != t.Signature.Key {
-		return fail(lang.Errorf(lang.Text{En: "%w: its signature does not fit", Es: "%w: su firma no corresponde"}, ErrForged))
+		return fail(lang.Errorf(lang.Text{En: "its signature does not fit: %w", Es: "su firma no corresponde: %w"}, ErrForged))
 	}
 	return f, nil
 }
