@@ -1,4 +1,4 @@
-package acceptance
+package guard
 
 import (
 	"bytes"
@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"casco/internal/outside"
 )
 
 // A serviced host is a guest whose first process is systemd, with Debian's own
@@ -42,7 +44,7 @@ func (h serviced) does(code int, name string, args ...string) string {
 
 func (h serviced) casco(code int, args ...string) string {
 	h.Helper()
-	return h.does(code, os.Getenv(program), args...)
+	return h.does(code, outside.Program(h), args...)
 }
 
 // is what systemd says of a property of the guard's unit.
@@ -130,15 +132,15 @@ func (h serviced) during(what string, act func()) *caller {
 // restarted without a refused request, started again when it is killed or hangs,
 // and leaves the engine as it was when it is stopped and put off.
 func TestUnit(t *testing.T) {
-	if os.Getenv(guestName) != "systemd" {
+	if os.Getenv(outside.Guest) != "systemd" {
 		t.Skip("runs in the guest \"systemd\" of make lsm (lsm/guests)")
 	}
 	h := serviced{t}
 	h.does(0, "systemctl", "start", "docker.service")
 	path := filepath.Join(t.TempDir(), "policy.yaml")
-	write(t, path, lifePolicy)
+	outside.Write(t, path, lifePolicy)
 	h.casco(0, "policy", "load", path)
-	h.does(0, "sh", "-c", os.Getenv(program)+" guard units | sh")
+	h.does(0, "sh", "-c", outside.Program(t)+" guard units | sh")
 	if state := h.is("ActiveState"); state != "active" {
 		t.Fatalf("the guard is %s\n%s", state, h.does(0, "journalctl", "-u", guardUnit, "-n", "50"))
 	}
@@ -159,7 +161,7 @@ func TestUnit(t *testing.T) {
 	h.casco(5, "plan", "--check", "guard-door", "-o", plan)
 	h.casco(0, "approve", plan, "--yes")
 	h.casco(0, "apply", plan, "--yes")
-	var doc struct{ Changes []recorded }
+	var doc struct{ Changes []outside.Recorded }
 	if err := json.Unmarshal([]byte(h.casco(0, "changes", "--format", "json")), &doc); err != nil || len(doc.Changes) != 1 {
 		t.Fatalf("changes: %v, %v", doc, err)
 	}

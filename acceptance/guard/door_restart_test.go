@@ -1,4 +1,4 @@
-package acceptance
+package guard
 
 import (
 	"context"
@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"casco/internal/outside"
 )
 
 // A serviceManager stands in for systemd, as far as a service sees it: it hears
@@ -46,7 +48,7 @@ func newServiceManager(t *testing.T) *serviceManager {
 			f.Close()
 		}
 	})
-	write(t, filepath.Join(m.dir, "systemctl"), `#!/bin/sh
+	outside.Write(t, filepath.Join(m.dir, "systemctl"), `#!/bin/sh
 case "$*" in
 "show --property=NFileDescriptorStore "*) echo 4 ;;
 "list-jobs "*) echo "7 casco-guard.service $(cat `+m.dir+`/job) running" ;;
@@ -128,7 +130,7 @@ func (m *serviceManager) start(g *guarding) {
 }
 
 // job is what systemd does with the service now.
-func (m *serviceManager) job(what string) { write(m.t, filepath.Join(m.dir, "job"), what) }
+func (m *serviceManager) job(what string) { outside.Write(m.t, filepath.Join(m.dir, "job"), what) }
 
 // A caller asks for something over and over, each time anew.
 type caller struct {
