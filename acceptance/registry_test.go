@@ -94,5 +94,5 @@ func applied(t *testing.T, e *realdocker.Engine, planArgs ...string) (out string
 // namespace in which it was made.
 func listenIn(t *testing.T, e *realdocker.Engine, h http.Handler) string {
 	t.Helper()
-	return outside.ListenAt(t, e, "127.0.0.1:0", h)
+	return outside.Serve(t, e, "127.0.0.1:0", h, nil)
 }

@@ -57,7 +57,7 @@ func newWire(t *testing.T) *wire {
 	t.Cleanup(func() { outside.Put(t, "/etc/hosts", hosts) })
 	w.netWorld = newWorld(t, "--config", config, "--dockerd-arg", "--host=tcp://127.0.0.1:2376", "--dockerd-arg", "--tlsverify",
 		"--dockerd-arg", "--tlscacert="+ca.file, "--dockerd-arg", "--tlscert="+dir+"/engine.pem", "--dockerd-arg", "--tlskey="+dir+"/engine.key")
-	outside.ListenAt(t, w.e, "127.0.0.1:80", w.hub)
+	outside.Serve(t, w.e, "127.0.0.1:80", w.hub, nil)
 	w.images()
 	w.things()
 	return w

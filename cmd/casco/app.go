@@ -32,7 +32,7 @@ type app struct {
 	manual manual
 
 	host, statePath, runPath, langFlag, format, snapshot, policyPath string
-	yes, deep                                                        bool
+	yes, deep, registries                                            bool
 
 	formats map[*cobra.Command][]string // beside text and json
 

@@ -69,12 +69,18 @@ func auditCmd(a *app) *cobra.Command {
 	return cmd
 }
 
-// deepFlag lets a verb look into what takes long to read.
+// deepFlag lets a verb look into what takes long to read, or is to be asked of
+// others.
 func (a *app) deepFlag(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&a.deep, "deep", false, "")
 	a.manual.flag(cmd.Flags(), "deep", lang.Text{
 		En: "look into the layers of images too: setuid programs, keys and logins; what is found is kept, so that each layer is read once",
 		Es: "mira también dentro de las capas de las imágenes: programas setuid, claves y credenciales; lo hallado se guarda, así cada capa se lee una vez",
+	})
+	cmd.Flags().BoolVar(&a.registries, "registries", false, "")
+	a.manual.flag(cmd.Flags(), "registries", lang.Text{
+		En: "ask the registries in use too: who they prove to be, who may publish, what they have under the tags of this host",
+		Es: "pregunta también a los registros en uso: quién prueban ser, quién puede publicar, qué tienen bajo las etiquetas de este anfitrión",
 	})
 }
 

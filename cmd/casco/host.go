@@ -173,7 +173,7 @@ func (a *app) sources(h *host) []inventory.Source {
 		accounts.New(""),
 		inventory.Alone(packages.New("", append(checks.Packages(), h.judge.inForce.Policy.Host.Packages.Forbid...)...)),
 		inventory.Alone(units.New("")),
-		registry.New(),
+		registry.New(a.registries),
 		guardSource{api.NewClient(a.runPath), api.ModeFile(a.statePath), api.DoorFile(a.statePath), h.address()},
 		image.New(filepath.Join(a.statePath, "layers.json"), a.deep),
 	)

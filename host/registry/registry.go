@@ -1,10 +1,12 @@
 // Package registry says which registries a host's engines and images name, and
 // whether the way to them is safe.
 //
-// It asks nobody but this machine: a registry on another one is judged by what
-// the engine would accept, never contacted. One on a loopback address is asked
-// in plain HTTP, because there the engine falls back to it without being told
-// to (127.0.0.0/8 is always among its insecure registries).
+// Unless it is told to, it asks nobody but this machine: a registry on another one
+// is judged by what the engine would accept. One on a loopback address is asked in
+// plain HTTP, because there the engine falls back to it without being told to
+// (127.0.0.0/8 is always among its insecure registries). With ask, each of
+// them is asked as the engine would: who it proves to be, how a pull would come, who
+// may publish, and what it has under the tags that this host has.
 package registry
 
 import (
@@ -31,10 +33,13 @@ const patience = 300 * time.Millisecond
 
 // A Reader is the inventory.Source of registry objects. It must run after the
 // sources of the daemon, its images and its containers.
-type Reader struct{ hosts string }
+type Reader struct {
+	hosts string
+	ask   bool
+}
 
-// New returns a Reader.
-func New() *Reader { return &Reader{hosts: "/etc/hosts"} }
+// New returns a Reader. With ask it asks registries wherever they are.
+func New(ask bool) *Reader { return &Reader{hosts: "/etc/hosts", ask: ask} }
 
 // Name implements inventory.Source.
 func (*Reader) Name() string { return "registries" }
@@ -73,9 +78,20 @@ func (r *Reader) Read(ctx context.Context, s *inventory.Snapshot) error {
 	fromImages(s, name)
 	cidrs := fromDaemon(daemon, name)
 	local := r.local()
+	var all []*inventory.Object
 	for _, registry := range slices.Sorted(maps.Keys(entries)) {
-		s.Add(describe(ctx, daemon, registry, entries[registry], cidrs, local))
+		o := describe(ctx, daemon, registry, entries[registry], cidrs, local)
+		s.Add(o)
+		all = append(all, o)
 	}
+	if !r.ask {
+		return nil
+	}
+	a, err := newAsker(daemon, local)
+	if err != nil {
+		return err
+	}
+	a.askAll(ctx, s, all)
 	return nil
 }
 

@@ -1,13 +1,18 @@
 package registry
 
 import (
+	"context"
+	"encoding/pem"
 	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"casco/loop/inventory"
 )
@@ -97,5 +102,88 @@ func TestRead(t *testing.T) {
 		if got := [3]string{tell(inventory.RegistryInsecure, o), tell(inventory.RegistryLoopback, o), tell(inventory.RegistryPlain, o)}; got != want {
 			t.Errorf("%s: %q, want %q", name, got, want)
 		}
+	}
+}
+
+// TestNewer: a newer tag is one of the same kind with higher numbers.
+func TestNewer(t *testing.T) {
+	all := []string{"1.4.0", "1.4.3", "1.10.0", "2.0.0-rc1", "1.4.3-alpine", "1.9-alpine", "latest", "20240101", "v3.0.0"}
+	for tag, want := range map[string]string{
+		"1.4.0": "1.10.0", "1.10.0": "", "1.4.2-alpine": "1.4.3-alpine", "1.4-alpine": "1.9-alpine", "latest": "", "20230101": "", "v2.0.0": "v3.0.0",
+		"1.4.99999999999999999999999": "1.10.0",
+	} {
+		if got := newer(tag, all); got != want {
+			t.Errorf("newer than %s: %q, want %q", tag, got, want)
+		}
+	}
+}
+
+// TestLoginsStay: logins are given to nobody who did not prove who it is.
+func TestLoginsStay(t *testing.T) {
+	var given []string
+	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if auth := r.Header.Get("Authorization"); auth != "" {
+			given = append(given, auth)
+		}
+		w.Header().Set("WWW-Authenticate", `Basic realm="x"`)
+		w.WriteHeader(http.StatusUnauthorized)
+	}))
+	defer s.Close()
+	at := s.Listener.Addr().String()
+	t.Setenv("DOCKER_CONFIG", t.TempDir())
+	login := fmt.Sprintf(`{"auths": {%q: {"auth": "YTpi"}}}`, at) // a:b
+	if err := os.WriteFile(filepath.Join(os.Getenv("DOCKER_CONFIG"), "config.json"), []byte(login), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	certs := t.TempDir()
+	for _, trusted := range []bool{false, true} {
+		if trusted {
+			dir := filepath.Join(certs, at)
+			if err := os.MkdirAll(dir, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})
+			if err := os.WriteFile(filepath.Join(dir, "ca.crt"), text, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		snap := &inventory.Snapshot{}
+		snap.Add(&inventory.Object{Ref: inventory.Ref{Kind: inventory.Image, Name: "a"}, Fields: map[string]any{
+			"RepoTags": []any{at + "/a:1"}, "RepoDigests": []any{at + "/a@sha256:" + strings.Repeat("a", 64)},
+		}})
+		// On loopback an engine looks at no certificate; here it is to.
+		o := &inventory.Object{Ref: inventory.Ref{Kind: inventory.Registry, Name: at}, Fields: map[string]any{"Insecure": !trusted}, Unread: map[string]string{}}
+		a := &asker{pid: int64(os.Getpid()), certs: certs, proxy: func(*url.URL) (*url.URL, error) { return nil, nil }, now: time.Now}
+		given = nil
+		a.askAll(t.Context(), snap, []*inventory.Object{o})
+		if (len(given) > 0) != trusted {
+			t.Errorf("trusted %v (%v): it was given %q", trusted, o.Fields, given)
+		}
+	}
+}
+
+// TestProxy: who asks goes the way that the engine goes.
+func TestProxy(t *testing.T) {
+	var through []string
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		through = append(through, r.Method+" "+r.Host)
+		w.WriteHeader(http.StatusBadGateway)
+	}))
+	defer proxy.Close()
+	d := &inventory.Object{Ref: inventory.Ref{Kind: inventory.Daemon, Name: "/d.sock"}, Fields: map[string]any{
+		"Process": map[string]any{"Pid": int64(os.Getpid())},
+		"Info":    map[string]any{"HttpsProxy": proxy.URL, "NoProxy": "near.example"},
+	}}
+	a, err := newAsker(d, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.ask(t.Context(), "far.example"); err == nil || len(through) != 1 || through[0] != "CONNECT far.example:443" {
+		t.Errorf("%v, and the proxy was asked for %q", err, through)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	if _, _ = a.ask(ctx, "near.example"); len(through) != 1 {
+		t.Errorf("the proxy was asked for %q", through)
 	}
 }

@@ -57,7 +57,7 @@ var may = map[string]string{
 	"acceptance":            "",
 	"acceptance/guard":      "",
 	"acceptance/ordinary":   "",
-	"internal/outside":      "internal/handtest internal/realdocker",
+	"internal/outside":      "internal/handtest internal/nsenter internal/realdocker",
 	"internal/apicall":      "",
 	"internal/archtest":     "",
 	"internal/battery":      "",
@@ -127,7 +127,7 @@ func TestPackageComments(t *testing.T) {
 // TestMachineModules keeps each third-party module that touches the machine
 // within one package, so that it can be replaced there.
 func TestMachineModules(t *testing.T) {
-	one := []string{"github.com/tailscale/hujson", "github.com/compose-spec/compose-go", "github.com/mdlayher/netlink", "github.com/moby/moby", "github.com/moby/sys", "golang.org/x/net"}
+	one := []string{"github.com/tailscale/hujson", "github.com/compose-spec/compose-go", "github.com/mdlayher/netlink", "github.com/moby/moby", "github.com/moby/sys", "golang.org/x/net/dns"}
 	users := map[string]map[string]bool{}
 	eachFile(t, parser.ImportsOnly, func(dir, _ string, f *ast.File) {
 		for _, im := range f.Imports {

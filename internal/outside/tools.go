@@ -2,21 +2,24 @@ package outside
 
 import (
 	"bytes"
+	"crypto/tls"
 	"errors"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"syscall"
 	"testing"
 
-	"golang.org/x/sys/unix"
+	"github.com/vishvananda/netns"
 
 	"casco/internal/handtest"
+	"casco/internal/nsenter"
 	"casco/internal/realdocker"
 )
 
@@ -112,31 +115,27 @@ func SmallDisk(t *testing.T, size string) (at string) {
 	return at
 }
 
-// ListenAt is listenIn at an address of one's own choice.
-func ListenAt(t *testing.T, e *realdocker.Engine, addr string, h http.Handler) string {
+// Serve serves h in the network namespace of the engine, over TLS if there is a
+// certificate, until the test ends.
+func Serve(t *testing.T, e *realdocker.Engine, addr string, h http.Handler, cert *tls.Certificate) (at string) {
 	t.Helper()
-	there, err := os.Open("/run/netns/" + e.NetNS)
+	ns, err := netns.GetFromName(e.NetNS)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer there.Close()
+	defer ns.Close()
 	var l net.Listener
-	done := make(chan error)
-	go func() { // the thread is not unlocked, and ends with its goroutine
-		runtime.LockOSThread()
-		err := unix.Setns(int(there.Fd()), unix.CLONE_NEWNET)
-		if err == nil {
-			l, err = net.Listen("tcp", addr)
-		}
-		done <- err
-	}()
-	if err := <-done; err != nil {
+	if err := nsenter.Net(ns, func() (err error) { l, err = net.Listen("tcp", addr); return err }); err != nil {
 		t.Fatal(err)
 	}
-	s := &http.Server{Handler: h}
+	at = l.Addr().String()
+	if cert != nil {
+		l = tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{*cert}})
+	}
+	s := &http.Server{Handler: h, ErrorLog: log.New(io.Discard, "", 0)}
 	go func() { _ = s.Serve(l) }() // until Close
 	t.Cleanup(func() { s.Close() })
-	return l.Addr().String()
+	return at
 }
 
 // Retag makes one tag of a registry name what another one names: OCI

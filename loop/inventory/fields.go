@@ -102,6 +102,7 @@ var (
 	ImageID          = Field[string]{Image, "Id"}
 	ImageTags        = Field[[]string]{Image, "RepoTags"}
 	ImageDigests     = Field[[]string]{Image, "RepoDigests"}
+	ImageRegistry    = Field[map[string]any]{Image, "Registry"} // by tag, what its registry has: {Digest, Same, True, Newest}
 	ImageUser        = Field[string]{Image, "Config.User"}
 	ImageEnv         = Field[[]string]{Image, "Config.Env"}
 	ImageHealthcheck = Field[map[string]any]{Image, "Config.Healthcheck"}
@@ -332,7 +333,16 @@ var (
 	RegistryLoopback = Field[bool]{Registry, "Loopback"}    // its address is on this machine
 	RegistryPlain    = Field[bool]{Registry, "Plain"}       // a probe was answered in plain HTTP (loopback only; else absent)
 	RegistryFrom     = Field[[]string]{Registry, "NamedBy"} // "daemon", "image app:1.0", "mirror"
-	RegistryListed   = Field[bool]{Registry, "Listed"}      // an entry of insecure-registries names it
+	// What a registry showed that was asked for it (casco audit --registries).
+	RegistryCertificate   = Field[map[string]any]{Registry, "Certificate"} // {State: good, expired, wrong-name, unknown-authority, invalid, none; Reason, Names, Issuer, NotAfter, Version}
+	RegistryCertState     = Field[string]{Registry, "Certificate.State"}
+	RegistryPull          = Field[string]{Registry, "Pull"}           // how the engine would fetch: tls, tls-unverified, plain, refused
+	RegistryLogin         = Field[string]{Registry, "Login"}          // none, basic, bearer
+	RegistryAnonymousPush = Field[bool]{Registry, "AnonymousPush"}    // anybody may begin an upload
+	RegistryRedirects     = Field[[]string]{Registry, "Redirects"}    // where it sent who asked: scheme and host
+	RegistryFalse         = Field[[]string]{Registry, "FalseDigests"} // tags for whose digest it gave something else
+
+	RegistryListed = Field[bool]{Registry, "Listed"} // an entry of insecure-registries names it
 
 	CredentialRegistries = Field[[]string]{Credential, "Inline"} // registries whose login is stored in the file, readable
 	CredentialStore      = Field[string]{Credential, "CredsStore"}

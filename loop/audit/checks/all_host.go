@@ -15,6 +15,7 @@ func hostChecks() []*audit.Check {
 		listenerAllAddresses, listenerForbidden,
 		registryInsecure,
 		registryPlain,
+		registryIdentity, registryAnonymousPush, registryRedirect, registryFalseDigest,
 		registryCredentials,
 		kernelLSM,
 		kernelLockdown,

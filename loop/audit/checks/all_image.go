@@ -8,6 +8,7 @@ func imageChecks() []*audit.Check {
 		imageAccessMaterial,
 		imageAdd,
 		imageAge,
+		imageTagMoved, imageNewerTag,
 		imageContentTrust,
 		imageHealthcheck,
 		imagePackages,
