@@ -98,7 +98,7 @@ var threats = map[Threat]string{
 	Foothold:   `account- host- package- unit- sysctl-fs-`,
 	Disclosure: `container-access-material container-secret-env image-secrets dockerfile-secrets dockerfile-private-files volume-secrets swarm-secrets swarm-autolock swarm-unlock-key registry-credentials`,
 	Supply: `container-drift container-image- container-read-only-root image- dockerfile- daemon-insecure-registries registry-insecure
-		registry-plain file-registry-`,
+		registry-plain registry-identity registry-anonymous-push registry-redirect registry-false-digest file-registry-`,
 	Exhaustion: `container-cpu container-memory container-pids container-ulimits container-restart container-healthcheck container-log-bounds
 		image-healthcheck dockerfile-healthcheck daemon-log-bounds daemon-live-restore daemon-default-ulimits daemon-cgroup-parent daemon-storage-basesize
 		daemon-aufs daemon-devicemapper daemon-experimental data-root-filesystem operations- swarm-managers kernel-cgroup
