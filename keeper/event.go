@@ -21,6 +21,7 @@ type Kind string
 const (
 	Rules      Kind = "rules"      // rules were changed
 	Dropped    Kind = "dropped"    // packets, by the class that Text names
+	WouldDrop  Kind = "would-drop" // the same where nothing is enforced: they passed
 	Cut        Kind = "cut"        // connections that are older than the rules
 	Name       Kind = "name"       // a question for a name was not answered
 	Late       Kind = "late"       // a container ran without rules and has them now
@@ -90,6 +91,14 @@ var classes = map[string]lang.Text{
 // Class says in words what a counter of drops counts.
 func Class(counter string) lang.Text { return classes[counter] }
 
+// dropText says what a counter counts, and that nothing was dropped if so.
+func dropText(kind Kind, counter string) lang.Text {
+	if kind == WouldDrop {
+		return lang.Text{En: "would have been dropped: %s", Es: "se habría descartado: %s"}.F(Class(counter))
+	}
+	return Class(counter)
+}
+
 // Count reads the counters of all drops and tells of those that grew. Starts go
 // on between one namespace and the next.
 func (k *Keeper) Count() error {
@@ -97,6 +106,10 @@ func (k *Keeper) Count() error {
 	defer k.counting.Unlock()
 	k.mu.Lock()
 	last, ids := k.drops, slices.Collect(maps.Keys(k.spaces))
+	kind := Dropped
+	if !k.enforce {
+		kind = WouldDrop
+	}
 	k.mu.Unlock()
 	var errs []error
 	seen := map[string]map[string]nft.Counter{}
@@ -113,7 +126,7 @@ func (k *Keeper) Count() error {
 				before = 0 // the rules were made anew
 			}
 			if n := c.Packets - before; n > 0 {
-				k.happened(Event{Kind: Dropped, Container: who, Text: Class(class), Count: n})
+				k.happened(Event{Kind: kind, Container: who, Text: dropText(kind, class), Count: n})
 			}
 		}
 	}

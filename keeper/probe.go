@@ -2,13 +2,16 @@ package keeper
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/vishvananda/netns"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"casco/guard/network"
 	"casco/host/spaces"
@@ -56,28 +59,71 @@ func (k *Keeper) Probe(ctx context.Context) ([]Probe, error) {
 	work.SetLimit(probesAbout)
 	for i := range all {
 		work.Go(func() error {
-			all[i].Reached = reaches(ctx, inside[all[i].From], all[i].At)
+			all[i].Reached = k.reaches(ctx, inside[all[i].From], all[i].At)
 			return ctx.Err()
 		})
 	}
 	return all, work.Wait()
 }
 
-// reaches connects from inside a namespace. A namespace that is gone reaches
-// nothing.
-func reaches(ctx context.Context, s *spaces.Space, at netip.AddrPort) bool {
+// reaches connects from inside a namespace, whose traffic that is not. A namespace
+// that is gone reaches nothing.
+func (k *Keeper) reaches(ctx context.Context, s *spaces.Space, at netip.AddrPort) bool {
 	ctx, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()
 	return nsenter.Net(s.NS, func() error {
 		// One address, one attempt: the dialer does it on this thread, in this
 		// namespace.
-		var d net.Dialer
+		d := net.Dialer{Control: func(_, _ string, c syscall.RawConn) error {
+			port, err := bound(c, at.Addr().Is4())
+			if err == nil {
+				err = k.except(port)
+			}
+			return err
+		}}
 		c, err := d.DialContext(ctx, "tcp", at.String())
 		if err != nil {
 			return err
 		}
 		return c.Close()
 	}) == nil
+}
+
+// bound has a socket take a port before it connects, and returns it.
+func bound(c syscall.RawConn, v4 bool) (port uint16, err error) {
+	cerr := c.Control(func(fd uintptr) {
+		var here unix.Sockaddr = &unix.SockaddrInet6{}
+		if v4 {
+			here = &unix.SockaddrInet4{}
+		}
+		if err = unix.Bind(int(fd), here); err == nil {
+			here, err = unix.Getsockname(int(fd))
+		}
+		switch a := here.(type) {
+		case *unix.SockaddrInet4:
+			port = uint16(a.Port)
+		case *unix.SockaddrInet6:
+			port = uint16(a.Port)
+		}
+	})
+	return port, errors.Join(cerr, err)
+}
+
+// except has what a port of the thread's namespace opens not be counted, whichever
+// of its addresses it has.
+func (k *Keeper) except(port uint16) error {
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return err
+	}
+	var out []netip.AddrPort
+	for _, a := range addrs {
+		if p, err := netip.ParsePrefix(a.String()); err == nil {
+			out = append(out, netip.AddrPortFrom(p.Addr(), port))
+		}
+	}
+	k.flows.Except(out...)
+	return nil
 }
 
 // listening are the TCP ports on which somebody waits for others than itself.

@@ -2,9 +2,11 @@ package guard
 
 import (
 	"encoding/json"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -88,6 +90,18 @@ func TestNetLoop(t *testing.T) {
 	}
 	g.start()
 
+	// What casco tries itself is nobody's traffic.
+	var tried []struct{ Reached bool }
+	if err := g.call(http.MethodPost, "/v1/probe", &tried); err != nil || !slices.ContainsFunc(tried, func(p struct{ Reached bool }) bool { return p.Reached }) {
+		t.Fatalf("probed: %v, %v", tried, err)
+	}
+	if out := tt.casco(0, "net", "flows"); strings.Contains(out, "7000/tcp") {
+		t.Errorf("what casco tried is a flow of a container:\n%s", out)
+	}
+	if out := tt.casco(0, "net", "learn"); strings.Contains(out, "7000/tcp") {
+		t.Errorf("learned of what casco tried:\n%s", out)
+	}
+
 	// Nothing is dropped before somebody agreed to it; what would be is counted.
 	if !tt.reached("7000") || !tt.reached("7001") {
 		t.Fatal("the guard drops what nobody had enforced")
@@ -107,6 +121,10 @@ func TestNetLoop(t *testing.T) {
 	}
 	if out := tt.casco(3, "audit", "--why", "guard-network"); !strings.Contains(out, "guard/network") {
 		t.Errorf("audit:\n%s", out)
+	}
+
+	if !g.eventWithin(time.Minute, "would-drop", "") || g.told("dropped", "db") || g.told("dropped", "web") {
+		t.Error("what is only counted is not told of as what would have been dropped")
 	}
 
 	// Enforced: planned, approved, applied, proved by trying.

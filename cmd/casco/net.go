@@ -206,7 +206,11 @@ func (a *app) printStatus(st api.Status) {
 	}
 	if rows != nil {
 		fmt.Fprintln(a.out)
-		a.table([]lang.Text{{En: "DROPPED BY", Es: "DESCARTADO POR"}, {En: "BECAUSE", Es: "PORQUE"}, {En: "PACKETS", Es: "PAQUETES"}}, rows)
+		head := lang.Text{En: "DROPPED BY", Es: "DESCARTADO POR"}
+		if !st.Enforce {
+			head = lang.Text{En: "WOULD BE DROPPED BY", Es: "SE DESCARTARÍA POR"}
+		}
+		a.table([]lang.Text{head, {En: "BECAUSE", Es: "PORQUE"}, {En: "PACKETS", Es: "PAQUETES"}}, rows)
 	}
 	rows = nil
 	for _, e := range st.Events[max(0, len(st.Events)-20):] {

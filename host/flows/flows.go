@@ -83,6 +83,7 @@ type Watcher struct {
 	options Options
 	stop    context.CancelFunc
 	done    sync.WaitGroup
+	except  exceptions
 
 	mu     sync.Mutex        // guards what follows
 	spaces map[uint64]*space // nil once it is closed
@@ -120,7 +121,7 @@ func (w *Watcher) Add(ns netns.NsHandle, workload string) error {
 	if w.spaces[id] != nil {
 		return lang.Errorf(errTwice, id)
 	}
-	s, err := open(ns, network.Flow{Namespace: id, Workload: workload}, w.options)
+	s, err := open(ns, network.Flow{Namespace: id, Workload: workload}, w.options, w.except.has)
 	if err != nil {
 		return fmt.Errorf("watch network namespace %d: %w", id, err)
 	}

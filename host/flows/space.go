@@ -46,14 +46,14 @@ type space struct {
 }
 
 // open begins to watch; nobody listens yet.
-func open(ns netns.NsHandle, about network.Flow, o Options) (*space, error) {
+func open(ns netns.NsHandle, about network.Flow, o Options, ours func(netip.AddrPort) bool) (*space, error) {
 	fd, err := unix.FcntlInt(uintptr(ns), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
 	}
 	s := &space{ns: netns.NsHandle(fd), ever: map[netip.Addr]bool{}, tally: newTally(about, o.Flows)}
 	t := s.tally
-	t.loopback, t.look, t.waits = o.Loopback, s.addresses, s.waits
+	t.loopback, t.look, t.waits, t.ours = o.Loopback, s.addresses, s.waits, ours
 	if o.First != nil {
 		t.first = o.First
 	}

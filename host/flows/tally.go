@@ -26,10 +26,13 @@ type tally struct {
 	// waits reports whether a TCP socket of the namespace waits at a port.
 	waits func(uint16, time.Time) bool
 	first func(network.Flow)
+	// ours reports whether a socket that opens connections is of whoever watches.
+	ours func(netip.AddrPort) bool
 
 	sums   map[place]*sum
 	old    map[name]*older
 	turned map[name]bool // connections that the other end opened than the kernel thinks
+	mine   map[name]bool // those of whoever watches
 }
 
 // A place is what the connections of one flow have in common.
@@ -57,15 +60,20 @@ type older struct {
 func newTally(about network.Flow, most int) *tally {
 	return &tally{
 		about: about, most: most,
-		first: func(network.Flow) {},
-		sums:  map[place]*sum{}, old: map[name]*older{}, turned: map[name]bool{},
+		first: func(network.Flow) {}, ours: func(netip.AddrPort) bool { return false },
+		sums: map[place]*sum{}, old: map[name]*older{}, turned: map[name]bool{}, mine: map[name]bool{},
 	}
 }
 
 // where says which flow e belongs to, and whether the namespace sends what the
-// kernel counts as the way there. ok is false for what stays inside.
+// kernel counts as the way there. ok is false for what stays inside, and for what
+// whoever watches has opened.
 func (t *tally) where(e *entry, now time.Time) (p place, sends, ok bool) {
 	o, r := e.orig, e.reply
+	if t.mine[e.name] || t.ours(netip.AddrPortFrom(o.src, o.sport)) {
+		t.mine[e.name] = true
+		return p, false, false
+	}
 	if o.dst == network.Resolver && o.dport == 53 {
 		return place{out: true, peer: o.dst, port: network.Port{Number: 53, Proto: o.proto}}, true, true
 	}
@@ -164,6 +172,7 @@ func (t *tally) end(e *entry, now time.Time) {
 	p, sends, ok := t.where(e, now)
 	delete(t.old, e.name)
 	delete(t.turned, e.name)
+	delete(t.mine, e.name)
 	if !ok {
 		return
 	}
@@ -281,16 +290,18 @@ func (l *live) add(e *entry, sends bool) {
 // forget lets go of what is kept of single connections that are not there any
 // more.
 func (t *tally) forget(all []entry) {
-	if len(t.old) == 0 && len(t.turned) == 0 {
+	if len(t.old) == 0 && len(t.turned) == 0 && len(t.mine) == 0 {
 		return
 	}
 	there := make(map[name]bool, len(all))
 	for i := range all {
 		there[all[i].name] = true
 	}
-	for n := range t.turned {
-		if !there[n] {
-			delete(t.turned, n)
+	for _, of := range []map[name]bool{t.turned, t.mine} {
+		for n := range of {
+			if !there[n] {
+				delete(of, n)
+			}
 		}
 	}
 	for n, o := range t.old {

@@ -39,6 +39,15 @@ func TestTally(t *testing.T) {
 		do   func(*tally) []network.Flow
 		want sums
 	}{
+		{"of whoever watches", func(t *tally) []network.Flow {
+			t.ours = func(s netip.AddrPort) bool { return s == netip.AddrPortFrom(addrA, 40001) }
+			t.begin(&one, at(1))
+			t.ours = func(netip.AddrPort) bool { return false } // its time is over
+			t.read([]entry{grown}, false, at(2))
+			t.end(&ended, at(3))
+			t.begin(&two, at(4))
+			return t.read([]entry{two}, false, at(5))
+		}, sums{1, 1, 1, 2}},
 		{"told, then listed", func(t *tally) []network.Flow {
 			t.begin(&one, at(1))
 			return t.read([]entry{grown}, false, at(2))
