@@ -32,7 +32,7 @@ func logCmd(a *app) *cobra.Command {
 		Es: "El registro de todo lo que hizo casco: mostrar, verificar, probar, atestiguar, exportar. Solo se añaden entradas; nada de él se " +
 			"cambia ni se quita.",
 	})
-	cmd.AddCommand(logShowCmd(a), logVerifyCmd(a), logProveCmd(a), logCheckpointCmd(a), logWitnessCmd(a), logWitnessedCmd(a), logExportCmd(a), logRebuildCmd(a), logHoldCmd(a))
+	cmd.AddCommand(logShowCmd(a), logVerifyCmd(a), logProveCmd(a), logKeyCmd(a), logCheckpointCmd(a), logWitnessCmd(a), logWitnessedCmd(a), logExportCmd(a), logRebuildCmd(a), logHoldCmd(a))
 	return cmd
 }
 

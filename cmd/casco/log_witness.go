@@ -50,6 +50,32 @@ func logCheckpointCmd(a *app) *cobra.Command {
 	return cmd
 }
 
+func logKeyCmd(a *app) *cobra.Command {
+	return a.manual.verb(&cobra.Command{
+		Use: "key",
+		RunE: func(*cobra.Command, []string) error {
+			key, err := a.logKey()
+			if err != nil {
+				return err
+			}
+			if a.format == "json" {
+				return a.json(map[string]any{"key": key.Public()})
+			}
+			_, err = fmt.Fprintln(a.out, key.Public())
+			return err
+		},
+	}, lang.Text{
+		En: "Print the host's public key, which casco-verify is given", Es: "Imprime la clave pública del anfitrión, que se da a casco-verify",
+	}, lang.Text{
+		En: "Print the public key of the key with which this host signs its ledger. Note it down when the host is set up, and keep it elsewhere: " +
+			"casco log key >host.pub, then casco-verify --key host.pub.\n\n" +
+			"Exit codes: 0 printed, 1 trouble.",
+		Es: "Imprime la clave pública de la clave con que este anfitrión firma su registro. Anótela al instalar el anfitrión, y guárdela en otro sitio: " +
+			"casco log key >host.pub, y luego casco-verify --key host.pub.\n\n" +
+			"Códigos de salida: 0 impresa, 1 problema.",
+	})
+}
+
 func logWitnessCmd(a *app) *cobra.Command {
 	var of, key, out, name string
 	cmd := a.manual.verb(&cobra.Command{

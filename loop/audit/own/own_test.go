@@ -186,9 +186,13 @@ func TestManual(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, rest, ok := strings.Cut(string(b), "```yaml\n")
-		example, _, _ := strings.Cut(rest, "```")
-		if !ok || !strings.Contains(example, "kind: Check") {
+		example := ""
+		for _, rest := range strings.Split(string(b), "```yaml\n")[1:] {
+			if block, _, _ := strings.Cut(rest, "```"); strings.Contains(block, "kind: Check") {
+				example = block
+			}
+		}
+		if example == "" {
 			t.Fatalf("%s: there is no example", l)
 		}
 		if checks, ps := All(parse(t, example)); len(checks) != 1 {
