@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"casco/lang"
@@ -38,9 +39,27 @@ func stat(path string) (fs.FileInfo, error) {
 		return nil, ErrNone
 	}
 	if err == nil && !st.Mode().IsRegular() {
-		return nil, lang.Errorf(lang.Text{En: "it is not a regular file", Es: "no es un archivo regular"})
+		return nil, errNotRegular
 	}
 	return st, err
+}
+
+var errNotRegular = lang.Errorf(lang.Text{En: "it is not a regular file", Es: "no es un archivo regular"})
+
+// regular opens a regular file, and waits for nobody at one that is none.
+func regular(path string) (*os.File, fs.FileInfo, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	st, err := f.Stat()
+	if err == nil && !st.Mode().IsRegular() {
+		err = errNotRegular
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, f.Close())
+	}
+	return f, st, nil
 }
 
 // Build makes a database of inputs, in place of what is at to, if all of them
@@ -168,18 +187,11 @@ func prepared(ctx context.Context, tx *sql.Tx) func(query string, args ...any) e
 
 // add reads one source.
 func (b *builder) add(in Input) error {
-	f, err := os.Open(in.Path)
+	f, st, err := regular(in.Path)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	st, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	if !st.Mode().IsRegular() {
-		return lang.Errorf(lang.Text{En: "it is not a regular file", Es: "no es un archivo regular"})
-	}
 	if st.Size() > b.limits.source {
 		return lang.Errorf(lang.Text{En: "it has %d bytes, more than %d", Es: "tiene %d bytes, más de %d"}, st.Size(), b.limits.source)
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -78,6 +79,13 @@ func TestHostile(t *testing.T) {
 	}
 	if _, err := Build(ctx, path, []Input{{Path: dir}}, noon); err == nil || !strings.Contains(err.Error(), "not a regular file") {
 		t.Errorf("a directory: %v", err)
+	}
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Build(ctx, path, []Input{{Path: pipe}}, noon); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+		t.Errorf("a pipe that nobody writes into: %v", err)
 	}
 	gone, cancel := context.WithCancel(ctx)
 	cancel()

@@ -89,18 +89,11 @@ func Import(from string, armored []byte, allowed []signed.Key, path string, at t
 // copied is a copy of the regular file from in dir, readable by nobody else
 // until it is known what it is.
 func copied(from, dir string) (path string, err error) {
-	in, err := os.Open(from)
+	in, _, err := regular(from)
 	if err != nil {
 		return "", err
 	}
 	defer in.Close()
-	st, err := in.Stat()
-	if err != nil {
-		return "", err
-	}
-	if !st.Mode().IsRegular() {
-		return "", lang.Errorf(lang.Text{En: "%s: it is not a regular file", Es: "%s: no es un archivo regular"}, from)
-	}
 	out, err := os.CreateTemp(dir, ".advisories-*.new")
 	if err != nil {
 		return "", err

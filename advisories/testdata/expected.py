@@ -1,9 +1,16 @@
 # What advisories say of the packages of a Debian system, worked out in another
 # way than casco does: expected.py ZIP ADMINDIR ECOSYSTEM. It knows ranges
 # "from 0 to a fix", in the order in which they stand, and asks dpkg for the rest.
-import json, subprocess, sys, zipfile
+import functools, json, subprocess, sys, zipfile
 
 archive, admindir, ecosystem = sys.argv[1:4]
+
+
+@functools.cache
+def before(version, other):
+    return subprocess.run(["dpkg", "--compare-versions", version, "lt", other]).returncode == 0
+
+
 fixes = {}
 with zipfile.ZipFile(archive) as z:
     for name in z.namelist():
@@ -21,5 +28,5 @@ for line in subprocess.check_output(["dpkg-query", "--admindir", admindir, "-W",
     if status != "installed":
         continue
     for cve, fixed in fixes.get(source, []):
-        if subprocess.run(["dpkg", "--compare-versions", source_version, "lt", fixed]).returncode == 0:
+        if before(source_version, fixed):
             print(package, version, arch, cve, fixed)
