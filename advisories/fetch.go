@@ -97,7 +97,7 @@ func (f *Fetcher) Fetch(ctx context.Context, address string, at time.Time) (in I
 		if err == nil {
 			return Input{Path: file, URL: address, At: at}, changed, nil
 		}
-		if broken := (*breach)(nil); !errors.As(err, &broken) || try == tries || ctx.Err() != nil {
+		if _, broken := errors.AsType[*breach](err); !broken || try == tries || ctx.Err() != nil {
 			return Input{}, false, lang.Errorf(lang.Text{En: "%s: %w", Es: "%s: %w"}, u.Redacted(), err)
 		}
 	}
@@ -132,6 +132,9 @@ func (f *Fetcher) once(ctx context.Context, address, file string, at time.Time) 
 	}
 	resp, err := f.Client.Do(r)
 	if err != nil {
+		if u, ok := errors.AsType[*url.Error](err); ok { // the address is said with it already
+			err = u.Err
+		}
 		return false, &breach{err}
 	}
 	defer resp.Body.Close()
@@ -188,8 +191,8 @@ func receive(part string, begun int64, body io.Reader) error {
 
 // isLocal reports whether the disk failed, and not the net.
 func isLocal(err error) bool {
-	p := (*fs.PathError)(nil)
-	return errors.As(err, &p)
+	_, ok := errors.AsType[*fs.PathError](err)
+	return ok
 }
 
 // noted reads the note beside file, if both are there and of that address.
