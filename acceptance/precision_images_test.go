@@ -1,6 +1,7 @@
 package acceptance
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
@@ -65,7 +66,39 @@ func TestMisjudgedImages(t *testing.T) {
 		e.Docker("build", "-q", "-t", "p/"+c.name+":1", "-f", file, dir)
 	}
 	fs := outside.Findings(t, e)
-	for _, c := range imageStates {
-		meets(t, fs, expectation{c.id, c.check, "image/p/" + c.name + ":1", c.want})
+	archive := filepath.Join(dir, "all.tar")
+	save := []string{"save", "-o", archive}
+	layered := func(c imageState) bool { // docker save refuses an image without a layer
+		return !strings.HasPrefix(c.dockerfile, "FROM scratch") || strings.Contains(c.dockerfile, "COPY") || strings.Contains(c.dockerfile, "ADD")
 	}
+	for _, c := range imageStates {
+		if layered(c) {
+			save = append(save, "p/"+c.name+":1")
+		}
+	}
+	e.Docker(save...)
+	for _, c := range imageStates {
+		name := "p/" + c.name + ":1"
+		want := expectation{c.id, c.check, "image/" + name, c.want}
+		meets(t, fs, want)
+		// The same checks say the same of an image that is in no engine.
+		meets(t, imageFindings(t, e, name), want)
+		if layered(c) {
+			meets(t, imageFindings(t, e, archive+":"+name), want)
+		}
+	}
+}
+
+// imageFindings are those of "casco image" on one image.
+func imageFindings(t *testing.T, e *realdocker.Engine, image string) []outside.Finding {
+	t.Helper()
+	stdout, stderr, code := outside.Casco(t, e, "image", image, "--format", "json")
+	if code != 0 && code != 3 {
+		t.Fatalf("casco image %s: exit code %d\n%s", image, code, stderr)
+	}
+	var report struct{ Findings []outside.Finding }
+	if err := json.Unmarshal([]byte(stdout), &report); err != nil {
+		t.Fatal(err)
+	}
+	return report.Findings
 }

@@ -175,8 +175,16 @@ func (a *app) sources(h *host) []inventory.Source {
 		inventory.Alone(units.New("")),
 		registry.New(a.registries),
 		guardSource{api.NewClient(a.runPath), api.ModeFile(a.statePath), api.DoorFile(a.statePath), h.address()},
-		image.New(filepath.Join(a.statePath, "layers.json"), a.deep),
+		image.New(a.layersPath(), a.deep, h.saver()),
 	)
+}
+
+// saver is how the engine is asked for an image, nil without an engine.
+func (h *host) saver() image.Save {
+	if h.engine == nil {
+		return nil
+	}
+	return h.save
 }
 
 // handsOf lists what can be changed, by the name that plans give each hand.

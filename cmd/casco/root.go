@@ -48,7 +48,7 @@ func newRoot(a *app) *cobra.Command {
 	a.globalFlags(root.PersistentFlags())
 	root.AddCommand(
 		auditCmd(a), lintCmd(a), snapshotCmd(a), riskCmd(a), exceptionCmd(a), planCmd(a), submitCmd(a), approveCmd(a), applyCmd(a), confirmCmd(a), ratifyCmd(a), rollbackCmd(a), awaitCmd(a),
-		driftCmd(a), policyCmd(a), changesCmd(a), runCmd(a), guardCmd(a), netCmd(a), whoCmd(a), reportCmd(a), sampleCmd(a), logCmd(a), dbCmd(a), labCmd(a), benchCmd(a), doctorCmd(a),
+		driftCmd(a), policyCmd(a), changesCmd(a), runCmd(a), guardCmd(a), netCmd(a), imageCmd(a), whoCmd(a), reportCmd(a), sampleCmd(a), logCmd(a), dbCmd(a), labCmd(a), benchCmd(a), doctorCmd(a),
 	)
 	root.SetHelpCommand(a.helpCmd(root))
 	return root

@@ -1,10 +1,6 @@
 package docker
 
-import (
-	"strings"
-
-	"casco/loop/inventory"
-)
+import "casco/loop/inventory"
 
 // Secrets are masked in place, in the engine's reply, before anybody else sees
 // it: environments, labels, options of drivers, command lines, and what health
@@ -12,9 +8,9 @@ import (
 // engine does not send.
 
 func maskContainer(c map[string]any) {
-	maskConfig(object(c, "Config"))
-	maskArgs(list(c, "Args"))
-	maskLabels(object(c, "HostConfig", "LogConfig", "Config"))
+	inventory.MaskConfig(object(c, "Config"))
+	inventory.MaskArgs(list(c, "Args"))
+	inventory.MaskLabels(object(c, "HostConfig", "LogConfig", "Config"))
 	maskMounts(list(c, "HostConfig", "Mounts"))
 	for _, probe := range list(c, "State", "Health", "Log") {
 		if probe, ok := probe.(map[string]any); ok {
@@ -24,8 +20,8 @@ func maskContainer(c map[string]any) {
 }
 
 func maskImage(i map[string]any) {
-	maskConfig(object(i, "Config"))
-	maskConfig(object(i, "ContainerConfig")) // until API 1.44
+	inventory.MaskConfig(object(i, "Config"))
+	inventory.MaskConfig(object(i, "ContainerConfig")) // until API 1.44
 }
 
 func maskHistory(history []any) {
@@ -36,27 +32,17 @@ func maskHistory(history []any) {
 	}
 }
 
-// maskConfig masks the Config of a container or an image.
-func maskConfig(c map[string]any) {
-	maskEnv(list(c, "Env"))
-	maskLabels(object(c, "Labels"))
-	maskArgs(list(c, "Cmd"))
-	maskArgs(list(c, "Entrypoint"))
-	maskArgs(list(c, "OnBuild"))
-	maskArgs(list(c, "Healthcheck", "Test"))
-}
-
 func maskService(s map[string]any) {
 	for _, key := range []string{"Spec", "PreviousSpec"} {
 		spec := object(s, key)
-		maskLabels(object(spec, "Labels"))
-		maskLabels(object(spec, "TaskTemplate", "LogDriver", "Options"))
+		inventory.MaskLabels(object(spec, "Labels"))
+		inventory.MaskLabels(object(spec, "TaskTemplate", "LogDriver", "Options"))
 		c := object(spec, "TaskTemplate", "ContainerSpec")
-		maskEnv(list(c, "Env"))
-		maskLabels(object(c, "Labels"))
-		maskArgs(list(c, "Command"))
-		maskArgs(list(c, "Args"))
-		maskArgs(list(c, "Healthcheck", "Test"))
+		inventory.MaskPairs(list(c, "Env"))
+		inventory.MaskLabels(object(c, "Labels"))
+		inventory.MaskArgs(list(c, "Command"))
+		inventory.MaskArgs(list(c, "Args"))
+		inventory.MaskArgs(list(c, "Healthcheck", "Test"))
 		maskMounts(list(c, "Mounts"))
 	}
 }
@@ -64,47 +50,9 @@ func maskService(s map[string]any) {
 // maskInfo masks what an administrator may have written into daemon.json: the
 // engine blanks the login of a proxy since 19.03, but not of labels.
 func maskInfo(info map[string]any) {
-	maskEnv(list(info, "Labels"))
+	inventory.MaskPairs(list(info, "Labels"))
 	for _, key := range []string{"HttpProxy", "HttpsProxy"} {
 		maskKey(info, key)
-	}
-}
-
-func maskEnv(env []any) {
-	for i, e := range env {
-		if e, ok := e.(string); ok {
-			if name, value, ok := strings.Cut(e, "="); ok {
-				env[i] = name + "=" + inventory.MaskValue(name, value)
-			}
-		}
-	}
-}
-
-// maskLabels masks a map of names and texts: labels, options of drivers.
-func maskLabels(labels map[string]any) {
-	for name, value := range labels {
-		if value, ok := value.(string); ok {
-			labels[name] = inventory.MaskValue(name, value)
-		}
-	}
-}
-
-// maskArgs masks a command line. "--password x" is one text to MaskText but two
-// arguments here.
-func maskArgs(args []any) {
-	before := ""
-	for i, a := range args {
-		a, ok := a.(string)
-		if !ok {
-			continue
-		}
-		hidden := inventory.MaskText(a)
-		if strings.HasPrefix(before, "--") && !strings.Contains(before, "=") {
-			if after, ok := strings.CutPrefix(inventory.MaskText(before+" "+a), before+" "); ok {
-				hidden = after
-			}
-		}
-		args[i], before = hidden, a
 	}
 }
 
@@ -113,8 +61,8 @@ func maskArgs(args []any) {
 func maskMounts(mounts []any) {
 	for _, m := range mounts {
 		m, _ := m.(map[string]any)
-		maskLabels(object(m, "VolumeOptions", "DriverConfig", "Options"))
-		maskLabels(object(m, "VolumeOptions", "Labels"))
+		inventory.MaskLabels(object(m, "VolumeOptions", "DriverConfig", "Options"))
+		inventory.MaskLabels(object(m, "VolumeOptions", "Labels"))
 	}
 }
 

@@ -24,6 +24,9 @@ type Options struct {
 	// left out. (They still keep their image from counting as unused.) It is
 	// called at each reading, for a change made since keeps others; nil is none.
 	Parked func() ([]string, error)
+	// Image, a name or an ID, lets it read this one of the images only. That there
+	// is none is an *Error.
+	Image string
 }
 
 // A Source reads one engine: its containers in every state, images, networks,
@@ -59,6 +62,11 @@ func (s *Source) Read(ctx context.Context, snap *inventory.Snapshot) error {
 	}
 	if err := r.overview(ctx); err != nil {
 		return err
+	}
+	if s.opt.Image != "" {
+		if err := r.choose(ctx); err != nil {
+			return err
+		}
 	}
 	if err := r.readContainers(ctx); err != nil {
 		return err

@@ -78,6 +78,16 @@ func ownChanges(container map[string]any, all []change) []change {
 	return own
 }
 
+// choose leaves of the list of images the one that was asked for.
+func (r *reading) choose(ctx context.Context) error {
+	var image struct{ Id string }
+	if err := r.get(ctx, "/images/"+r.opt.Image+"/json", &image); err != nil {
+		return err
+	}
+	r.images = []any{map[string]any{"Id": image.Id}}
+	return nil
+}
+
 // readImages inspects all images, with their histories.
 func (r *reading) readImages(ctx context.Context) {
 	objects := make([]*inventory.Object, len(r.images))
@@ -169,7 +179,7 @@ func (r *reading) addNetworks() {
 	}
 	for _, n := range r.networks {
 		fields, _ := n.(map[string]any)
-		maskLabels(object(fields, "Labels"))
+		inventory.MaskLabels(object(fields, "Labels"))
 		name := str(fields, "Name")
 		o := r.object(inventory.Network, name, "/networks", fields)
 		if r.incomplete {
@@ -185,8 +195,8 @@ func (r *reading) addNetworks() {
 func (r *reading) addVolumes() {
 	for _, v := range list(r.volumes, "Volumes") {
 		fields, _ := v.(map[string]any)
-		maskLabels(object(fields, "Labels"))
-		maskLabels(object(fields, "Options"))
+		inventory.MaskLabels(object(fields, "Labels"))
+		inventory.MaskLabels(object(fields, "Options"))
 		r.snap.Add(r.object(inventory.Volume, str(fields, "Name"), "/volumes", fields))
 	}
 }

@@ -304,7 +304,7 @@ func TestSourceSwarmWorker(t *testing.T) {
 func TestUnmask(t *testing.T) {
 	actual := []any{"A=b", "DB_PASSWORD=correct-horse", "C=d"}
 	masked := append([]any{}, actual...)
-	maskEnv(masked)
+	inventory.MaskPairs(masked)
 	wanted := []any{masked[1], "E=f"} // A and C removed, E added
 	got := unmask(wanted, masked, actual)
 	if diff := cmp.Diff([]any{"DB_PASSWORD=correct-horse", "E=f"}, got); diff != "" {
@@ -312,7 +312,7 @@ func TestUnmask(t *testing.T) {
 	}
 	labels := map[string]any{"token": "correct-horse", "x": "y"}
 	hidden := map[string]any{"token": "correct-horse", "x": "y"}
-	maskLabels(hidden)
+	inventory.MaskLabels(hidden)
 	got = unmask(map[string]any{"token": hidden["token"], "new": "z"}, hidden, labels)
 	if diff := cmp.Diff(map[string]any{"token": "correct-horse", "new": "z"}, got); diff != "" {
 		t.Errorf("map (-want +got):\n%s", diff)

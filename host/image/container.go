@@ -107,8 +107,8 @@ func changedFile(root int, path string, buf []byte) (string, error) {
 	if err := unix.Fstat(fd, &st); err != nil {
 		return "", err
 	}
-	most := lookedAt(path, &st)
-	if most == 0 {
+	most := lookedAt(path, st.Size)
+	if st.Mode&unix.S_IFMT != unix.S_IFREG || most == 0 {
 		return "", nil
 	}
 	r, err := unix.Open("/proc/self/fd/"+strconv.Itoa(fd), unix.O_RDONLY|unix.O_CLOEXEC, 0)

@@ -1,23 +1,26 @@
-// Package image looks into the layers of the images that the engine in use
-// keeps: for setuid programs, and for keys and logins, which stay in an image
-// when a later layer deletes them; and into what containers have written.
+// Package image looks into the layers of images, without running anything: for
+// the packages that each brings, for setuid programs, and for keys and logins,
+// which stay in an image when a later layer deletes them; and into what
+// containers have written.
 //
-// It reads the directories in which overlay2 keeps layers and runs nothing. No
-// value of a secret leaves it: what is found is named by its path and kind. An
-// image of another store says so in Unread.
+// A layer is read in the directory in which overlay2 keeps it, in what the engine
+// or a registry sends, in an archive or in an OCI layout (Open). Its files are
+// those of strangers: nothing of them is written to a path that they name, no
+// link is followed, and what is read of them has bounds. No value of a secret
+// leaves the package: what is found is named by its path and kind. What cannot be
+// read says so in Unread.
 //
 // A layer is named by the digest of its content, and so is read once: what was
-// found is kept, in a file of the state directory. A walk costs some 10 µs a
-// file, seconds for a host with many images, so that layers that are not known
-// yet are read only if Deep says so.
+// found is kept, in a directory below the state directory. A walk costs some
+// 10 µs a file, seconds for a host with many images, so that layers that are not
+// known yet are read only if Deep says so.
 package image
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -35,11 +38,16 @@ import (
 type Source struct {
 	cache string
 	deep  bool
+	save  Save
 }
 
-// New returns a Source. Cache is the file in which what is found is kept, ""
-// for none; deep lets it read layers that are not there.
-func New(cache string, deep bool) *Source { return &Source{cache, deep} }
+// A Save asks the engine for an image as an archive: GET /images/{name}/get.
+type Save func(ctx context.Context, name string) (io.ReadCloser, error)
+
+// New returns a Source. Cache is the directory in which what is found is kept, ""
+// for none; deep lets it read layers that are not there. Save is asked for images
+// whose layers are in no directory of this host; nil: they cannot be read.
+func New(cache string, deep bool, save Save) *Source { return &Source{cache, deep, save} }
 
 // Name implements inventory.Source.
 func (*Source) Name() string { return "image layers" }
@@ -54,66 +62,66 @@ var errShallow = errors.New("its layers have not been looked into: casco audit -
 func (src *Source) Read(ctx context.Context, s *inventory.Snapshot) error {
 	ctx, cancel := context.WithTimeout(ctx, readingTime)
 	defer cancel()
-	c, cacheErr := openCache(src.cache)
-	stacks := map[*inventory.Object]stack{}
-	for _, o := range s.Of(inventory.Image) {
-		st, err := stackOf(s, o)
-		if err != nil {
-			unread(o, err)
-			continue
-		}
-		stacks[o] = st
-	}
+	c := openCache(src.cache)
 	if src.deep {
-		c.read(ctx, stacks)
+		src.read(ctx, c, s)
 	}
 	containers(ctx, s)
-	for o, st := range stacks {
-		found, err := c.content(st)
+	for _, o := range s.Of(inventory.Image) {
+		found, err := src.content(c, s, o)
 		if err != nil {
 			unread(o, err)
 			continue
 		}
-		describe(o, found)
+		Describe(o, found)
 	}
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("not all layers were looked into: %w", err)
 	}
 	if src.deep {
-		return c.save()
+		return c.tidy()
 	}
-	return cacheErr
+	return c.err
+}
+
+// content is what the layers of image o hold. Of one that is not known the
+// reason is that of its directories where those could not be read.
+func (src *Source) content(c *cache, s *inventory.Snapshot, o *inventory.Object) (Content, error) {
+	st, err := stackOf(o)
+	if err != nil {
+		return Content{}, err
+	}
+	found, err := c.content(st)
+	if errors.Is(err, errShallow) && src.save == nil {
+		if _, elsewhere := dirsOf(s, o, st); elsewhere != nil {
+			return found, elsewhere
+		}
+	}
+	return found, err
 }
 
 func unread(o *inventory.Object, why error) {
 	if o.Unread == nil {
 		o.Unread = map[string]string{}
 	}
-	for _, field := range []string{inventory.ImageSetuid.Path, inventory.ImageAccess.Path} {
+	for _, field := range described {
 		o.Unread[field] = why.Error()
 	}
 }
 
-// A layer is one of an image: the digest of its content (RootFS.Layers, a
-// diff ID of the OCI image specification) and the directory that has it.
-type layer struct{ digest, dir string }
-
-// A stack is the layers of an image, the lowest first.
-type stack []layer
-
-// digest names a stack by the content of all its layers.
-func (st stack) digest() string {
-	h := sha256.New()
-	for _, l := range st {
-		fmt.Fprintln(h, l.digest)
+// stackOf is the stack of image o.
+func stackOf(o *inventory.Object) (stack, error) {
+	digests, fact, ok := inventory.Field[[]string]{Kind: inventory.Image, Path: "RootFS.Layers"}.Of(o)
+	if !ok {
+		return nil, errors.New(fact.String())
 	}
-	return hex.EncodeToString(h.Sum(nil))
+	return digests, nil
 }
 
-// stackOf finds the layers of image o, the lowest first. Docker Engine API, GET
-// /images/{id}/json: GraphDriver.Data of overlay2 has the topmost as UpperDir
-// and those below it, the nearest first, as LowerDir.
-func stackOf(s *inventory.Snapshot, o *inventory.Object) (stack, error) {
+// dirsOf finds the directories of the layers of image o, the lowest first. Docker
+// Engine API, GET /images/{id}/json: GraphDriver.Data of overlay2 has the topmost
+// as UpperDir and those below it, the nearest first, as LowerDir.
+func dirsOf(s *inventory.Snapshot, o *inventory.Object, st stack) ([]string, error) {
 	driver, _, _ := inventory.Field[string]{Kind: inventory.Image, Path: "GraphDriver.Name"}.Of(o)
 	switch {
 	case driver == "", driver == "overlayfs": // the name of containerd's snapshotter
@@ -122,10 +130,6 @@ func stackOf(s *inventory.Snapshot, o *inventory.Object) (stack, error) {
 		return nil, fmt.Errorf("the storage driver is %s; only overlay2 keeps each layer in a directory that can be read", driver)
 	case elsewhere(s):
 		return nil, errors.New("the engine sees other files than this host, or is on another machine")
-	}
-	digests, fact, ok := inventory.Field[[]string]{Kind: inventory.Image, Path: "RootFS.Layers"}.Of(o)
-	if !ok {
-		return nil, errors.New(fact.String())
 	}
 	upper, _, _ := inventory.Field[string]{Kind: inventory.Image, Path: "GraphDriver.Data.UpperDir"}.Of(o)
 	lower, _, _ := inventory.Field[string]{Kind: inventory.Image, Path: "GraphDriver.Data.LowerDir"}.Of(o)
@@ -136,14 +140,10 @@ func stackOf(s *inventory.Snapshot, o *inventory.Object) (stack, error) {
 		}
 	}
 	slices.Reverse(dirs)
-	if len(dirs) != len(digests) {
-		return nil, fmt.Errorf("it has %d layers in %d directories", len(digests), len(dirs))
+	if len(dirs) != len(st) {
+		return nil, fmt.Errorf("it has %d layers in %d directories", len(st), len(dirs))
 	}
-	st := make(stack, len(dirs))
-	for i := range dirs {
-		st[i] = layer{digests[i], dirs[i]}
-	}
-	return st, nil
+	return dirs, nil
 }
 
 // elsewhere reports whether the paths of the engine in use are not this host's.
@@ -158,107 +158,59 @@ func elsewhere(s *inventory.Snapshot) bool {
 	return true
 }
 
-// A content is what all layers of an image hold together.
-type content struct {
-	Setuid []string  `json:"setuid,omitempty"` // that are still to be seen on top
-	Access []access  `json:"access,omitempty"`
-	Read   time.Time `json:"read"` // of the layer that was read first, UTC
-}
-
-type access struct {
-	Material
-	Layer   int  `json:"layer"` // from 1, at the bottom
-	Deleted bool `json:"deleted,omitempty"`
-}
-
-// content says what a stack holds, if all of its layers are known.
-func (c *cache) content(st stack) (content, error) {
-	key := st.digest()
-	if known, ok := c.Stacks[key]; ok {
-		c.used[key] = true
-		return known, nil
-	}
-	var found content
-	for i, l := range st {
-		known, err := c.get(l)
-		if err != nil {
-			return found, err
+// read looks into the layers that are not known yet: in their directories, or
+// else in what the engine sends.
+func (src *Source) read(ctx context.Context, c *cache, s *inventory.Snapshot) {
+	todo := map[string]string{} // directories by digest
+	for _, o := range s.Of(inventory.Image) {
+		st, err := stackOf(o)
+		if err != nil || c.knows(st) {
+			continue
 		}
-		if i == 0 || known.Read.Before(found.Read) {
-			found.Read = known.Read
-		}
-		for _, p := range known.Setuid {
-			shown, err := st[i+1:].shows(p)
-			if err != nil {
-				return found, err
+		dirs, err := dirsOf(s, o, st)
+		switch {
+		case err == nil:
+			for i, digest := range st {
+				if !c.known(digest) {
+					todo[digest] = dirs[i]
+				}
 			}
-			if shown {
-				found.Setuid = append(found.Setuid, p)
-			}
-		}
-		for _, m := range known.Material {
-			shown, err := st[i+1:].shows(m.Path)
-			if err != nil {
-				return found, err
-			}
-			found.Access = append(found.Access, access{m, i + 1, !shown})
-		}
-	}
-	slices.Sort(found.Setuid)
-	c.Stacks[key], c.used[key], c.changed = found, true, true
-	return found, nil
-}
-
-// describe makes what was found fields of image o.
-func describe(o *inventory.Object, found content) {
-	setuid, material := make([]any, 0, len(found.Setuid)), make([]any, 0, len(found.Access))
-	for _, p := range found.Setuid {
-		setuid = append(setuid, p)
-	}
-	for _, a := range found.Access {
-		entry := map[string]any{"Path": a.Path, "What": a.What, "Layer": int64(a.Layer)}
-		if a.Deleted {
-			entry["Deleted"] = true
-		}
-		if a.Sample {
-			entry["Sample"] = true
-		}
-		material = append(material, entry)
-	}
-	o.Fields[inventory.ImageSetuid.Path], o.Fields[inventory.ImageAccess.Path] = setuid, material
-	if o.Sources == nil {
-		o.Sources = map[string]string{}
-	}
-	source := "its layers, read " + found.Read.UTC().Format("2006-01-02 15:04Z")
-	o.Sources[inventory.ImageSetuid.Path], o.Sources[inventory.ImageAccess.Path] = source, source
-}
-
-// read looks into the layers that are not known yet.
-func (c *cache) read(ctx context.Context, stacks map[*inventory.Object]stack) {
-	todo := map[string]layer{}
-	for _, st := range stacks {
-		for _, l := range st {
-			if _, known := c.Layers[l.digest]; !known {
-				todo[l.digest] = l
+		case src.save == nil:
+			c.fail(st, err)
+		default:
+			if err := src.saved(ctx, c, o); err != nil {
+				c.fail(st, err)
 			}
 		}
 	}
 	var g errgroup.Group
 	g.SetLimit(runtime.GOMAXPROCS(0))
 	var mu sync.Mutex // guards c
-	for _, l := range todo {
+	for digest, dir := range todo {
 		g.Go(func() error {
-			found, err := readLayer(ctx, l.dir)
+			found, err := readLayer(ctx, dir)
 			mu.Lock()
 			defer mu.Unlock()
-			if err != nil {
-				c.failed[l.digest] = err
-				return nil
+			if err == nil {
+				err = c.keep(digest, found)
 			}
-			c.Layers[l.digest] = kept{found, time.Now().UTC()}
-			c.changed = true
+			if err != nil {
+				c.fail(stack{digest}, err)
+			}
 			return nil
 		})
 	}
 	g.Wait()
+}
+
+// saved reads an image that the engine sends.
+func (src *Source) saved(ctx context.Context, c *cache, o *inventory.Object) error {
+	id, _, _ := inventory.ImageID.Of(o)
+	r, err := src.save(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	_, err = readArchive(ctx, c, r, "")
+	return err
 }

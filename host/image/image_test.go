@@ -3,6 +3,7 @@ package image
 import (
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -55,10 +56,10 @@ func TestImage(t *testing.T) {
 	must(t, os.MkdirAll(middle+"/root/.ssh", 0o755))
 	must(t, unix.Mknod(middle+"/root/.ssh/id_ed25519", unix.S_IFCHR, 0))
 	put(t, last+"/bin/mount", "x", 0o755) // chmod a-s copies it up
-	cache := top + "/state/layers.json"
+	cache := top + "/state/layers"
 	read := func(deep bool) *inventory.Object {
 		s, o := host("overlay2", base, middle, last)
-		if err := New(cache, deep).Read(t.Context(), s); err != nil {
+		if err := New(cache, deep, nil).Read(t.Context(), s); err != nil {
 			t.Fatal(err)
 		}
 		return o
@@ -86,10 +87,9 @@ func TestImage(t *testing.T) {
 		}
 	}
 	check("deep", read(true))
-	b, err := os.ReadFile(cache)
-	must(t, err)
+	b := all(t, cache)
 	for _, secret := range []string{"Y29ycmVjdC1ob3JzZQ", "PRIVATE KEY-----", key[40:60]} {
-		if strings.Contains(string(b), secret) {
+		if strings.Contains(b, secret) {
 			t.Errorf("what is kept holds a secret: %s", b)
 		}
 	}
@@ -100,15 +100,39 @@ func TestImage(t *testing.T) {
 
 	// A file that is not ours to understand is no reason to fail, or to believe.
 	must(t, os.Rename(top+"/away", base))
-	must(t, os.WriteFile(cache, []byte("{"), 0o600))
+	for _, f := range files(t, cache) {
+		must(t, os.WriteFile(f, []byte("{"), 0o600))
+	}
 	s, o := host("overlay2", base, middle, last)
-	if err := New(cache, false).Read(t.Context(), s); err == nil {
+	if err := New(cache, false, nil).Read(t.Context(), s); err == nil {
 		t.Error("a broken cache is no trouble")
 	}
 	if _, _, ok := inventory.ImageSetuid.Of(o); ok {
 		t.Error("a broken cache was believed")
 	}
 	check("over a broken cache", read(true))
+}
+
+// files are those of a directory, and all is their text.
+func files(t *testing.T, dir string) []string {
+	t.Helper()
+	list, err := filepath.Glob(dir + "/*")
+	must(t, err)
+	if len(list) == 0 {
+		t.Fatalf("nothing is in %s", dir)
+	}
+	return list
+}
+
+func all(t *testing.T, dir string) string {
+	t.Helper()
+	var out strings.Builder
+	for _, f := range files(t, dir) {
+		b, err := os.ReadFile(f)
+		must(t, err)
+		out.Write(b)
+	}
+	return out.String()
 }
 
 func TestImageCannotTell(t *testing.T) {
@@ -138,7 +162,7 @@ func TestImageCannotTell(t *testing.T) {
 		"RootFS": func(_ *inventory.Snapshot, o *inventory.Object) { delete(o.Fields, "RootFS") },
 	} {
 		s, o := away(f)
-		if err := New("", true).Read(t.Context(), s); err != nil {
+		if err := New("", true, nil).Read(t.Context(), s); err != nil {
 			t.Errorf("%s: %v", want, err)
 		}
 		for _, field := range []string{"Setuid", "Access"} {
@@ -170,7 +194,7 @@ func TestContainer(t *testing.T) {
 		o.Sources["Changes"] = from
 		f(o.Fields)
 		s.Add(o)
-		if err := New("", false).Read(t.Context(), s); err != nil {
+		if err := New("", false, nil).Read(t.Context(), s); err != nil {
 			t.Fatal(err)
 		}
 		v, fact, _ := inventory.ContainerAccess.Of(o)
@@ -199,21 +223,25 @@ func TestContainer(t *testing.T) {
 	}
 }
 
-// TestCacheForgets bounds the file.
+// TestCacheForgets bounds the directory.
 func TestCacheForgets(t *testing.T) {
-	c, err := openCache(filepath.Join(t.TempDir(), "layers.json"))
-	must(t, err)
-	for i := range layersMost + 1 {
-		c.Layers[string(rune(i))] = kept{Read: time.Unix(0, 0)}
+	c := openCache(t.TempDir())
+	for i := range filesMost + 2 {
+		must(t, os.WriteFile(filepath.Join(c.dir, strconv.Itoa(i)), nil, 0o600))
 	}
-	c.Layers["kept"], c.changed = kept{}, true
-	if _, err := c.get(layer{digest: "kept"}); err != nil {
-		t.Fatal(err)
-	}
-	must(t, c.save())
-	again, err := openCache(c.path)
+	old := time.Now().Add(-time.Hour)
+	must(t, os.Chtimes(filepath.Join(c.dir, "7"), old, old))
+	must(t, c.keep("sha256:new", Layer{}))
+	must(t, c.tidy())
+	entries, err := os.ReadDir(c.dir)
 	must(t, err)
-	if len(again.Layers) != 1 {
-		t.Errorf("%d layers are kept, want the one that an image has", len(again.Layers))
+	if len(entries) != filesMost {
+		t.Errorf("%d files are kept, want %d", len(entries), filesMost)
+	}
+	if _, err := os.Stat(filepath.Join(c.dir, "7")); err == nil {
+		t.Error("the oldest is still there")
+	}
+	if again := openCache(c.dir); !again.known("sha256:new") {
+		t.Error("the newest was forgotten")
 	}
 }

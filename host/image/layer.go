@@ -28,10 +28,18 @@ const (
 )
 
 // A Layer is what is worth knowing of the content of one layer. It never holds
-// a value, only where one is.
+// a secret's value, only where one is.
 type Layer struct {
-	Setuid   []string   `json:"setuid,omitempty"` // paths of regular files, sorted
-	Material []Material `json:"material,omitempty"`
+	Setuid   []string          `json:"setuid,omitempty"` // paths of regular files, sorted
+	Material []Material        `json:"material,omitempty"`
+	Software []Found           `json:"software,omitempty"` // sorted by path
+	Programs []string          `json:"programs,omitempty"` // that run and say nothing of what they are made of, at most programsKept, sorted
+	SSH      []string          `json:"ssh,omitempty"`      // paths of SSH servers
+	Texts    map[string]string `json:"texts,omitempty"`    // of the files in texts
+	Caches   map[string]int64  `json:"caches,omitempty"`   // bytes in directories of package managers that nothing needs at run time
+	Files    int               `json:"files"`
+	Bytes    int64             `json:"bytes"` // of all regular files
+	Index    index             `json:"index,omitempty"`
 }
 
 // A Material is a file that opens a door.
@@ -48,21 +56,19 @@ func readLayer(ctx context.Context, dir string) (Layer, error) {
 	if err != nil {
 		return Layer{}, &fs.PathError{Op: "open", Path: dir, Err: err}
 	}
-	w := walk{ctx: ctx, buf: make([]byte, readMost)}
+	g, err := newGather(ctx)
+	if err != nil {
+		unix.Close(fd)
+		return Layer{}, err
+	}
+	w := walk{gather: g}
 	if err := w.dir(os.NewFile(uintptr(fd), dir), "", 0); err != nil {
 		return Layer{}, fmt.Errorf("%s: %w", dir, err)
 	}
-	slices.Sort(w.Setuid)
-	slices.SortFunc(w.Material, func(a, b Material) int { return strings.Compare(a.Path, b.Path) })
-	return w.Layer, nil
+	return w.done(), nil
 }
 
-type walk struct {
-	Layer
-	ctx     context.Context
-	entries int
-	buf     []byte
-}
+type walk struct{ *gather }
 
 // dir walks an open directory and closes it. Prefix is its path within the
 // layer, with a slash at its end, "" for the layer itself.
@@ -70,6 +76,13 @@ func (w *walk) dir(d *os.File, prefix string, depth int) error {
 	defer d.Close()
 	if depth > depthMost {
 		return fmt.Errorf("more than %d directories in one another", depthMost)
+	}
+	if prefix != "" {
+		kind := directory
+		if opaque(int(d.Fd())) {
+			kind = opaqueDirectory
+		}
+		w.mark(strings.TrimSuffix(prefix, "/"), kind, 0)
 	}
 	for {
 		entries, err := d.ReadDir(512)
@@ -79,11 +92,8 @@ func (w *walk) dir(d *os.File, prefix string, depth int) error {
 			}
 			return err
 		}
-		if err := w.ctx.Err(); err != nil {
+		if err := w.count(len(entries)); err != nil {
 			return err
-		}
-		if w.entries += len(entries); w.entries > entriesMost {
-			return fmt.Errorf("more than %d files", entriesMost)
 		}
 		for _, e := range entries {
 			if err := w.entry(int(d.Fd()), e, prefix, depth); err != nil {
@@ -103,61 +113,50 @@ func (w *walk) entry(dirfd int, e os.DirEntry, prefix string, depth int) error {
 		}
 		return w.dir(os.NewFile(uintptr(fd), name), prefix+name+"/", depth+1)
 	case e.Type().IsRegular():
-		return gone(w.file(dirfd, name, prefix+name))
+		return gone(w.regular(dirfd, name, prefix+name))
 	}
+	// A whiteout is a character device; it and any other thing that is no
+	// directory hides what lies below: kernel,
+	// Documentation/filesystems/overlayfs.rst, "whiteouts and opaque directories".
+	w.mark(prefix+name, file, 0)
 	return nil
 }
 
-func (w *walk) file(dirfd int, name, path string) error {
+func (w *walk) regular(dirfd int, name, path string) error {
 	var st unix.Stat_t
 	if err := unix.Fstatat(dirfd, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return &fs.PathError{Op: "stat", Path: path, Err: err}
 	}
-	if st.Mode&unix.S_IFMT == unix.S_IFREG && st.Mode&(unix.S_ISUID|unix.S_ISGID) != 0 {
-		w.Setuid = append(w.Setuid, "/"+path)
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
+		w.mark(path, file, 0)
+		return nil
 	}
-	if most := lookedAt(path, &st); most > 0 {
-		text, err := w.read(dirfd, name, most)
-		if err != nil {
-			return &fs.PathError{Op: "read", Path: path, Err: err}
-		}
-		if what := material(path, text); what != "" {
-			w.Material = append(w.Material, Material{"/" + path, what, samples.MatchString(path)})
-		}
-	}
-	if len(w.Setuid)+len(w.Material) > foundMost {
-		return fmt.Errorf("more than %d files that would have to be named", foundMost)
-	}
-	return nil
+	return w.file(path, st.Mode, st.Size, func() (io.ReadCloser, error) { return openFile(dirfd, name, path) })
 }
 
-// lookedAt is how much of a file is read, 0 if it can be none of those that are
-// looked for.
-func lookedAt(path string, st *unix.Stat_t) int {
-	switch {
-	case st.Mode&unix.S_IFMT != unix.S_IFREG, st.Size == 0:
-		return 0
-	case named(path):
-		return readMost
-	case st.Size >= keyLeast && st.Size <= readMost:
-		return headMost
-	}
-	return 0
-}
-
-// read returns the first bytes of a file, at most so many. They are good until
-// the next call.
-func (w *walk) read(dirfd int, name string, most int) ([]byte, error) {
-	fd, err := unix.Openat(dirfd, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC|unix.O_NOATIME, 0)
+// openFile opens a regular file and leaves no trace of it.
+func openFile(dirfd int, name, path string) (*os.File, error) {
+	flags := unix.O_RDONLY | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_CLOEXEC
+	fd, err := unix.Openat(dirfd, name, flags|unix.O_NOATIME, 0)
 	if errors.Is(err, unix.EPERM) { // O_NOATIME is for the owner: open(2)
-		fd, err = unix.Openat(dirfd, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+		fd, err = unix.Openat(dirfd, name, flags, 0)
 	}
 	if err != nil {
-		return nil, err
+		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
-	defer unix.Close(fd)
-	n, err := unix.Pread(fd, w.buf[:most], 0)
-	return w.buf[:max(n, 0)], err
+	return os.NewFile(uintptr(fd), path), nil
+}
+
+// opaque reports whether a directory hides the one below it. An overlay that a
+// user mounted has the mark in the user's attributes ("userxattr").
+func opaque(fd int) bool {
+	for _, name := range []string{"trusted.overlay.opaque", "user.overlay.opaque"} {
+		var value [1]byte
+		if n, err := unix.Fgetxattr(fd, name, value[:]); err == nil && n == 1 && value[0] == 'y' {
+			return true
+		}
+	}
+	return false
 }
 
 // gone drops the error of what went away while it was looked at: an image may
@@ -167,4 +166,23 @@ func gone(err error) error {
 		return nil
 	}
 	return err
+}
+
+// lookedAt is how much of a file is read for what opens a door, 0 if it can be
+// none of those that are looked for.
+func lookedAt(path string, size int64) int {
+	switch {
+	case size == 0:
+		return 0
+	case named(path):
+		return readMost
+	case size >= keyLeast && size <= readMost:
+		return headMost
+	}
+	return 0
+}
+
+func sorted(ss []string) []string {
+	slices.Sort(ss)
+	return slices.Compact(ss)
 }

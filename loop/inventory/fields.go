@@ -118,6 +118,18 @@ var (
 	// the bottom; Deleted: a later layer takes it away, and it still goes out
 	// with the image; Sample: it lies among tests or examples. Never a value.
 	ImageAccess = Field[[]any]{Image, "Access"}
+	// What is installed: [] of {Ecosystem, Name, Version, Layer, Arch, Source,
+	// SourceVersion, PURL, Path}, as package vuln has them; Layer is the one that
+	// brought it. Unseen are reasons why there may be more.
+	ImagePackages = Field[[]any]{Image, "Packages"}
+	ImageUnseen   = Field[[]string]{Image, "Unseen"}
+	ImageRelease  = Field[map[string]any]{Image, "Release"} // os-release(5): ID, Version, Name
+	ImageUserID   = Field[string]{Image, "UserID"}          // of the user's name, by the image's own passwd(5); absent if it is not there
+	ImageSSH      = Field[[]string]{Image, "SSH"}           // paths of SSH servers that a container would see
+	ImageCaches   = Field[[]any]{Image, "Caches"}           // of package managers: [] of {Path, Bytes}
+	// Its layers from the lowest on: [] of {Digest, Files, Bytes, Wasted, Packages};
+	// Wasted are bytes that a layer above replaces or deletes.
+	ImageSheets = Field[[]any]{Image, "Sheets"}
 )
 
 // Fields of a network: GET /networks.

@@ -47,6 +47,59 @@ func MaskEnv(env []string) []string {
 	return out
 }
 
+// MaskConfig masks, in place, the Config of a container or an image as the
+// Engine API and the OCI image specification have it.
+func MaskConfig(c map[string]any) {
+	list := func(m map[string]any, key string) []any { l, _ := m[key].([]any); return l }
+	labels, _ := c["Labels"].(map[string]any)
+	check, _ := c["Healthcheck"].(map[string]any)
+	MaskPairs(list(c, "Env"))
+	MaskLabels(labels)
+	for _, key := range []string{"Cmd", "Entrypoint", "OnBuild"} {
+		MaskArgs(list(c, key))
+	}
+	MaskArgs(list(check, "Test"))
+}
+
+// MaskPairs masks, in place, texts of the form NAME=value.
+func MaskPairs(env []any) {
+	for i, e := range env {
+		if e, ok := e.(string); ok {
+			if name, value, ok := strings.Cut(e, "="); ok {
+				env[i] = name + "=" + MaskValue(name, value)
+			}
+		}
+	}
+}
+
+// MaskLabels masks, in place, a map of names and texts: labels, options of drivers.
+func MaskLabels(labels map[string]any) {
+	for name, value := range labels {
+		if value, ok := value.(string); ok {
+			labels[name] = MaskValue(name, value)
+		}
+	}
+}
+
+// MaskArgs masks, in place, a command line. "--password x" is one text to MaskText but two
+// arguments here.
+func MaskArgs(args []any) {
+	before := ""
+	for i, a := range args {
+		a, ok := a.(string)
+		if !ok {
+			continue
+		}
+		hidden := MaskText(a)
+		if strings.HasPrefix(before, "--") && !strings.Contains(before, "=") {
+			if after, ok := strings.CutPrefix(MaskText(before+" "+a), before+" "); ok {
+				hidden = after
+			}
+		}
+		args[i], before = hidden, a
+	}
+}
+
 // MaskValue masks value if its name or its own form says that it is a secret;
 // of a URL only the password is.
 func MaskValue(name, value string) string {

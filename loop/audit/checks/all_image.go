@@ -17,7 +17,9 @@ func imageChecks() []*audit.Check {
 		imageSetuid,
 		imageSignature,
 		imageSource,
+		imageSSH,
 		imageUnverifiedPackages,
 		imageUpdateAlone,
+		imageWaste,
 	}
 }

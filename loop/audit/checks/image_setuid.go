@@ -27,7 +27,7 @@ var imageSetuid = &audit.Check{
 		case !ok:
 			return audit.Untold(fact)
 		case len(paths) > 0:
-			return audit.Bad(fact)
+			return audit.Bad(with(fact, paths))
 		}
 		return audit.Good(fact)
 	},

@@ -32,7 +32,13 @@ func evalImageUser(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
 	case !ok:
 		return audit.Untold(fact)
 	case !isRoot(user):
-		return audit.Good(fact)
+		// Any name may be uid 0: the image's own passwd(5) says so, once its layers
+		// were looked into.
+		id, known, ok := inventory.ImageUserID.Of(o)
+		if !ok || !isRoot(id) {
+			return audit.Good(fact)
+		}
+		fact = known
 	}
 	opts, engine, told := inventory.DaemonSecurityOptions.Of(inventory.EngineOf(s))
 	if told && (slices.Contains(opts, "name=rootless") || slices.Contains(opts, "name=userns")) {

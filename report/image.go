@@ -1,0 +1,239 @@
+package report
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"casco/lang"
+	"casco/loop/audit"
+	"casco/loop/inventory"
+	"casco/vuln"
+)
+
+// ImageSchema names the format of an image's report in JSON. It is a contract:
+// fields are added, never renamed or removed.
+const ImageSchema = "casco/image/v1"
+
+// An Image is what was read of one image, and how it was judged.
+type Image struct {
+	Object   *inventory.Object
+	Packages []vuln.Package
+	Findings []audit.Finding
+	Unseen   []string // why there may be more packages
+}
+
+// A layerJSON is one layer of an image, the lowest first.
+type layerJSON struct {
+	Layer    int    `json:"layer"`
+	Digest   string `json:"digest"`
+	By       string `json:"by,omitempty"` // the line of the history that made it
+	Files    int64  `json:"files"`
+	Bytes    int64  `json:"bytes"`
+	Wasted   int64  `json:"wasted"`
+	Packages int64  `json:"packages"`
+}
+
+// layers joins what each layer holds with the line of the history that made it.
+func (i Image) layers() []layerJSON {
+	sheets, _, _ := inventory.ImageSheets.Of(i.Object)
+	lines, _, _ := inventory.ImageHistory.Of(i.Object)
+	var made []string
+	for _, l := range slices.Backward(lines) {
+		m, _ := l.(map[string]any)
+		size, sized := integer(m["Size"])
+		if by, _ := m["CreatedBy"].(string); m["Empty"] != true && (!sized || size > 0) {
+			made = append(made, by)
+		}
+	}
+	out := make([]layerJSON, 0, len(sheets))
+	for n, s := range sheets {
+		m, _ := s.(map[string]any)
+		l := layerJSON{Layer: n + 1}
+		l.Digest, _ = m["Digest"].(string)
+		l.Files, _ = integer(m["Files"])
+		l.Bytes, _ = integer(m["Bytes"])
+		l.Wasted, _ = integer(m["Wasted"])
+		l.Packages, _ = integer(m["Packages"])
+		if len(made) == len(sheets) { // else the history does not say which line made which
+			l.By = made[n]
+		}
+		out = append(out, l)
+	}
+	return out
+}
+
+func integer(v any) (int64, bool) {
+	switch v := v.(type) {
+	case int64:
+		return v, true
+	case json.Number:
+		n, err := v.Int64()
+		return n, err == nil
+	}
+	return 0, false
+}
+
+func (i Image) text(path string) string {
+	s, _, _ := inventory.Field[string]{Kind: inventory.Image, Path: path}.Of(i.Object)
+	return s
+}
+
+// JSON writes i as one document of ImageSchema, its texts in language l.
+func (i Image) JSON(w io.Writer, l lang.Lang) error {
+	type imageJSON struct {
+		Name    string         `json:"name"`
+		ID      string         `json:"id"`
+		Source  string         `json:"source"`
+		Created string         `json:"created"`
+		Tags    []string       `json:"tags"`
+		Digests []string       `json:"digests"`
+		Release map[string]any `json:"release"`
+		User    string         `json:"user"`
+	}
+	type findingOf struct {
+		Check    string           `json:"check"`
+		Title    string           `json:"title"`
+		Ref      inventory.Ref    `json:"ref"`
+		Verdict  audit.Verdict    `json:"verdict"`
+		Severity audit.Severity   `json:"severity"`
+		Reason   string           `json:"reason"`
+		Evidence []inventory.Fact `json:"evidence"`
+	}
+	tags, _, _ := inventory.ImageTags.Of(i.Object)
+	digests, _, _ := inventory.ImageDigests.Of(i.Object)
+	release, _, _ := inventory.ImageRelease.Of(i.Object)
+	out := struct {
+		Schema   string         `json:"schema"`
+		Image    imageJSON      `json:"image"`
+		Layers   []layerJSON    `json:"layers"`
+		Packages []vuln.Package `json:"packages"`
+		Unseen   []string       `json:"unseen"`
+		Findings []findingOf    `json:"findings"`
+	}{
+		Schema: ImageSchema,
+		Image: imageJSON{
+			i.Object.Ref.Name, i.text("Id"), i.Object.Source, i.text("Created"), append([]string{}, tags...), append([]string{}, digests...), release, i.text("Config.User"),
+		},
+		Layers: i.layers(), Packages: append([]vuln.Package{}, i.Packages...), Unseen: append([]string{}, i.Unseen...), Findings: []findingOf{},
+	}
+	for _, f := range i.Findings {
+		out.Findings = append(out.Findings, findingOf{f.Check.ID, f.Check.Title.In(l), f.Ref, f.Verdict, f.Check.Severity, f.Reason.In(l), f.Evidence})
+	}
+	e := json.NewEncoder(w)
+	e.SetIndent("", " ")
+	e.SetEscapeHTML(false)
+	return e.Encode(out)
+}
+
+// Image prints i: what it is, what each layer adds, what is wrong with it from
+// min on, and what could not be seen.
+func (p Printer) Image(i Image, min audit.Severity) {
+	release, _, _ := inventory.ImageRelease.Of(i.Object)
+	name, _ := release["Name"].(string)
+	layers := i.layers()
+	var bytes, files, wasted int64
+	for _, l := range layers {
+		bytes, files, wasted = bytes+l.Bytes, files+l.Files, wasted+l.Wasted
+	}
+	p.Heading(lang.Text{En: "casco image %s · %s · %s", Es: "casco image %s · %s · %s"}.F(Clean(i.Object.Ref.Name), Clean(shortID(i.text("Id"))), Clean(i.Object.Source)).In(p.Lang))
+	p.say(lang.Text{
+		En: "%s · created %s · user %q · %d layers, %s in %d files, %s of it wasted · %d packages",
+		Es: "%s · creada %s · usuario %q · %d capas, %s en %d archivos, %s desperdiciados · %d paquetes",
+	}, cmp.Or(name, lang.Text{En: "no release named", Es: "sin nombre de distribución"}.In(p.Lang)), i.text("Created"), i.text("Config.User"), len(layers), size(bytes), files, size(wasted), len(i.Packages))
+	p.printf("\n")
+	for _, l := range layers {
+		what := fmt.Sprintf("%9s %8d  %s", size(l.Bytes), l.Files, lang.Text{En: "files", Es: "archivos"}.In(p.Lang))
+		if l.Packages > 0 {
+			what += lang.Text{En: ", %d packages", Es: ", %d paquetes"}.F(l.Packages).In(p.Lang)
+		}
+		if l.Wasted > 0 {
+			what += lang.Text{En: ", %s wasted", Es: ", %s desperdiciados"}.F(size(l.Wasted)).In(p.Lang)
+		}
+		by := []rune(Clean(strings.Join(strings.Fields(l.By), " ")))
+		if len(by) > 60 {
+			by = append(by[:59], '…')
+		}
+		p.printf("%3d %s  %s\n", l.Layer, what, p.dim(string(by)))
+	}
+	p.printf("\n")
+	p.imageFindings(i.Findings, min)
+	if len(i.Unseen) > 0 {
+		p.Heading(lang.Text{En: "not all packages can be seen:", Es: "no se ven todos los paquetes:"}.In(p.Lang))
+		for _, why := range i.Unseen {
+			p.wrap(2, why)
+		}
+	}
+}
+
+// imageFindings prints failures with their evidence, the worst first, and then
+// what could not be told.
+func (p Printer) imageFindings(all []audit.Finding, min audit.Severity) {
+	fs := slices.Clone(all)
+	slices.SortStableFunc(fs, func(a, b audit.Finding) int {
+		return cmp.Or(cmp.Compare(b.Check.Severity, a.Check.Severity), strings.Compare(a.Check.ID, b.Check.ID))
+	})
+	for _, f := range fs {
+		if !f.Fails(min) {
+			continue
+		}
+		p.printf("%s  %s  %s\n", p.severity(f.Check.Severity), p.bold(f.Check.Title.In(p.Lang)), p.dim(f.Check.ID))
+		if r := f.Reason.In(p.Lang); r != "" {
+			p.wrap(10, r)
+		}
+		for _, e := range f.Evidence {
+			p.evidence(e)
+		}
+	}
+	for _, f := range fs {
+		if f.Verdict == audit.Unknown {
+			var why string
+			for _, e := range f.Evidence {
+				why = cmp.Or(why, e.Err)
+			}
+			p.printf("%s  %s  %s\n", p.verdict(f.Verdict), f.Check.Title.In(p.Lang), p.dim(f.Check.ID))
+			p.wrap(10, cmp.Or(f.Reason.In(p.Lang), why))
+		}
+	}
+	c := audit.Conform(fs)
+	p.say(lang.Text{
+		En: "%d pass, %d fail, %d unknown, %d for a person to answer; %d not applicable",
+		Es: "%d cumplen, %d fallan, %d desconocidos, %d por responder; %d no aplican",
+	}, c.Pass, c.Fail, c.Unknown, c.Manual, c.NotApplicable)
+}
+
+// evidence prints a fact of an image, a list one entry a line.
+func (p Printer) evidence(e inventory.Fact) {
+	const most = 12
+	switch v := e.Value.(type) {
+	case []string:
+		for _, s := range v[:min(len(v), most)] {
+			p.wrap(10, s)
+		}
+		if more := len(v) - most; more > 0 {
+			p.wrap(10, lang.Text{En: "and %d more", Es: "y %d más"}.F(more).In(p.Lang))
+		}
+	default:
+		p.wrap(10, e.Field+" = "+p.value(e.Value))
+	}
+}
+
+func shortID(id string) string {
+	id = strings.TrimPrefix(id, "sha256:")
+	return id[:min(len(id), 12)]
+}
+
+// size writes bytes in units of 1,000, as docker does.
+func size(n int64) string {
+	f := float64(n)
+	for _, unit := range []string{"B", "kB", "MB", "GB"} {
+		if f < 1000 {
+			return strings.TrimSuffix(fmt.Sprintf("%.1f", f), ".0") + " " + unit
+		}
+		f /= 1000
+	}
+	return fmt.Sprintf("%.1f TB", f)
+}
