@@ -7,8 +7,10 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"casco/lang"
+	"casco/lint"
 	"casco/loop/audit"
 	"casco/loop/inventory"
 	"casco/vuln"
@@ -22,8 +24,84 @@ const ImageSchema = "casco/image/v1"
 type Image struct {
 	Object   *inventory.Object
 	Packages []vuln.Package
+	Matches  []vuln.Ranked
+	Unjudged []vuln.Unjudged
 	Findings []audit.Finding
 	Unseen   []string // why there may be more packages
+	At       time.Time
+	Policy   Policy
+	Version  string // of this program
+}
+
+// ImageFormats are those that Write takes.
+var ImageFormats = []string{"json", "sarif", "github", "gitlab"}
+
+// Write writes i in a form for programs.
+func (i Image) Write(w io.Writer, format string, l lang.Lang) error {
+	if format == "json" {
+		return i.JSON(w, l)
+	}
+	var rs []lint.Result
+	for _, f := range i.apart() {
+		r := lint.Result{Finding: f, Key: f.Fingerprint()}
+		if format == "gitlab" { // which takes no result without a file
+			r.At = inventory.Position{File: i.Object.Ref.Name, Line: 1, EndLine: 1}
+		}
+		rs = append(rs, r)
+	}
+	s := &inventory.Snapshot{Host: i.Object.Ref.Name, Taken: i.At}
+	s.Add(i.Object)
+	d := NewLint(Audit{Snapshot: s, Policy: i.Policy}, rs)
+	d.Version = i.Version
+	return d.Write(w, format, l)
+}
+
+// apart are the findings of i with each vulnerability as one of its own, so that
+// who keeps results by rule and place can follow it.
+func (i Image) apart() []audit.Finding {
+	out := slices.DeleteFunc(slices.Clone(i.Findings), func(f audit.Finding) bool {
+		return f.Verdict == audit.Fail && slices.Contains(Vulnerable, f.Check.ID)
+	})
+	made := map[string]*audit.Check{}
+	for _, m := range i.Matches {
+		if m.VEX.Silent() {
+			continue
+		}
+		c := made[m.ID]
+		if c == nil {
+			rating := map[string]audit.Severity{"low": audit.Low, "none": audit.Low, "medium": audit.Medium, "critical": audit.Critical}
+			severity, rated := rating[m.CVSS.Severity()]
+			if !rated {
+				severity = audit.High
+			}
+			title := cmp.Or(m.Summary, m.ID)
+			c = &audit.Check{ID: m.ID, Title: lang.Text{En: title, Es: title}, Severity: severity, Kind: inventory.Image, Why: lang.Text{En: title, Es: title}, Remedy: cure(m)}
+			made[m.ID] = c
+		}
+		line := m.Package.Name + " " + m.Package.Version
+		fact := inventory.Fact{Ref: i.Object.Ref, Field: inventory.ImageFlaws.Path, Value: line, Source: strings.Join(m.Sources, ", ")}
+		out = append(out, audit.Finding{Check: c, Ref: i.Object.Ref, Answer: audit.Bad(fact).Because(i.place(m)).At(m.ID + " " + m.Package.Name)})
+	}
+	return out
+}
+
+// Vulnerable are the checks of vulnerabilities.
+var Vulnerable = []string{"image-vulnerable", "image-vulnerable-less"}
+
+func cure(m vuln.Ranked) lang.Text {
+	if m.Fixed == "" {
+		return lang.Text{En: "no fix is published", Es: "no hay arreglo publicado"}
+	}
+	return lang.Text{En: "%s of %s", Es: "%s de %s"}.F(m.Fixed, cmp.Or(m.Package.Source, m.Package.Name))
+}
+
+// place says which package of which layer a match is about, and what fixes it.
+func (i Image) place(m vuln.Ranked) lang.Text {
+	layer := vuln.LayerOf(i.Object, m.Package.Layer)
+	if m.Fixed == "" {
+		return lang.Text{En: "%s %s, layer %d; no fix is published", Es: "%s %s, capa %d; no hay arreglo publicado"}.F(m.Package.Name, m.Package.Version, layer)
+	}
+	return lang.Text{En: "%s %s, layer %d; fixed in %s", Es: "%s %s, capa %d; arreglado en %s"}.F(m.Package.Name, m.Package.Version, layer, m.Fixed)
 }
 
 // A layerJSON is one layer of an image, the lowest first.
@@ -112,13 +190,17 @@ func (i Image) JSON(w io.Writer, l lang.Lang) error {
 		Layers   []layerJSON    `json:"layers"`
 		Packages []vuln.Package `json:"packages"`
 		Unseen   []string       `json:"unseen"`
-		Findings []findingOf    `json:"findings"`
+
+		Vulnerabilities []vuln.Ranked   `json:"vulnerabilities"`
+		Unjudged        []vuln.Unjudged `json:"unjudged"`
+		Findings        []findingOf     `json:"findings"`
 	}{
 		Schema: ImageSchema,
 		Image: imageJSON{
 			i.Object.Ref.Name, i.text("Id"), i.Object.Source, i.text("Created"), append([]string{}, tags...), append([]string{}, digests...), release, i.text("Config.User"),
 		},
-		Layers: i.layers(), Packages: append([]vuln.Package{}, i.Packages...), Unseen: append([]string{}, i.Unseen...), Findings: []findingOf{},
+		Layers: i.layers(), Packages: append([]vuln.Package{}, i.Packages...), Unseen: append([]string{}, i.Unseen...),
+		Vulnerabilities: append([]vuln.Ranked{}, i.Matches...), Unjudged: append([]vuln.Unjudged{}, i.Unjudged...), Findings: []findingOf{},
 	}
 	for _, f := range i.Findings {
 		out.Findings = append(out.Findings, findingOf{f.Check.ID, f.Check.Title.In(l), f.Ref, f.Verdict, f.Check.Severity, f.Reason.In(l), f.Evidence})
@@ -161,6 +243,7 @@ func (p Printer) Image(i Image, min audit.Severity) {
 	}
 	p.printf("\n")
 	p.imageFindings(i.Findings, min)
+	p.matches(i)
 	if len(i.Unseen) > 0 {
 		p.Heading(lang.Text{En: "not all packages can be seen:", Es: "no se ven todos los paquetes:"}.In(p.Lang))
 		for _, why := range i.Unseen {
@@ -184,6 +267,9 @@ func (p Printer) imageFindings(all []audit.Finding, min audit.Severity) {
 		if r := f.Reason.In(p.Lang); r != "" {
 			p.wrap(10, r)
 		}
+		if slices.Contains(Vulnerable, f.Check.ID) {
+			continue // they are shown one by one
+		}
 		for _, e := range f.Evidence {
 			p.evidence(e)
 		}
@@ -203,6 +289,46 @@ func (p Printer) imageFindings(all []audit.Finding, min audit.Severity) {
 		En: "%d pass, %d fail, %d unknown, %d for a person to answer; %d not applicable",
 		Es: "%d cumplen, %d fallan, %d desconocidos, %d por responder; %d no aplican",
 	}, c.Pass, c.Fail, c.Unknown, c.Manual, c.NotApplicable)
+}
+
+// matchesShown is how many vulnerabilities are printed one by one; JSON has all.
+const matchesShown = 40
+
+// matches prints the vulnerabilities, the worst first.
+func (p Printer) matches(i Image) {
+	if len(i.Matches) == 0 {
+		return
+	}
+	fixed, silent := 0, 0
+	for _, m := range i.Matches {
+		if m.VEX.Silent() {
+			silent++
+		} else if m.Fixed != "" {
+			fixed++
+		}
+	}
+	p.printf("\n")
+	p.Heading(lang.Text{
+		En: "%d vulnerabilities, %d of them with a fix, %d that concern nobody by VEX; the first first:",
+		Es: "%d vulnerabilidades, %d con arreglo, %d que según VEX no conciernen; primero lo primero:",
+	}.F(len(i.Matches), fixed, silent).In(p.Lang))
+	for _, m := range i.Matches[:min(len(i.Matches), matchesShown)] {
+		word := cmp.Or(m.CVSS.Severity(), lang.Text{En: "not rated", Es: "sin nota"}.In(p.Lang))
+		if m.KEV != nil {
+			word = lang.Text{En: "exploited", Es: "explotada"}.In(p.Lang)
+		}
+		line := i.place(m).In(p.Lang)
+		if m.EPSS != nil {
+			line += fmt.Sprintf("; EPSS %.3f", m.EPSS.Probability)
+		}
+		if m.VEX != nil {
+			line += "; VEX: " + m.VEX.Status
+		}
+		p.Item(fmt.Sprintf("  %-10s %s", word, Clean(m.ID)), 31, line)
+	}
+	if more := len(i.Matches) - matchesShown; more > 0 {
+		p.wrap(2, lang.Text{En: "and %d more: --format json", Es: "y %d más: --format json"}.F(more).In(p.Lang))
+	}
 }
 
 // evidence prints a fact of an image, a list one entry a line.

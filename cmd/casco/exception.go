@@ -187,7 +187,7 @@ func (a *app) exceptionAsk(ctx context.Context, e policy.Exception, out string) 
 	if e.Locus != "" && !slices.Contains(f.Loci, e.Locus) {
 		return usage(lang.Errorf(lang.Text{En: "--locus %s: the finding is about %s", Es: "--locus %s: el hallazgo trata de %s"}, e.Locus, cmp.Or(strings.Join(f.Loci, ", "), e.Asset)))
 	}
-	terrain := risk.Survey(r.Snapshot, r.Findings, r.Policy, nil)
+	terrain := risk.Survey(r.Snapshot, r.Findings, r.Policy, published(r.Snapshot, r.Findings))
 	in, axes, _ := terrain.Rate(f, r.At)
 	v := in.Current()
 	e.Host, e.Requester = r.Snapshot.Host, cmp.Or(e.Requester, operator())

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"casco/advisories"
 	"casco/api"
 	"casco/host/accounts"
 	"casco/host/auditrules"
@@ -176,6 +177,7 @@ func (a *app) sources(h *host) []inventory.Source {
 		registry.New(a.registries),
 		guardSource{api.NewClient(a.runPath), api.ModeFile(a.statePath), api.DoorFile(a.statePath), h.address()},
 		image.New(a.layersPath(), a.deep, h.saver()),
+		flaws{advisories.Path(a.statePath)},
 	)
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -20,15 +21,20 @@ import (
 	"casco/lang"
 	"casco/loop/audit"
 	"casco/loop/inventory"
+	"casco/loop/risk"
 	"casco/report"
+	"casco/sbom"
 	"casco/vuln"
 )
 
 // imageFormats are what the report of an image is written as.
-var imageFormats = []string{"text", "json"}
+var imageFormats = slices.Concat([]string{"text"}, report.ImageFormats, sbom.Formats)
 
 // An imageAsk is what was asked of an image.
-type imageAsk struct{ from, format, threshold string }
+type imageAsk struct {
+	from, format, threshold string
+	vex                     []string
+}
 
 func imageCmd(a *app) *cobra.Command {
 	var q imageAsk
@@ -46,21 +52,21 @@ func imageCmd(a *app) *cobra.Command {
 			case !slices.Contains([]string{"", "engine", "registry", "file"}, q.from):
 				return usage(lang.Errorf(lang.Text{En: "--from is engine, registry or file, not %q", Es: "--from es engine, registry o file, no %q"}, q.from))
 			}
-			i, err := a.readImage(cmd.Context(), args[0], q.from)
+			i, err := a.readImage(cmd.Context(), args[0], q)
 			if err != nil {
 				return err
 			}
 			return a.printImage(i, q.format, least)
 		},
 	}, lang.Text{En: "What is in an image, without running it", Es: "Qué hay en una imagen, sin ejecutarla"}, lang.Text{
-		En: "What is in an image, without running it: packages with the layer that brought them, setuid programs, keys and logins also in layers that others hide, configuration, " +
+		En: "What is in an image, without running it: packages with the layer that brought them and their vulnerabilities by the database of casco db, setuid programs, keys and logins also in layers that others hide, configuration, " +
 			"age, what each layer adds. It is judged by the same checks as the engine's images in casco audit.\n\n" +
-			"REF|FILE is an image of the engine, an archive (docker save, podman save, skopeo copy), a directory with an OCI layout, or with --from registry an image of a registry, " +
+			"REF|FILE is an image of the engine, an archive (docker save, podman save, skopeo copy), a directory with an OCI layout, a bill of materials (CycloneDX, SPDX), or with --from registry an image of a registry, " +
 			"with the logins of docker login. FILE:TAG chooses one of several. Nothing is changed; what is found in a layer is kept below --state, so that each is read once.\n\n" +
 			"Exit codes: 0 no finding at or above the threshold, 1 the image could not be read, 3 findings.",
-		Es: "Qué hay en una imagen, sin ejecutarla: paquetes con la capa que los trajo, programas setuid, claves y credenciales también en capas que otras ocultan, configuración, " +
+		Es: "Qué hay en una imagen, sin ejecutarla: paquetes con la capa que los trajo y sus vulnerabilidades según la base de casco db, programas setuid, claves y credenciales también en capas que otras ocultan, configuración, " +
 			"edad, qué añade cada capa. Se juzga con las mismas comprobaciones que las imágenes del motor en casco audit.\n\n" +
-			"REF|FILE es una imagen del motor, un archivo (docker save, podman save, skopeo copy), un directorio con un OCI layout o, con --from registry, una imagen de un registro, " +
+			"REF|FILE es una imagen del motor, un archivo (docker save, podman save, skopeo copy), un directorio con un OCI layout una lista de materiales (CycloneDX, SPDX) o, con --from registry, una imagen de un registro, " +
 			"con las credenciales de docker login. FILE:TAG elige una entre varias. No cambia nada; lo hallado en una capa se guarda bajo --state, así cada una se lee una vez.\n\n" +
 			"Códigos de salida: 0 ningún hallazgo desde el umbral, 1 no se pudo leer la imagen, 3 hallazgos.",
 	}, lang.Text{En: "REF|FILE", Es: "REF|ARCHIVO"})
@@ -69,6 +75,11 @@ func imageCmd(a *app) *cobra.Command {
 	f.StringVar(&q.from, "from", "", "")
 	f.StringVar(&q.format, "format", "text", "")
 	f.StringVar(&q.threshold, "threshold", "low", "")
+	f.StringArrayVar(&q.vex, "vex", nil, "")
+	a.manual.flag(f, "vex", lang.Text{
+		En: "what is stated of vulnerabilities, an OpenVEX document in `FILE`; may be given more than once",
+		Es: "lo que se declara de las vulnerabilidades, un documento OpenVEX en `ARCHIVO`; se puede dar varias veces",
+	})
 	a.manual.flag(f, "from", lang.Text{
 		En: "`WHERE` it is: engine, registry or file; else a file if there is one, else the engine",
 		Es: "`DÓNDE` está: engine, registry o file; si no, un archivo si lo hay; si no, el motor",
@@ -81,24 +92,31 @@ func imageCmd(a *app) *cobra.Command {
 }
 
 // readImage reads and judges one image.
-func (a *app) readImage(ctx context.Context, ref, from string) (report.Image, error) {
+func (a *app) readImage(ctx context.Context, ref string, q imageAsk) (report.Image, error) {
 	stop := a.progress(lang.Text{En: "reading the image", Es: "leyendo la imagen"})
 	defer stop()
 	j, err := a.judgeNow()
 	if err != nil {
 		return report.Image{}, err
 	}
-	s, o, err := a.findImage(ctx, ref, from)
+	s, o, err := a.findImage(ctx, ref, q.from)
+	if err != nil {
+		return report.Image{}, err
+	}
+	weighed, known, err := a.weigh(o, q.vex)
 	if err != nil {
 		return report.Image{}, err
 	}
 	judged, findings := j.look(s)
-	i := report.Image{Object: judged.Find(o.Ref)}
+	terrain := risk.Survey(judged, findings, j.inForce.Policy, published(judged, findings))
+	i := report.Image{Object: judged.Find(o.Ref), Unjudged: weighed.Unjudged, At: s.Taken, Policy: j.report(), Version: version}
 	for _, f := range findings {
-		if f.Ref == o.Ref {
+		// Of a bill of materials only the packages are known.
+		if _, _, config := inventory.ImageCreated.Of(o); f.Ref == o.Ref && (config || f.Verdict != audit.Unknown || slices.Contains(report.Vulnerable, f.Check.ID)) {
 			i.Findings = append(i.Findings, f)
 		}
 	}
+	i.Matches = vuln.Rank(weighed.Matches, o.Ref, terrain, known, s.Taken)
 	packages, fact, ok := vuln.Of(o)
 	i.Packages = packages
 	i.Unseen, _, _ = inventory.ImageUnseen.Of(o)
@@ -122,7 +140,11 @@ func (a *app) findImage(ctx context.Context, ref, from string) (*inventory.Snaps
 		if path == "" {
 			path = ref
 		}
-		o, err = reader.Open(ctx, path, tag)
+		if document, e := image.IsDocument(path); e == nil && document {
+			o, err = fromBill(path)
+		} else {
+			o, err = reader.Open(ctx, path, tag)
+		}
 	default:
 		return a.engineImage(ctx, ref)
 	}
@@ -132,6 +154,30 @@ func (a *app) findImage(ctx context.Context, ref, from string) (*inventory.Snaps
 	s := &inventory.Snapshot{Taken: time.Now().UTC()}
 	s.Add(o)
 	return s, o, nil
+}
+
+// fromBill makes an image of what a bill of materials says is in it. Nothing
+// else is known of it.
+func fromBill(path string) (*inventory.Object, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := sbom.Read(f)
+	if err != nil {
+		return nil, lang.Errorf(lang.Text{En: "%s: %w", Es: "%s: %w"}, path, err)
+	}
+	unseen := make([]any, 0, len(b.Unseen))
+	for _, why := range b.Unseen {
+		unseen = append(unseen, why)
+	}
+	return &inventory.Object{
+		Ref: inventory.Ref{Kind: inventory.Image, Name: cmp.Or(b.Name, path)}, Source: path, Read: time.Now().UTC(),
+		Fields: map[string]any{
+			inventory.ImageID.Path: b.Digest, inventory.ImagePackages.Path: vuln.Fields(b.Packages, func(string) int { return 0 }), inventory.ImageUnseen.Path: unseen,
+		},
+	}, nil
 }
 
 // layersPath is where what was found in layers is kept.
@@ -191,10 +237,13 @@ func (h *host) save(ctx context.Context, name string) (io.ReadCloser, error) {
 func (a *app) printImage(i report.Image, format string, least audit.Severity) error {
 	var err error
 	switch format {
-	case "json":
-		err = i.JSON(a.out, a.lang)
-	default:
+	case "text":
 		a.printer().Image(i, least)
+	case "cyclonedx", "spdx":
+		id, _, _ := inventory.ImageID.Of(i.Object)
+		err = sbom.Bill{Name: i.Object.Ref.Name, Digest: id, At: i.At, Tool: version, Packages: i.Packages, Unseen: i.Unseen}.Write(a.out, format)
+	default:
+		err = i.Write(a.out, format, a.lang)
 	}
 	if err == nil && slices.ContainsFunc(i.Findings, func(f audit.Finding) bool { return f.Fails(least) }) {
 		return quiet(exitFindings)

@@ -124,15 +124,16 @@ func (a *app) register(ctx context.Context) (r *report.Register, trouble, err er
 	// Findings are of the moment when the host was read, decisions are judged now.
 	ours := audit.Ours(l.findings)
 	lives, _ := risk.Track(history, l.snapshot, ours, l.snapshot.Taken)
+	cves := published(l.snapshot, l.findings)
 	now := time.Now().UTC()
 	x := risk.Judge(pol, l.snapshot, ours, loaded, now)
 	findings := append(ours, aboutExceptions(x)...)
 	r = &report.Register{
 		Snapshot: l.snapshot, Policy: pol, Findings: findings, Exceptions: x, Problems: risk.Problems(lives, nil), At: now, NoHistory: history == nil,
-		Risks: risk.Register(risk.Input{Snapshot: l.snapshot, Findings: ours, Policy: pol, Lives: lives, Treatments: treatments, Exceptions: x, At: now}),
+		Risks: risk.Register(risk.Input{Snapshot: l.snapshot, Findings: ours, Policy: pol, Lives: lives, Treatments: treatments, Exceptions: x, At: now, CVEs: cves}),
 	}
 	// A way in may lead over another engine of the host.
-	terrain := risk.Survey(l.snapshot, l.findings, pol, nil)
+	terrain := risk.Survey(l.snapshot, l.findings, pol, cves)
 	r.Paths, r.Unread = terrain.Paths(shownPaths), terrain.Unread()
 	return r, l.trouble, nil
 }

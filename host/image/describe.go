@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"casco/loop/inventory"
+	"casco/vuln"
 )
 
 // described are the fields of an image that Describe makes.
@@ -65,26 +66,13 @@ func (c Content) access() []any {
 }
 
 func (c Content) packages() []any {
-	number := map[string]int64{}
+	number := map[string]int{}
 	for i, l := range c.Layers {
 		if _, twice := number[l.Digest]; !twice {
-			number[l.Digest] = int64(i + 1)
+			number[l.Digest] = i + 1
 		}
 	}
-	out := make([]any, 0, len(c.Packages))
-	for _, p := range c.Packages {
-		entry := map[string]any{"Ecosystem": p.Ecosystem, "Name": p.Name, "Version": p.Version, "Layer": number[p.Layer]}
-		for key, value := range map[string]string{"Arch": p.Arch, "Source": p.Source, "SourceVersion": p.SourceVersion, "PURL": p.PURL} {
-			if value != "" {
-				entry[key] = value
-			}
-		}
-		if len(p.Paths) > 0 {
-			entry["Path"] = p.Paths[0]
-		}
-		out = append(out, entry)
-	}
-	return out
+	return vuln.Fields(c.Packages, func(diff string) int { return number[diff] })
 }
 
 func (c Content) caches() []any {

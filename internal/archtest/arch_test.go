@@ -42,6 +42,7 @@ var may = map[string]string{
 	"ledger":                "",
 	"store":                 "ledger",
 	"supervision":           "store",
+	"sbom":                  "vuln",
 	"report":                "advisories lint loop/ policy vuln store supervision internal/columns internal/handtest",
 	"report/netmap":         "guard/network policy internal/columns",
 	"api":                   "guard/network keeper policy internal/atomicfile internal/unixsock",
@@ -50,7 +51,7 @@ var may = map[string]string{
 	"lab":                   "host/docker internal/handtest",
 	"lab/actor":             "",
 	"lab/probe":             "lab/actor",
-	"cmd/casco":             "advisories vuln api guard/ keeper lint loop/ host/ policy policy/folder signed ledger store supervision lab lab/actor report report/netmap state internal/apicall internal/atomicfile internal/doorway internal/unixsock internal/shelf",
+	"cmd/casco":             "advisories sbom vuln api guard/ keeper lint loop/ host/ policy policy/folder signed ledger store supervision lab lab/actor report report/netmap state internal/apicall internal/atomicfile internal/doorway internal/unixsock internal/shelf",
 	"cmd/casco-verify":      "",
 	"cmd/casco-runtime":     "internal/ocicall", // little, for it is started at each call of the runtime
 	"bench":                 "api guard/network host/doorbench host/flows host/gate host/netbench host/nft host/spaces keeper policy internal/realdocker",

@@ -130,6 +130,15 @@ var (
 	// Its layers from the lowest on: [] of {Digest, Files, Bytes, Wasted, Packages};
 	// Wasted are bytes that a layer above replaces or deletes.
 	ImageSheets = Field[[]any]{Image, "Sheets"}
+	// Published vulnerabilities of its packages, by the database of advisories of
+	// this host: [] of {ID, Package, Ecosystem, Version, Fixed, Layer, Path,
+	// Severity, Score, Exploited, EPSS, Remote, Silent, Summary}. Exploited and EPSS
+	// are absent where that is not known; Silent is set if a document of VEX says
+	// that there is nothing to do. Unjudged are packages that could not be held
+	// against it, and why; Threats is how old what it says of attacks is.
+	ImageFlaws    = Field[[]any]{Image, "Vulnerabilities"}
+	ImageUnjudged = Field[[]string]{Image, "Unjudged"}
+	ImageThreats  = Field[string]{Image, "Threats"} // RFC 3339
 )
 
 // Fields of a network: GET /networks.

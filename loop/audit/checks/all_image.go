@@ -20,6 +20,8 @@ func imageChecks() []*audit.Check {
 		imageSSH,
 		imageUnverifiedPackages,
 		imageUpdateAlone,
+		imageVulnerable,
+		imageVulnerableLess,
 		imageWaste,
 	}
 }
