@@ -11,6 +11,7 @@ import (
 
 	"casco/lang"
 	"casco/signed"
+	"casco/signed/image"
 )
 
 // A Catalogue is what a policy may name of this program.
@@ -342,6 +343,13 @@ func (l *linter) lists() {
 		for i, name := range c.Forbid {
 			if slices.Contains(c.Allow, name) {
 				l.wrong(item(c.path+".forbid", i), lang.Text{En: "%s is allowed too", Es: "%s también está permitido"}, name)
+			}
+		}
+	}
+	for _, pattern := range slices.Sorted(maps.Keys(l.p.Registries.Keys)) {
+		if text, has := l.p.Files[l.p.Registries.Keys[pattern]]; has {
+			if _, err := image.ParseKeys(text); err != nil {
+				l.wrong(join("registries.keys", pattern), lang.Text{En: "not all of %s are keys: %v", Es: "no todo en %s son claves: %v"}, l.p.Registries.Keys[pattern], err)
 			}
 		}
 	}

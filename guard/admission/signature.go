@@ -1,8 +1,6 @@
 package admission
 
 import (
-	"bufio"
-	"bytes"
 	"slices"
 	"strings"
 
@@ -10,7 +8,7 @@ import (
 	"casco/loop/audit"
 	"casco/loop/inventory"
 	"casco/policy"
-	"casco/signed"
+	"casco/signed/image"
 )
 
 // signature wants an image to be signed by the key that the policy has for where
@@ -43,29 +41,24 @@ func (q *question) signature(ref string) {
 	})
 }
 
-// signed reports whether a signature over NAME@DIGEST is by a key of the
+// signed reports whether there is a signature over NAME@DIGEST by a key of the
 // policy's for that name.
 func (q *question) signed(name string) bool {
 	keys := keysOf(q.policy, name)
 	_, digest, _ := strings.Cut(name, "@")
 	return len(keys) > 0 && slices.ContainsFunc(q.world.Signatures(digest), func(s []byte) bool {
-		_, err := signed.Verify(s, signed.Image, []byte(name+"\n"), keys)
-		return err == nil
+		return slices.ContainsFunc(keys, func(ks image.Keys) bool { return image.Verify(s, name, ks, q.At) == nil })
 	})
 }
 
-// keysOf are the keys that the policy has for a name: of each file one a line,
-// as in authorized_keys. A line that is none is no key.
-func keysOf(p *policy.Policy, name string) []signed.Key {
-	var out []signed.Key
+// keysOf are the keys that the policy has for a name. What is no key in a file is
+// for the policy's lint to say.
+func keysOf(p *policy.Policy, name string) []image.Keys {
+	var out []image.Keys
 	for pattern, file := range p.Registries.Keys {
-		if !fromAny([]string{pattern}, name) {
-			continue
-		}
-		for lines := bufio.NewScanner(bytes.NewReader(p.Files[file])); lines.Scan(); {
-			if k, _, err := signed.ParseKey(lines.Text()); err == nil {
-				out = append(out, k)
-			}
+		if fromAny([]string{pattern}, name) {
+			ks, _ := image.ParseKeys(p.Files[file])
+			out = append(out, ks)
 		}
 	}
 	return out
