@@ -197,6 +197,29 @@ func (w *wire) sign(t *testing.T, key, image string) {
 	outside.Put(t, file, string(sig))
 }
 
+// cosign signs what cosign would for an image, with openssl, and puts it beside the
+// signatures for where.
+func (w *wire) cosign(t *testing.T, key, repository, image, where string) {
+	t.Helper()
+	digestOf := func(image string) string {
+		_, digest, _ := strings.Cut(w.e.Docker("image", "inspect", "-f", "{{index .RepoDigests 0}}", image), "@")
+		return digest
+	}
+	payload := filepath.Join(t.TempDir(), "payload")
+	text := fmt.Sprintf(`{"critical":{"identity":{"docker-reference":%q},"image":{"docker-manifest-digest":%q},"type":"cosign container image signature"},"optional":null}`, repository, digestOf(image))
+	outside.Put(t, payload, text)
+	sig, err := exec.Command("openssl", "dgst", "-sha256", "-sign", key, payload).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	line, err := json.Marshal(map[string]any{"Base64Signature": sig, "Payload": []byte(text), "Cert": nil, "Chain": nil, "Bundle": nil})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(w.guard.state, "images", strings.Replace(digestOf(where), ":", "-", 1)+"-cosign.sig")
+	outside.Put(t, file, string(line)+"\n")
+}
+
 // trusted is P-46: only an image that a key of the policy signed runs, by its
 // digest, and nobody on the network is asked.
 func (w *wire) trusted(t *testing.T) {
@@ -234,6 +257,30 @@ func (w *wire) trusted(t *testing.T) {
 	w.does(t, run(digest)...)
 	w.e.Docker("tag", digest, app)
 	w.e.Docker("rmi", "registry.example/built:1")
+	w.cosigned(t, dir, run)
+}
+
+// cosigned is the same with a key pair of cosign.
+func (w *wire) cosigned(t *testing.T, dir string, run func(string) []string) {
+	const data, repository = "registry.example/data:1", "registry.example/data"
+	keys := []string{filepath.Join(dir, "cosign.key"), filepath.Join(dir, "other.key")}
+	for _, k := range keys {
+		outside.Tool(t, "openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", k)
+	}
+	pub := outside.Tool(t, "openssl", "ec", "-in", keys[0], "-pubout")
+	pub = pub[strings.Index(pub, "-----BEGIN"):] // beside what it says of its work
+	outside.Put(t, filepath.Join(w.guard.policy, "image.pub"), outside.MustRead(t, filepath.Join(dir, "ours.pub"))+pub+"\n")
+	w.under("registries: {allow: [registry.example], require: [signature], keys: {registry.example/*: image.pub}}\nadmission: {mode: enforce}\n")
+	const unsigned = "image-unsigned"
+	w.refuses(t, unsigned, run(data)...)
+	w.cosign(t, keys[1], repository, data, data)
+	w.refuses(t, unsigned, run(data)...)
+	w.cosign(t, keys[0], repository, app, data) // that of another image
+	w.refuses(t, unsigned, run(data)...)
+	w.cosign(t, keys[0], "registry.example/app", data, data) // of another repository
+	w.refuses(t, unsigned, run(data)...)
+	w.cosign(t, keys[0], repository, data, data)
+	w.does(t, run(data)...)
 }
 
 // forged is P-49: who must name an image by its digest gets that one, whatever

@@ -159,9 +159,13 @@ func TestAltered(t *testing.T) {
 	}
 	agent := bytes.Index(cose, []byte("io.cncf.notary.signingAgent"))
 	for _, part := range []struct{ sig, of []byte }{
-		{own, digits(line["Base64Signature"])}, {own, digits(line["Payload"])},
-		{jws, digits(envelope["payload"])}, {jws, digits(envelope["protected"])}, {jws, digits(envelope["signature"])},
-		{cose, cose[:agent]}, {cose, cose[agent+len("io.cncf.notary.signingAgent")+len("fvector"):]},
+		{own, digits(line["Base64Signature"])},
+		{own, digits(line["Payload"])},
+		{jws, digits(envelope["payload"])},
+		{jws, digits(envelope["protected"])},
+		{jws, digits(envelope["signature"])},
+		{cose, cose[:agent]},
+		{cose, cose[agent+len("io.cncf.notary.signingAgent")+len("fvector"):]},
 	} {
 		if err := Verify(part.sig, name, ks, day); err != nil {
 			t.Fatal(err)
