@@ -20,8 +20,22 @@ import (
 
 // A weighed is what the judge of a call leaves for who writes it down.
 type weighed struct {
-	admission.Decision                              // without its body
-	met                map[string]*inventory.Object // containers that were read for it, by what the request calls them
+	admission.Decision                // without its body
+	met                map[string]met // containers that were read for it, by what the request calls them
+}
+
+// A met is a container that was read.
+type met struct{ name, id string }
+
+// weigh keeps of a decision what is written down: it may wait for long.
+func weigh(out admission.Decision, w world) *weighed {
+	out.Forward, out.Edit = nil, nil
+	kept := &weighed{out, map[string]met{}}
+	for named, o := range w.met {
+		id, _, _ := inventory.ContainerID.Of(o)
+		kept.met[named] = met{o.Ref.Name, id}
+	}
+	return kept
 }
 
 // An outcome is what became of a call, at the door or behind it.
@@ -33,6 +47,7 @@ type outcome struct {
 	status  int
 	answer  []byte
 	trouble error
+	full    bool // it was refused for want of room, and not judged
 }
 
 // atDoor is told what became of a request at the door. One that took over its
@@ -48,7 +63,7 @@ func (d *doorman) atDoor(r door.Record) {
 	if r.Switched && r.Over {
 		return
 	}
-	d.note(outcome{r.Request, r.Verdict.Allow, r.Verdict.Note, r.Began, r.Status, r.Answer, r.Err})
+	d.note(outcome{r.Request, r.Verdict.Allow, r.Verdict.Note, r.Began, r.Status, r.Answer, r.Err, r.Full})
 }
 
 // atPlugin is told what became of a request that the engine asked about. What
@@ -67,7 +82,7 @@ func (d *doorman) atPlugin(r authz.Record) {
 			En: "the judges disagree: the door let %s pass, and the engine's plugin refuses it: %s", Es: "los jueces discrepan: la puerta dejó pasar %s, y el complemento del motor lo rechaza: %s",
 		}.F(short(w.Route.Text()), w.Rule)})
 	}
-	d.note(outcome{r.Request, r.Verdict.Allow, r.Verdict.Note, r.Began, r.Status, r.Answer, r.Err})
+	d.note(outcome{r.Request, r.Verdict.Allow, r.Verdict.Note, r.Began, r.Status, r.Answer, r.Err, r.Full})
 }
 
 // keepAnswer is how much of an answer says what was made: an ID, and for a
@@ -78,9 +93,12 @@ const keepAnswer = 4 << 10
 // refusal.
 func (d *doorman) note(o outcome) {
 	w, _ := o.note.(*weighed)
+	if o.full {
+		d.full.Add(1)
+	}
 	if w == nil {
 		w = &weighed{}
-		if o.allowed || o.trouble == nil || o.status == 0 || o.request.Method == "" {
+		if o.allowed && !o.full || o.trouble == nil || o.status == 0 || o.request.Method == "" {
 			return // nothing was asked, or its client left before it was
 		}
 		w.Status = o.status
@@ -237,9 +255,8 @@ func madeIn(answer []byte) string {
 // ID or the beginning of one, and its full ID; as it was named if it is not
 // known.
 func (d *doorman) container(named string, w *weighed) (name, id string) {
-	if o := w.met[named]; o != nil {
-		id, _, _ = inventory.ContainerID.Of(o)
-		return o.Ref.Name, id
+	if m, has := w.met[named]; has {
+		return m.name, m.id
 	}
 	return d.roll.find(named)
 }

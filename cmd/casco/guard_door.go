@@ -23,7 +23,9 @@ import (
 	"casco/guard/admission"
 	hostdaemon "casco/host/daemon"
 	"casco/host/docker"
+	"casco/host/door"
 	"casco/internal/apicall"
+	"casco/internal/room"
 	"casco/lang"
 	"casco/loop/inventory"
 	"casco/policy"
@@ -42,12 +44,15 @@ type doorman struct {
 	memory  *memory
 	pass    string // by which the plugin knows what the door let through
 
+	work *room.Room // for judging, at the door and for the plugin
+
 	opened chan struct{} // something was opened: read the engine now
 	stale  chan struct{} // something changed in the engine: read it soon
 	read   chan struct{} // closed once the engine was read for the first time
 	reader sync.Once     // that closes it
 
 	doorAsked, pluginAsked atomic.Uint64 // requests that were judged
+	full                   atomic.Uint64 // requests that took more room than there is
 }
 
 // A lateClient asks an engine that may not be there yet.
@@ -100,7 +105,7 @@ const (
 func newDoorman(ctx context.Context, g *guard, address string, p *policy.Policy) (*doorman, error) {
 	d := &doorman{
 		g: g, address: address, client: &lateClient{address: address}, roll: newRoll(), memory: newMemory(), pass: rand.Text(),
-		opened: make(chan struct{}, 1), stale: make(chan struct{}, 1), read: make(chan struct{}),
+		work: room.New(door.WorkBytes, door.WorkEach), opened: make(chan struct{}, 1), stale: make(chan struct{}, 1), read: make(chan struct{}),
 	}
 	d.host.Store((&inventory.Snapshot{}).Share())
 	if err := d.remember(ctx); err != nil {
@@ -243,11 +248,31 @@ func (d *doorman) Head(ctx context.Context, r apicall.Request) apicall.Verdict {
 	}
 	route, err := admission.ParseURI(r.Method, r.URI)
 	if err == nil && !route.Streams() && !slices.Contains([]string{http.MethodGet, http.MethodHead}, r.Method) {
-		return apicall.Verdict{Allow: true, Limit: 2 * admission.MaxBody, NeedsBody: route.NeedsBody(r.ContentType)}
+		return d.before(ctx, r, route)
 	}
 	v := d.decide(ctx, r, nil)
 	v.Stream, v.Body = true, nil
 	return v
+}
+
+// before decides about a request that has a body: who may not ask for such a thing
+// need not send it.
+func (d *doorman) before(ctx context.Context, r apicall.Request, route admission.Route) apicall.Verdict {
+	j := d.judgeNow()
+	select {
+	case <-d.read:
+		w := d.world(ctx)
+		if out := j.Before(d.asked(ctx, r, nil), w); !out.Allow {
+			return d.refuses(out, w)
+		}
+	default: // who asks may not be known yet
+	}
+	return apicall.Verdict{Allow: true, Limit: j.Limit(route), NeedsBody: route.NeedsBody(r.ContentType)}
+}
+
+// refuses is the verdict of a decision that does not allow.
+func (d *doorman) refuses(out admission.Decision, w world) apicall.Verdict {
+	return apicall.Verdict{Status: out.Status, Note: weigh(out, w), Message: cmp.Or(out.Says, refusalText(out, d.g.a.lang))}
 }
 
 // Body is a method of apicall.Judge.
@@ -261,11 +286,10 @@ func (d *doorman) decide(ctx context.Context, r apicall.Request, body []byte) ap
 	}
 	w := d.world(ctx)
 	out := d.judgeNow().Decide(d.asked(ctx, r, body), w)
-	kept := &weighed{out, w.met}
-	kept.Forward, kept.Edit = nil, nil
 	if !out.Allow {
-		return apicall.Verdict{Status: out.Status, Note: kept, Message: cmp.Or(out.Says, refusalText(out, d.g.a.lang))}
+		return d.refuses(out, w)
 	}
+	kept := weigh(out, w)
 	v := apicall.Verdict{Allow: true, Body: out.Forward}
 	if kept.Rule != "" || kept.changes() {
 		v.Note, v.Keep = kept, keepAnswer
@@ -279,7 +303,7 @@ func (d *doorman) decide(ctx context.Context, r apicall.Request, body []byte) ap
 	}
 	if e := out.Edit; e != nil {
 		ctx := context.WithoutCancel(ctx) // it is needed when the engine answers
-		v.Edit = &apicall.Edit{Lines: e.Lines, Do: func(b []byte) ([]byte, error) {
+		v.Edit = &apicall.Edit{Lines: e.Lines, Elements: e.Elements, Do: func(b []byte) ([]byte, error) {
 			ctx, cancel := context.WithTimeout(ctx, editTime)
 			defer cancel()
 			return e.Do(d.world(ctx), b)

@@ -303,7 +303,7 @@ func (x *gatehouse) openPlugin(ctx context.Context, going *sync.WaitGroup, path 
 			case <-ctx.Done():
 			}
 		}()
-		e.ended <- authz.ServeAt(ctx, l, authz.Config{Judge: x.d, Lang: x.g.a.lang, Log: x.g.log, Done: x.d.atPlugin, Second: second})
+		e.ended <- authz.ServeAt(ctx, l, authz.Config{Judge: x.d, Lang: x.g.a.lang, Log: x.g.log, Done: x.d.atPlugin, Second: second, Work: x.d.work})
 	})
 	return nil
 }
@@ -337,7 +337,7 @@ func (x *gatehouse) openPublic(ctx context.Context, going *sync.WaitGroup, at do
 	cfg := door.Config{
 		Engine: engine, Judge: x.d, Lang: x.g.a.lang, Log: x.g.log, Via: at.public,
 		Leave: e.leave, HandOn: x.passOn, Handed: x.handed, Done: x.d.atDoor, Pass: func(apicall.Request) string { return x.d.pass },
-		Second: second,
+		Second: second, Work: x.d.work,
 	}
 	going.Go(func() { e.ended <- door.Serve(ctx, l.UnixListener, cfg) })
 	return nil

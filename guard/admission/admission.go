@@ -196,6 +196,29 @@ func (j *Judge) Decide(a Asked, w World) Decision {
 	return q.decided()
 }
 
+// Before decides what can be decided of a request before its body is read:
+// whether its caller may ask for such a thing at all. Where it allows, the body is
+// to be seen, and Decide says all of it.
+func (j *Judge) Before(a Asked, w World) Decision {
+	q := &question{view: view{Judge: j, world: w}, Asked: a}
+	var err error
+	if q.route, err = ParseURI(a.Method, a.URI); err != nil {
+		return q.unread(err)
+	}
+	q.out.Route = q.route
+	q.out.Object, q.out.Other = q.objects()
+	if _, err := mediaType(a.ContentType); err != nil {
+		return q.unread(err)
+	}
+	q.caller()
+	q.ownedBefore()
+	switch q.route.Endpoint.Class {
+	case Plugin, Swarm, Prune: // by what they are
+		q.weigh()
+	}
+	return q.decided()
+}
+
 // unread is the decision about what could not be read.
 func (q *question) unread(err error) Decision {
 	r := &Refusal{}
@@ -248,8 +271,31 @@ func (q *question) add(r Refusal) {
 	if r.Path == "" {
 		r.Path = path
 	}
-	q.out.Refusals = append(q.out.Refusals, r)
+	q.keep(r)
 	q.against(r.Rule)
+}
+
+// keep notes a refusal. Whoever asks chooses how much is wrong with it, and how
+// long that is to tell; the first that refuses is always kept.
+func (q *question) keep(r Refusal) {
+	refuses := func(r Refusal) bool { return !r.Observed }
+	if len(q.out.Refusals) < maxRefusals || refuses(r) && !slices.ContainsFunc(q.out.Refusals, refuses) {
+		r.Reason = lang.Text{En: brief(r.Reason.En), Es: brief(r.Reason.Es)}
+		q.out.Refusals = append(q.out.Refusals, r)
+	}
+}
+
+const (
+	maxRefusals = 50   // that a decision has
+	maxReason   = 2000 // bytes of a reason
+)
+
+// brief is the beginning of a reason.
+func brief(s string) string {
+	if len(s) <= maxReason {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxReason], "") + "…"
 }
 
 // against notes that a rule is.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"regexp"
+	"slices"
 	"strings"
 
 	"casco/lang"
@@ -15,9 +16,10 @@ import (
 // for byte as the engine wrote it.
 type Edit struct {
 	// Lines: the answer is a stream of JSON values, one a line, and Do is given each
-	// without its end; what it makes nothing of is left out.
-	Lines bool
-	// Do is called one at a time. An answer that it cannot read is an error, and
+	// without its end; what it makes nothing of is left out. Elements: so it is with
+	// the elements of a list, which is all of the answer, if that is not null.
+	Lines, Elements bool
+	// Do is called one at a time, for one answer. An answer that it cannot read is an error, and
 	// must not be passed on.
 	Do func(w World, b []byte) ([]byte, error)
 }
@@ -27,14 +29,24 @@ func whole(do func([]byte) ([]byte, error)) *Edit {
 	return &Edit{Do: func(_ World, b []byte) ([]byte, error) { return do(b) }}
 }
 
-// then has next edit what e leaves, if there is one.
+// maskedAnswer is an Edit of the answer of an endpoint that has variables in fields.
+func maskedAnswer(e *Endpoint) *Edit {
+	edit := whole(maskEnv)
+	edit.Elements = slices.Contains(listing, e.Path)
+	return edit
+}
+
+// listing are the endpoints of which the answer is one list.
+var listing = []string{"/containers/json", "/images/json", "/networks", "/plugins", "/nodes", "/services", "/tasks", "/secrets", "/configs"}
+
+// then has next edit what e leaves, if there is one, in the same way.
 func (e *Edit) then(next *Edit) *Edit {
 	if next == nil {
 		return e
 	}
-	return &Edit{Do: func(w World, b []byte) ([]byte, error) {
+	return &Edit{Elements: e.Elements, Do: func(w World, b []byte) ([]byte, error) {
 		b, err := e.Do(w, b)
-		if err != nil {
+		if err != nil || len(b) == 0 {
 			return nil, err
 		}
 		return next.Do(w, b)
@@ -57,7 +69,7 @@ func (q *question) readOnly() {
 	switch environment[e.String()] {
 	case none:
 	case fields:
-		q.out.Edit = whole(maskEnv)
+		q.out.Edit = maskedAnswer(e)
 	case steps:
 		q.out.Edit = whole(maskSteps)
 	default:

@@ -89,7 +89,7 @@ func TestMasked(t *testing.T) {
 			t.Errorf("%s: %+v", c.what, d)
 			continue
 		}
-		got, err := d.Edit.Do(host(t, true), []byte(c.answer))
+		got, err := answered(d.Edit, host(t, true), c.answer)
 		if string(got) != c.want || (err != nil) != (c.want == "") {
 			t.Errorf("%s: %v\n got %s\nwant %s", c.what, err, got, c.want)
 		}

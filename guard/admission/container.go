@@ -254,7 +254,7 @@ func (q *question) failed(f audit.Finding) {
 	}
 	if mode, at := q.portRule(f.Check.ID); mode != "" {
 		r.Path, r.Observed = at, mode == policy.Warn || q.policy.Admission.Mode != policy.Enforce
-		q.out.Refusals = append(q.out.Refusals, r)
+		q.keep(r)
 		return
 	}
 	q.add(r)

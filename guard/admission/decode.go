@@ -13,15 +13,31 @@ import (
 	"unicode/utf8"
 
 	"casco/lang"
+	"casco/policy"
 )
 
-// MaxBody bounds a JSON body. The engine takes more; no request of a client has
-// it. Secrets and configs of a swarm may have up to 1,000 kB of data (swarmkit
-// MaxSecretSize, MaxConfigSize), which base64 makes a third longer.
+// What a JSON body may have, by what its endpoint reads. The engine takes more; no
+// request of a client has it.
 const (
-	MaxBody      = 1 << 20
+	// MaxBody is for a container, a command, a swarm. The kernel takes no argument
+	// and no variable longer than 128 KiB, and 2 MiB of them (execve(2)).
+	MaxBody = 1 << 20
+	// maxSwarmBody is for secrets and configs, of up to 1,000 kB (swarmkit
+	// MaxSecretSize, MaxConfigSize), which base64 makes a third longer, and for the
+	// services that have them.
 	maxSwarmBody = 2 << 20
-	maxDepth     = 32 // the deepest of the engine's types has 10
+	// maxSmallBody is for networks, volumes, limits and the like: names, labels,
+	// options.
+	maxSmallBody = 256 << 10
+	// maxNoBody is for what an endpoint does not read: see nothing.
+	maxNoBody = 16 << 10
+
+	maxDepth = 32 // the deepest of the engine's types has 10
+	// A value takes its place in memory however short it is: "[]," is 3 bytes and
+	// some 150 here. A body may have freeValues, and one more for each of
+	// bytesPerValue; ten thousand published ports have one for 14.
+	freeValues    = 4096
+	bytesPerValue = 8
 )
 
 // A Body is what was read of a request's body.
@@ -82,11 +98,27 @@ func Decode(r Route, contentType string, body []byte) (Body, error) {
 	return Body{encode(value), value}, nil
 }
 
+// limit is how long e's body may be.
 func (e *Endpoint) limit() int {
-	if e.Class == Content || e.Class == Service {
+	switch {
+	case e.body == noBody:
+		return maxNoBody
+	case e.Class == Content, e.Class == Service:
+		return maxSwarmBody
+	case e.Class == Create, e.Class == Exec && e.body == jsonBody, e.Class == Image, e.Class == Swarm:
+		return MaxBody
+	}
+	return maxSmallBody
+}
+
+// Limit is how much of a request's body there is to read: one that is longer is
+// refused, or, where the policy only observes that, refused if it is longer than
+// that of any.
+func (j *Judge) Limit(r Route) int64 {
+	if mode, _ := j.mode("request-size", ""); mode != policy.Enforce || r.Endpoint == nil {
 		return maxSwarmBody
 	}
-	return MaxBody
+	return int64(r.Endpoint.limit())
 }
 
 var fixType = lang.Text{En: "send it with Content-Type: application/json", Es: "envíelo con Content-Type: application/json"}
@@ -157,9 +189,9 @@ func parseJSON(body []byte) (any, error) {
 	if !utf8.Valid(body) {
 		return nil, malformed(lang.Text{En: "the body is not UTF-8", Es: "el cuerpo no es UTF-8"})
 	}
-	d := json.NewDecoder(bytes.NewReader(body))
+	d := &treeReader{json.NewDecoder(bytes.NewReader(body)), freeValues + len(body)/bytesPerValue}
 	d.UseNumber()
-	v, err := value(d, 0)
+	v, err := d.value(0)
 	if err != nil {
 		return nil, err
 	}
@@ -169,7 +201,13 @@ func parseJSON(body []byte) (any, error) {
 	return v, nil
 }
 
-func value(d *json.Decoder, depth int) (any, error) {
+// A treeReader reads a JSON value, of not more than left others.
+type treeReader struct {
+	*json.Decoder
+	left int
+}
+
+func (d *treeReader) value(depth int) (any, error) {
 	t, err := d.Token()
 	if err != nil {
 		return nil, malformed(lang.Text{En: "the body is no JSON: %v", Es: "el cuerpo no es JSON: %v"}.F(err))
@@ -177,14 +215,18 @@ func value(d *json.Decoder, depth int) (any, error) {
 	if depth > maxDepth {
 		return nil, malformed(lang.Text{En: "the body is nested too deeply", Es: "el cuerpo está anidado demasiado hondo"})
 	}
+	if d.left--; d.left < 0 {
+		return nil, refused("request-size", 413, lang.Text{En: "the body has too many values for its length", Es: "el cuerpo tiene demasiados valores para su longitud"},
+			lang.Text{En: "send fewer", Es: "envíe menos"})
+	}
 	switch t := t.(type) {
 	case string:
 		return text(t)
 	case json.Delim:
 		if t == '[' {
-			return list(d, depth)
+			return d.list(depth)
 		}
-		return members(d, depth)
+		return d.members(depth)
 	}
 	return t, nil
 }
@@ -198,10 +240,10 @@ func text(s string) (any, error) {
 	return s, nil
 }
 
-func list(d *json.Decoder, depth int) (any, error) {
+func (d *treeReader) list(depth int) (any, error) {
 	l := []any{}
 	for d.More() {
-		v, err := value(d, depth+1)
+		v, err := d.value(depth + 1)
 		if err != nil {
 			return nil, err
 		}
@@ -214,7 +256,7 @@ func list(d *json.Decoder, depth int) (any, error) {
 	return l, nil
 }
 
-func members(d *json.Decoder, depth int) (any, error) {
+func (d *treeReader) members(depth int) (any, error) {
 	o := &object{}
 	seen := map[string]bool{}
 	for d.More() {
@@ -230,7 +272,7 @@ func members(d *json.Decoder, depth int) (any, error) {
 			return nil, twice(key)
 		}
 		seen[key] = true
-		v, err := value(d, depth+1)
+		v, err := d.value(depth + 1)
 		if err != nil {
 			return nil, err
 		}

@@ -356,3 +356,61 @@ func BenchmarkDecide(b *testing.B) {
 		}
 	}
 }
+
+// TestBefore: what no body would allow is refused before there is one, as it is
+// with any; all else waits for it.
+func TestBefore(t *testing.T) {
+	text := strings.Replace(owners, "  owners:", "  read_only: [\"uid:1001\"]\n  owners:", 1)
+	j, w := judge(t, text), estate(t)
+	for _, c := range []struct {
+		what string
+		from Caller
+		uri  string
+		rule string // "" waits
+	}{
+		{"who may only look", callerOf("uid:1001"), "/containers/create", "caller-read-only"},
+		{"who may only look, at a start", callerOf("uid:1001"), "/containers/web/start", "caller-read-only"},
+		{"a container", callerOf("container:web"), "/containers/create", "caller-container"},
+		{"root, of a swarm", from("root", ask("POST", "", "")).Caller, "/swarm/init", "swarm"},
+		{"root, of a plugin", from("root", ask("POST", "", "")).Caller, "/plugins/pull", "plugin"},
+		{"who may not create", from("watch", ask("POST", "", "")).Caller, "/containers/create", "caller-owner"},
+		{"who may not touch images", from("alice", ask("POST", "", "")).Caller, "/commit?container=a1", "caller-owner"},
+		{"what is not told of", from("alice", ask("POST", "", "")).Caller, "/swarm/leave", "caller-owner"},
+		{"who may", from("alice", ask("POST", "", "")).Caller, "/containers/create", ""},
+		{"what depends on the container", from("alice", ask("POST", "", "")).Caller, "/containers/b1/exec", ""},
+		{"who is given nothing", callerOf(""), "/containers/create", "caller-owner"},
+		{"root", from("root", ask("POST", "", "")).Caller, "/containers/create", ""},
+	} {
+		a := ask("POST", c.uri, "")
+		a.Caller = c.from
+		d := j.Before(a, w)
+		if d.Rule != c.rule || d.Allow != (c.rule == "") || (d.Status == 0) != d.Allow {
+			t.Errorf("%s: %+v", c.what, d)
+		}
+		a.Body = []byte(`{"Image":"a"}`)
+		if after := j.Decide(a, w); c.rule != "" && after.Allow {
+			t.Errorf("%s: with a body it is let through", c.what)
+		}
+	}
+	a := ask("POST", "/containers/create", "")
+	a.ContentType = "multipart/form-data; boundary=x"
+	if d := j.Before(a, w); d.Rule != "request-type" {
+		t.Errorf("a form: %+v", d)
+	}
+}
+
+// TestLimit: who asks for little may send little, unless the policy only observes
+// how much it is.
+func TestLimit(t *testing.T) {
+	for uri, want := range map[string]int64{
+		"/containers/create": MaxBody, "/containers/a/start": maxNoBody, "/containers/a/update": maxSmallBody, "/secrets/create": maxSwarmBody, "/containers/a/exec": MaxBody, "/exec/a/start": maxSmallBody, "/auth": maxSmallBody,
+	} {
+		r := route(t, "POST", uri)
+		if got := judge(t, "admission: {mode: enforce}\n").Limit(r); got != want {
+			t.Errorf("%s: %d, want %d", uri, got, want)
+		}
+		if got := judge(t, "admission: {mode: observe}\n").Limit(r); got != maxSwarmBody {
+			t.Errorf("%s observed: %d", uri, got)
+		}
+	}
+}

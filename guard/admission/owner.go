@@ -108,6 +108,7 @@ type view struct {
 	known   map[string]*subject // by kind and name, as they were asked for
 	running []*subject          // containers, with volumes; see containers
 	uses    map[string][]*subject
+	mine    map[string]bool // IDs of those that are not kept from the caller; see visible
 }
 
 // from is v with an empty memory, and another world to ask.
@@ -389,7 +390,7 @@ func (q *question) owned() bool {
 	switch n := needs[e.String()]; {
 	case n.verb == open:
 		if n.of == theEngine && environment[e.String()] == fields {
-			q.out.Edit = whole(maskEnv) // settings of plugins, with passwords
+			q.out.Edit = maskedAnswer(e) // settings of plugins, with passwords
 		}
 		return true
 	case n.verb == never, n.verb == "":
@@ -406,6 +407,20 @@ func (q *question) owned() bool {
 		return q.makes(n.of)
 	default:
 		return q.names(n)
+	}
+}
+
+// ownedBefore is owned without the body: it refuses what no body would allow.
+func (q *question) ownedBefore() {
+	q.owners = q.entries()
+	if q.owners == nil {
+		return
+	}
+	switch n := needs[q.route.Endpoint.String()]; {
+	case n.verb == never, n.verb == "":
+		q.owned()
+	case (n.of == anImage && n.verb != open || n.verb == policy.Create) && q.has(n.verb) == nil:
+		q.owned()
 	}
 }
 
@@ -455,11 +470,12 @@ func (q *question) absent(k kind, name string, s *subject) bool {
 	if name == q.route.ID {
 		r.Status, says = 404, notThere(k, name)
 	}
-	before := len(q.out.Refusals)
-	if q.add(r); !q.enforces(s) {
+	if !q.enforces(s) {
+		q.add(r)
 		return true
 	}
-	q.out.Refusals = q.out.Refusals[before:]
+	q.out.Refusals = nil // nothing else is said
+	q.add(r)
 	q.out.Says = says
 	return false
 }

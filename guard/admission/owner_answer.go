@@ -31,7 +31,7 @@ func (q *question) lists(k kind) bool {
 				if key != "Volumes" {
 					return list, nil
 				}
-				return v.filtered(aVolume, list, 0)
+				return v.filtered(aVolume, list)
 			})
 		}).then(q.out.Edit)
 	default:
@@ -39,7 +39,7 @@ func (q *question) lists(k kind) bool {
 		if k == aContainer {
 			limit = q.limit()
 		}
-		q.out.Edit = q.view.edit(func(v *view, b []byte) ([]byte, error) { return v.filtered(k, b, limit) }).then(q.out.Edit)
+		q.out.Edit = q.view.editList(k, limit).then(q.out.Edit)
 	}
 	return true
 }
@@ -47,6 +47,33 @@ func (q *question) lists(k kind) bool {
 // edit is an Edit that looks at an answer with a new memory.
 func (v *view) edit(do func(v *view, b []byte) ([]byte, error)) *Edit {
 	return &Edit{Do: func(w World, b []byte) ([]byte, error) { return do(v.from(w), b) }}
+}
+
+// editList is an Edit of a list that leaves out what is not the caller's, and what
+// is beyond limit, if there is one. What it asks for about one element it knows at
+// the next.
+func (v *view) editList(k kind, limit int) *Edit {
+	var with *view
+	n := 0
+	return &Edit{Elements: true, Do: func(w World, item []byte) ([]byte, error) {
+		if with == nil {
+			with = v.from(w)
+		}
+		with.world = w
+		f, err := fieldsOf(item)
+		if err != nil {
+			return nil, err
+		}
+		s := with.subject(k, f)
+		if with.hides(s) || limit > 0 && n == limit {
+			return nil, nil
+		}
+		n++
+		if k == aNetwork { // before API 1.28 the list says who is on each
+			return with.withoutOthers(s, item)
+		}
+		return item, nil
+	}}
 }
 
 // limit takes over from the engine how many containers are listed, for it would
@@ -113,31 +140,14 @@ func filtersOf(r Route) (map[string][]string, bool) {
 	return out, true
 }
 
-// filtered leaves out of a list what is not the caller's, and what is beyond
-// limit, if there is one.
-func (v *view) filtered(k kind, list []byte, limit int) ([]byte, error) {
+// filtered leaves out of a list what is not the caller's.
+func (v *view) filtered(k kind, list []byte) ([]byte, error) {
 	if bytes.HasPrefix(bytes.TrimLeft(list, " \t\r\n"), []byte("{")) {
 		return nil, errAnswer
 	}
-	n := 0
-	list, err := chosen(list, func(_ string, item []byte) (bool, error) {
+	return chosen(list, func(_ string, item []byte) (bool, error) {
 		f, err := fieldsOf(item)
-		if err != nil || v.hides(v.subject(k, f)) || limit > 0 && n == limit {
-			return false, err
-		}
-		n++
-		return true, nil
-	})
-	if err != nil || k != aNetwork {
-		return list, err
-	}
-	// Before API 1.28 the list says who is on each.
-	return edited(list, func(_ string, item []byte) ([]byte, error) {
-		f, err := fieldsOf(item)
-		if err != nil {
-			return nil, err
-		}
-		return v.withoutOthers(v.subject(k, f), item)
+		return err == nil && !v.hides(v.subject(k, f)), err
 	})
 }
 
@@ -153,9 +163,9 @@ func usage(v *view, b []byte) ([]byte, error) {
 	return edited(b, func(key string, value []byte) ([]byte, error) {
 		switch key {
 		case "Containers":
-			return v.filtered(aContainer, value, 0)
+			return v.filtered(aContainer, value)
 		case "Volumes":
-			return v.filtered(aVolume, value, 0)
+			return v.filtered(aVolume, value)
 		case "BuilderSize":
 			return []byte("0"), nil
 		}
@@ -177,14 +187,21 @@ func (v *view) withoutOthers(s *subject, b []byte) ([]byte, error) {
 		if key != "Containers" {
 			return value, nil
 		}
-		var theirs []string
+		return chosen(value, func(id string, _ []byte) (bool, error) { return v.visible()[id], nil })
+	})
+}
+
+// visible are the IDs of the containers that are not kept from the caller.
+func (v *view) visible() map[string]bool {
+	if v.mine == nil {
+		v.mine = map[string]bool{}
 		for _, c := range v.containers() {
 			if !v.hides(c) {
-				theirs = append(theirs, c.id)
+				v.mine[c.id] = true
 			}
 		}
-		return chosen(value, func(id string, _ []byte) (bool, error) { return slices.Contains(theirs, id), nil })
-	})
+	}
+	return v.mine
 }
 
 // An event of the engine's (API, GET /events).
@@ -297,27 +314,31 @@ func fieldsOf(b []byte) (map[string]any, error) {
 
 // chosen returns the object or list b with those of its values of which f says so.
 func chosen(b []byte, f func(key string, v []byte) (bool, error)) ([]byte, error) {
-	var parts [][]byte
+	var out bytes.Buffer
 	first := bytes.TrimLeft(b, " \t\r\n")
-	object := bytes.HasPrefix(first, []byte("{"))
+	object, list := bytes.HasPrefix(first, []byte("{")), bytes.HasPrefix(first, []byte("["))
 	err := eachValue(b, func(key string, v []byte, _ int) error {
 		keep, err := f(key, v)
 		if !keep || err != nil {
 			return err
 		}
-		if object {
-			v = slices.Concat(encode(key), []byte(":"), v)
+		if out.Len() > 0 {
+			out.WriteByte(',')
 		}
-		parts = append(parts, v)
+		if object {
+			out.Write(encode(key))
+			out.WriteByte(':')
+		}
+		out.Write(v)
 		return nil
 	})
-	switch all := bytes.Join(parts, []byte(",")); {
+	switch {
 	case err != nil:
 		return nil, err
 	case object:
-		return slices.Concat([]byte("{"), all, []byte("}")), nil
-	case bytes.HasPrefix(first, []byte("[")):
-		return slices.Concat([]byte("["), all, []byte("]")), nil
+		return slices.Concat([]byte("{"), out.Bytes(), []byte("}")), nil
+	case list:
+		return slices.Concat([]byte("["), out.Bytes(), []byte("]")), nil
 	}
 	return b, nil // null
 }

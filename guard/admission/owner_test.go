@@ -1,6 +1,7 @@
 package admission
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -335,6 +336,32 @@ func TestOwnersAtThePlugin(t *testing.T) {
 	}
 }
 
+// answered is an answer as its Edit leaves it, by the element if that is how it
+// wants it, as a door gives it.
+func answered(e *Edit, w World, answer string) ([]byte, error) {
+	if !e.Elements {
+		return e.Do(w, []byte(answer))
+	}
+	var items []json.RawMessage
+	switch err := json.Unmarshal([]byte(answer), &items); {
+	case err != nil:
+		return nil, err
+	case items == nil:
+		return []byte("null"), nil
+	}
+	parts := [][]byte{}
+	for _, item := range items {
+		b, err := e.Do(w, item)
+		if err != nil {
+			return nil, err
+		}
+		if len(b) > 0 {
+			parts = append(parts, b)
+		}
+	}
+	return slices.Concat([]byte("["), bytes.Join(parts, []byte(",")), []byte("]")), nil
+}
+
 // TestOwnersSee: lists, sums, networks and events have what is the caller's, as
 // the engine wrote it.
 func TestOwnersSee(t *testing.T) {
@@ -372,14 +399,14 @@ func TestOwnersSee(t *testing.T) {
 			t.Errorf("%s: %+v", c.what, d)
 			continue
 		}
-		got, err := d.Edit.Do(w, []byte(c.answer))
+		got, err := answered(d.Edit, w, c.answer)
 		if string(got) != c.want || (err != nil) != (c.want == "") {
 			t.Errorf("%s: %v\n got %s\nwant %s", c.what, err, got, c.want)
 		}
 	}
 	both := judge(t, strings.Replace(owners, "  owners:", "  read_only: [\"uid:2001\"]\n  owners:", 1))
 	d := both.Decide(from("alice", ask("GET", "/services", "")), w)
-	got, err := d.Edit.Do(w, []byte(`[{"Spec":{"Name":"s","Labels":{"casco.owner":"alice"},"TaskTemplate":{"ContainerSpec":{"Env":["A=s3cret"]}}}},{"Spec":{"Name":"b"}}]`))
+	got, err := answered(d.Edit, w, `[{"Spec":{"Name":"s","Labels":{"casco.owner":"alice"},"TaskTemplate":{"ContainerSpec":{"Env":["A=s3cret"]}}}},{"Spec":{"Name":"b"}}]`)
 	if err != nil || string(got) != `[{"Spec":{"Name":"s","Labels":{"casco.owner":"alice"},"TaskTemplate":{"ContainerSpec":{"Env":["A=***"]}}}}]` {
 		t.Errorf("who may only look, at their own: %s %v", got, err)
 	}
@@ -457,7 +484,7 @@ func FuzzOwnersList(f *testing.F) {
 	j, w := judge(f, owners), estate(f)
 	d := j.Decide(from("alice", ask("GET", "/containers/json", "")), w)
 	f.Fuzz(func(t *testing.T, in string) {
-		out, err := d.Edit.Do(w, []byte(in))
+		out, err := answered(d.Edit, w, in)
 		if err != nil {
 			return
 		}

@@ -41,6 +41,7 @@ import (
 
 	"casco/internal/apicall"
 	"casco/internal/pulse"
+	"casco/internal/room"
 	"casco/internal/unixsock"
 	"casco/lang"
 )
@@ -56,10 +57,20 @@ type Config struct {
 	Lang  lang.Lang    // of refusals
 	Log   *slog.Logger
 	Time  time.Duration // for one verdict; 0 is DefaultTime
+	// Held is room for what an engine asks, and Work for judging it. What finds none
+	// within Time is refused. nil: as much as HeldBytes and WorkBytes.
+	Held, Work *room.Room
 	// Second is the command, with its arguments, of a process that calls the
 	// function Second. None if it is empty.
 	Second []string
 }
+
+// How much room there is for all, and for callers of one name, in bytes: a question
+// of the longest takes a third of it.
+const (
+	HeldBytes, HeldEach = 64 << 20, 48 << 20
+	WorkBytes, WorkEach = 256 << 20, 128 << 20
+)
 
 // DefaultTime is long for a judge that computes and asks an engine on the same
 // host, and short for a person who waits.
@@ -76,6 +87,7 @@ type Record struct {
 	Began   time.Time
 	Took    time.Duration // for the verdict
 	Err     error         // why there was no verdict of the judge's own
+	Full    bool          // it was refused for want of room
 }
 
 // Serve answers engines at the socket at path until ctx ends, and then removes
@@ -101,6 +113,12 @@ func ServeAt(ctx context.Context, l *unixsock.Listener, cfg Config) error {
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Held == nil {
+		cfg.Held = room.New(HeldBytes, HeldEach)
+	}
+	if cfg.Work == nil {
+		cfg.Work = room.New(WorkBytes, WorkEach)
 	}
 	over, err := pulse.Back(ctx, l.UnixListener, cfg.Second, cfg.Log)
 	if err != nil {
@@ -197,7 +215,7 @@ func (p *plugin) answer(w http.ResponseWriter, res response) {
 	}
 }
 
-// judge answers one question; whatever goes wrong is a refusal.
+// judge answers one question; whatever goes wrong is a refusal, and is told as one.
 func (p *plugin) judge(r *http.Request) (res response) {
 	rec := Record{Began: time.Now()}
 	var q request
@@ -206,8 +224,6 @@ func (p *plugin) judge(r *http.Request) (res response) {
 			rec.Verdict, rec.Err = apicall.Verdict{}, fmt.Errorf("authz: panic: %v\n%s", v, debug.Stack())
 			res = response{Msg: failed.In(p.Lang)}
 		}
-	}()
-	defer func() {
 		rec.Took, rec.Verdict.Body = time.Since(rec.Began), nil
 		if rec.Err != nil {
 			p.Log.Error("authz: "+rec.Err.Error(), "method", rec.Request.Method, "path", rec.Request.Path())
@@ -218,16 +234,47 @@ func (p *plugin) judge(r *http.Request) (res response) {
 			p.Done(rec)
 		}
 	}()
+	give, err := p.take(r.Context(), p.Held, "", copies*length(r))
+	if err != nil {
+		rec.Err, rec.Full = err, true
+		return response{Msg: full.In(p.Lang)}
+	}
+	defer give()
 	if err := json.NewDecoder(http.MaxBytesReader(nil, r.Body, longest)).Decode(&q); err != nil {
 		rec.Err = fmt.Errorf("the engine's question: %w", err)
 		return response{Msg: failed.In(p.Lang)}
 	}
 	rec.Request = asked(q)
 	rec.Verdict, rec.Err = p.verdict(r.Context(), rec.Request, q.RequestBody)
+	rec.Full = errors.Is(rec.Err, errFull)
 	if rec.Verdict.Allow && rec.Verdict.Edit != nil {
 		rec.Verdict = apicall.Refuse(http.StatusForbidden, edited.In(p.Lang))
 	}
 	return response{Allow: rec.Verdict.Allow, Msg: rec.Verdict.Message}
+}
+
+// copies is how often a question is here: as it came, in base64, and as it is.
+const copies = 3
+
+// length is how long a question is; an engine always says so.
+func length(r *http.Request) int64 {
+	if r.ContentLength < 0 {
+		return longest
+	}
+	return min(r.ContentLength, longest)
+}
+
+var errFull = errors.New("authz: no room")
+
+// take takes room. The engine does not tell who asks, so all are one caller, but
+// for those with a certificate.
+func (p *plugin) take(ctx context.Context, from *room.Room, caller string, n int64) (give func(), err error) {
+	ctx, cancel := context.WithTimeout(ctx, p.Time)
+	defer cancel()
+	if give, err = from.Take(ctx, "plugin "+caller, false, n); err != nil {
+		return nil, fmt.Errorf("%w: %w", errFull, err)
+	}
+	return give, nil
 }
 
 // asked is what the engine tells of a call.
@@ -266,13 +313,24 @@ func (p *plugin) verdict(ctx context.Context, r apicall.Request, body []byte) (a
 	case int64(len(body)) > v.Limit:
 		return apicall.Refuse(http.StatusRequestEntityTooLarge, tooLong.F(v.Limit).In(p.Lang)), nil
 	}
-	return apicall.Ask(ctx, p.Time, p.Lang, func(ctx context.Context) apicall.Verdict { return p.Judge.Body(ctx, r, body) })
+	give, err := p.take(ctx, p.Work, r.TLSName, apicall.Judging(len(body)))
+	if err != nil {
+		return apicall.Refuse(http.StatusServiceUnavailable, full.In(p.Lang)), err
+	}
+	return apicall.Ask(ctx, p.Time, p.Lang, func(ctx context.Context) apicall.Verdict {
+		defer give() // a judge that is late is still at it
+		return p.Judge.Body(ctx, r, body)
+	})
 }
 
 var (
 	failed = lang.Text{
 		En: "casco could not judge this request and refuses it; its log says why",
 		Es: "casco no pudo juzgar esta petición y la rechaza; su registro dice por qué",
+	}
+	full = lang.Text{
+		En: "casco: too many requests wait to be judged; try again",
+		Es: "casco: demasiadas peticiones esperan a ser juzgadas; inténtelo de nuevo",
 	}
 	absent = lang.Text{
 		En: "casco: the engine did not show the body of this request, so it cannot be judged (request-body): send it as application/json and shorter than 1 MiB",

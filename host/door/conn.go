@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"casco/internal/apicall"
+	"casco/internal/room"
 	"casco/lang"
 )
 
@@ -23,6 +24,10 @@ type conn struct {
 	door *door
 	who  apicall.Caller
 	in   *reader
+
+	// lease gives back the room that the request takes which is under way. Only
+	// who serves the connection uses it.
+	lease lease
 
 	// idleSince is when it began to wait for a request, in Unix nanoseconds; 0
 	// while it has one; evicted.
@@ -86,6 +91,7 @@ func (c *conn) drop(e *engine) {
 // answered waits in its socket, and nothing of it is looked at.
 func (c *conn) serve(ctx context.Context) {
 	defer c.cut()
+	defer func() { c.lease.give() }()
 	for {
 		h, err := c.next()
 		if p, ok := errors.AsType[*problem](err); ok {
@@ -93,7 +99,7 @@ func (c *conn) serve(ctx context.Context) {
 			if c.refuse(p, "", false) == nil {
 				c.linger()
 			}
-			c.door.book.write(Record{Request: apicall.Request{Caller: c.who}, Status: p.status, Began: began, Over: true, Err: err})
+			c.door.book.write(Record{Request: apicall.Request{Caller: c.who}, Status: p.status, Began: began, Over: true, Err: err, Full: p.full})
 		}
 		if errors.Is(err, errHandOn) {
 			if err := c.door.HandOn(c.Conn.(*net.UnixConn)); err != nil {
@@ -103,6 +109,7 @@ func (c *conn) serve(ctx context.Context) {
 		if err != nil || !c.exchange(ctx, h) {
 			return
 		}
+		c.lease.give()
 	}
 }
 
@@ -127,7 +134,7 @@ func (c *conn) next() (*head, error) {
 		}
 	}
 	c.SetReadDeadline(time.Now().Add(c.door.HeadTime))
-	b, err := c.in.head(c.door.MaxHead)
+	b, err := c.in.head(c.door.MaxHead, func() error { return c.take(c.door.Held, int64(c.door.MaxHead)) })
 	if !c.idleSince.CompareAndSwap(now.UnixNano(), 0) {
 		return nil, errEvicted
 	}
@@ -142,6 +149,46 @@ func (c *conn) next() (*head, error) {
 	h, err := parseRequest(b)
 	c.in.discard(len(b))
 	return h, err
+}
+
+// take takes room for n bytes that come from the client, until the engine has
+// them, and for what is made of them.
+func (c *conn) take(from *room.Room, n int64) error {
+	ctx, cancel := context.WithTimeout(context.Background(), c.door.RoomTime)
+	defer cancel()
+	give, err := from.Take(ctx, callerKey(c.who), isRoot(c.who), copies*n)
+	switch {
+	case errors.Is(err, room.ErrOwn):
+		return errRoomOwn
+	case err != nil:
+		return errRoomAll
+	}
+	c.lease = append(c.lease, give)
+	return nil
+}
+
+// copies is how often what a client sends is here: as it came, and in another form.
+const copies = 3
+
+var (
+	errRoomOwn = noRoom(http.StatusTooManyRequests, lang.Text{
+		En: "too much of what this caller sent waits to be judged or sent on; try again, with fewer requests at a time",
+		Es: "demasiado de lo que envió quien llama espera a ser juzgado o pasado; inténtelo de nuevo, con menos peticiones a la vez",
+	})
+	errRoomAll = noRoom(http.StatusServiceUnavailable, lang.Text{
+		En: "too much of what callers sent waits to be judged or sent on; try again",
+		Es: "demasiado de lo que se envió espera a ser juzgado o pasado; inténtelo de nuevo",
+	})
+)
+
+// A lease is room that was taken.
+type lease []func()
+
+func (l *lease) give() {
+	for _, give := range *l {
+		give()
+	}
+	*l = nil
 }
 
 // await waits for the first byte of a request. The error is errHandOn if the

@@ -34,6 +34,7 @@ import (
 
 	"casco/internal/apicall"
 	"casco/internal/pulse"
+	"casco/internal/room"
 	"casco/lang"
 )
 
@@ -74,8 +75,22 @@ type Config struct {
 	BodyTime  time.Duration // for a body to arrive that the judge wants to see
 	JudgeTime time.Duration // for one verdict
 	DialTime  time.Duration // for the engine to take a connection
+	RoomTime  time.Duration // a request may wait for room
 	Drain     time.Duration // requests may go on when the door was told to end; streams too
+
+	// Held is room for long heads, for bodies that are judged and for answers that
+	// are changed, with what is made of them; Work for the judging and the changing.
+	// Who finds none is refused: 429 if the room is their own, 503 if it is others'.
+	// nil: by HeldBytes and WorkBytes.
+	Held, Work *room.Room
 }
+
+// How much room there is for all, and for one user or container, in bytes: two
+// bodies of the longest are judged at a time, and a dozen arrive for each.
+const (
+	HeldBytes, HeldEach = 96 << 20, 24 << 20
+	WorkBytes, WorkEach = 256 << 20, 128 << 20
+)
 
 // Default is what a Config has where it says nothing. The clients' own limits
 // are: Go's client keeps an idle connection for 90 s; X-Registry-Config holds
@@ -83,7 +98,7 @@ type Config struct {
 var Default = Config{
 	Conns: 4096, PerCaller: 1024, MaxHead: 256 << 10,
 	HeadTime: 10 * time.Second, IdleTime: 5 * time.Minute, BodyTime: 30 * time.Second,
-	JudgeTime: 2 * time.Second, DialTime: 5 * time.Second, Drain: 10 * time.Second,
+	JudgeTime: 2 * time.Second, DialTime: 5 * time.Second, RoomTime: 2 * time.Second, Drain: 10 * time.Second,
 }
 
 // A Record is what became of a request.
@@ -100,6 +115,7 @@ type Record struct {
 	Switched, Over bool
 
 	Err  error // why it was not answered by the engine, or not in full
+	Full bool  // it was refused because it takes more room than there is, or than it may
 	Lost int   // records that were lost before this one
 }
 
@@ -118,11 +134,18 @@ func (cfg *Config) defaults() error {
 		{&cfg.BodyTime, &Default.BodyTime},
 		{&cfg.JudgeTime, &Default.JudgeTime},
 		{&cfg.DialTime, &Default.DialTime},
+		{&cfg.RoomTime, &Default.RoomTime},
 		{&cfg.Drain, &Default.Drain},
 	} {
 		if *d.v == 0 {
 			*d.v = *d.def
 		}
+	}
+	if cfg.Held == nil {
+		cfg.Held = room.New(HeldBytes, HeldEach)
+	}
+	if cfg.Work == nil {
+		cfg.Work = room.New(WorkBytes, WorkEach)
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -314,7 +337,7 @@ func (d *door) welcome(ctx context.Context, nc net.Conn, entered func()) {
 		}
 		c.Conn, c.who = tc, who
 	}
-	c.in = newReader(c.Conn)
+	c.in = newReader(c.Conn, &clientBuffers)
 	if !d.roster.admit(c) {
 		c.refuse(trouble(http.StatusServiceUnavailable, full), "", false)
 		return

@@ -696,7 +696,7 @@ func TestSlow(t *testing.T) {
 		{"head", "GET / HTTP/1.1\r\nHost:", "HTTP/1.1 408"},
 		{"body", "POST / HTTP/1.1\r\nHost: d\r\nContent-Length: 5\r\n\r\nhe", "HTTP/1.1 408"},
 		{"idle", "", ""},
-		{"long", "GET / HTTP/1.1\r\nHost: d\r\nX: " + strings.Repeat("x", bufferSize), "HTTP/1.1 431"},
+		{"long", "GET / HTTP/1.1\r\nHost: d\r\nX: " + strings.Repeat("x", clientBuffer), "HTTP/1.1 431"},
 	} {
 		if got := say(h.dial(), c.in); !strings.HasPrefix(got, c.want) || (got == "") != (c.want == "") {
 			t.Errorf("%s: %q", c.name, got)

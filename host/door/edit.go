@@ -7,17 +7,25 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"casco/lang"
 )
 
 const (
-	// maxEdited bounds an answer that is changed on its way, for all of it must be
-	// here: a list of 1,000 containers has 0.9 MB.
-	maxEdited = 64 << 20
-	// maxLine bounds a line of a stream that is. An event has the labels of a
-	// container, of which a request can bring 1 MiB.
+	// maxEdited bounds an answer that is changed as a whole, for all of it must be
+	// here: what ten thousand volumes are has 4 MB. Lists are changed as they come.
+	maxEdited = 16 << 20
+	// maxLine bounds a line of a stream, and an element of a list. An event has the
+	// labels of a container, of which a request can bring 1 MiB.
 	maxLine = 2 << 20
+	// littleEdited is an answer for which no room is taken, and someEdited one for
+	// which not at once all is taken that one may need: a container has 10 kB.
+	littleEdited = 16 << 10
+	someEdited   = 1 << 20
+	// timesEdited is how often an answer is here while it is changed: as it came, in
+	// parts, and as it will be.
+	timesEdited = 5
 )
 
 // plain makes the request one whose answer can be changed: not compressed, and
@@ -42,9 +50,12 @@ func (x *exchange) edited(in *reader, res *head, length int) (over bool, err err
 	first := string(line)
 	in.discard(length)
 	f := framed(res.body, res.length)
-	if x.edit.Lines {
+	switch {
+	case x.edit.Lines:
 		err = x.editLines(in, f, first, res)
-	} else {
+	case x.edit.Elements:
+		err = x.editElements(in, f, first, res)
+	default:
 		err = x.editAll(in, f, first, res)
 	}
 	return err == nil && res.body != open && !res.closes && !x.head.closes && res.minor == 1, err
@@ -84,13 +95,26 @@ func answerHead(first string, res *head, framing string) []byte {
 // editAll waits for the whole answer.
 func (x *exchange) editAll(in *reader, f *framing, first string, res *head) error {
 	var body []byte
+	room, give := littleEdited, func() {}
+	defer func() { give() }()
 	f.data = func(b []byte) { body = append(body, b...) }
-	err := f.each(in, func() error {
+	err := f.each(in, func() (err error) {
 		if len(body) > maxEdited {
 			return trouble(http.StatusBadGateway, lang.Text{
 				En: "the engine's answer has more than the %d bytes that can be looked through for this caller; ask for less",
 				Es: "la respuesta del motor tiene más de los %d bytes que se pueden revisar para quien llama; pida menos",
 			}, maxEdited)
+		}
+		for len(body) > room {
+			// What is held while more is waited for could keep others from theirs.
+			give()
+			if room = maxEdited; len(body) <= someEdited {
+				room = someEdited
+			}
+			if give, err = x.atWork(timesEdited * int64(room)); err != nil {
+				give = func() {}
+				return err
+			}
 		}
 		return nil
 	})
@@ -98,28 +122,136 @@ func (x *exchange) editAll(in *reader, f *framing, first string, res *head) erro
 		return err
 	}
 	out, err := x.edit.Apply(body)
+	body = nil
 	if err != nil {
 		x.door.Log.Error("door: "+err.Error(), "method", x.asked.Method, "path", x.asked.Path())
 		return errNotEdited
 	}
+	if len(out) > littleEdited {
+		if err := x.take(x.door.Held, int64(len(out))/copies); err != nil {
+			return err
+		}
+	}
+	give()
 	x.record.Status = res.status
 	if _, err := x.Write(answerHead(first, res, "Content-Length: "+strconv.Itoa(len(out))+"\r\n")); err != nil {
 		return err
 	}
-	n, err := x.Write(out)
-	x.record.Down = int64(n)
-	return err
+	return x.send(out)
 }
 
-// editLines passes each line on as soon as it is there. A client that knows no
-// chunks is told the end by the end of the connection.
-func (x *exchange) editLines(in *reader, f *framing, first string, res *head) error {
-	chunks, framing := x.head.minor == 1, ""
-	if chunks {
+// atATime is how much of an answer that is kept here its client must take within
+// BodyTime.
+const atATime = 64 << 10
+
+// send writes what is kept here until the client has taken it.
+func (x *exchange) send(out []byte) error {
+	defer x.SetWriteDeadline(time.Time{})
+	for len(out) > 0 {
+		x.SetWriteDeadline(time.Now().Add(x.door.BodyTime))
+		n, err := x.Write(out[:min(len(out), atATime)])
+		x.record.Down += int64(n)
+		if err != nil {
+			return err
+		}
+		out = out[n:]
+	}
+	return nil
+}
+
+// beginEdited sends the head of an answer of which the length is not known yet. A
+// client that knows no chunks is told the end by the end of the connection.
+func (x *exchange) beginEdited(first string, res *head) error {
+	framing := ""
+	if x.head.minor == 1 {
 		framing = "Transfer-Encoding: chunked\r\n"
 	}
 	x.record.Status = res.status
-	if _, err := x.Write(answerHead(first, res, framing)); err != nil {
+	_, err := x.Write(answerHead(first, res, framing))
+	return err
+}
+
+// sendPart sends the next part of it.
+func (x *exchange) sendPart(out []byte, last bool) error {
+	if chunks := x.head.minor == 1; chunks {
+		if len(out) > 0 {
+			out = append(append(strconv.AppendInt(nil, int64(len(out)), 16), "\r\n"...), append(out, "\r\n"...)...)
+		}
+		if last {
+			out = append(out, "0\r\n\r\n"...)
+		}
+	}
+	if len(out) == 0 {
+		return nil
+	}
+	n, err := x.Write(out)
+	x.record.Down += int64(n)
+	return err
+}
+
+// editElements passes a list on as it comes, each element as soon as it is there.
+// One that is not understood ends the connection, so that its client knows that
+// the list is not whole.
+func (x *exchange) editElements(in *reader, f *framing, first string, res *head) error {
+	var out []byte
+	any := false // was sent
+	l := &elements{do: func(b []byte) error {
+		b, err := x.edit.Apply(b)
+		if err != nil {
+			return err
+		}
+		if len(b) == 0 {
+			return nil
+		}
+		if any {
+			out = append(out, ',')
+		}
+		any = true
+		out = append(out, b...)
+		return nil
+	}}
+	var bad error
+	f.data = func(b []byte) {
+		if bad == nil {
+			bad = l.read(b)
+		}
+	}
+	begun := false
+	err := f.each(in, func() error {
+		if bad != nil {
+			x.door.Log.Error("door: an element of the answer was not understood", "err", bad, "path", x.asked.Path())
+			return errNotEdited
+		}
+		if !l.begun() {
+			return nil
+		}
+		if !begun {
+			if err := x.beginEdited(first, res); err != nil {
+				return err
+			}
+			begun, out = true, append([]byte("["), out...)
+		}
+		err := x.sendPart(out, false)
+		out = out[:0]
+		return err
+	})
+	switch {
+	case err != nil:
+		return err
+	case !l.over():
+		return errNotEdited
+	case !begun: // null
+		if err := x.beginEdited(first, res); err != nil {
+			return err
+		}
+		return x.sendPart([]byte("null"), true)
+	}
+	return x.sendPart([]byte("]\n"), true)
+}
+
+// editLines passes each line on as soon as it is there.
+func (x *exchange) editLines(in *reader, f *framing, first string, res *head) error {
+	if err := x.beginEdited(first, res); err != nil {
 		return err
 	}
 	var rest []byte // of a line that is not all here
@@ -131,18 +263,7 @@ func (x *exchange) editLines(in *reader, f *framing, first string, res *head) er
 			return errNotEdited
 		}
 		rest = rest[:copy(rest, rest[n:])]
-		if len(out) > 0 && chunks {
-			out = append(append(strconv.AppendInt(nil, int64(len(out)), 16), "\r\n"...), append(out, "\r\n"...)...)
-		}
-		if last && chunks {
-			out = append(out, "0\r\n\r\n"...)
-		}
-		if len(out) == 0 {
-			return nil
-		}
-		m, err := x.Write(out)
-		x.record.Down += int64(m)
-		return err
+		return x.sendPart(out, last)
 	}
 	if err := f.each(in, func() error { return send(false) }); err != nil {
 		return err

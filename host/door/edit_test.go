@@ -54,7 +54,7 @@ func TestEdited(t *testing.T) {
 	} {
 		asked := ""
 		h := behind(t, raw(t, func(e *net.UnixConn) {
-			b, _ := newReader(e).head(1 << 20)
+			b, _ := newReader(e, &clientBuffers).head(1<<20, nil)
 			asked = string(b)
 			io.WriteString(e, "HTTP/1.1 "+c.answer)
 			if !strings.HasPrefix(c.name, "half") && !strings.HasPrefix(c.name, "to the end") {
@@ -81,6 +81,72 @@ func TestEdited(t *testing.T) {
 		h.end()
 		if r := h.record(0); r.Verdict.Edit != nil || c.status[0] == '2' && (r.Err != nil || r.Down != int64(len(c.body))) || c.status[0] == '5' && r.Err == nil {
 			t.Errorf("%s: %+v", c.name, r)
+		}
+	}
+}
+
+// TestEditedElements: a list arrives as it comes, with what is left of it, however
+// long it is; one that breaks on its way is not said to be whole.
+func TestEditedElements(t *testing.T) {
+	const all = 200_000 // elements, of 100 bytes: more than maxEdited
+	item := `{"a":"secret","b":"` + strings.Repeat("x", 80) + `"}`
+	var answer func(w io.Writer)
+	engine := fake(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		answer(w)
+	}))
+	h := behind(t, engine, Config{Judge: judge{head: func(apicall.Request) apicall.Verdict {
+		return apicall.Verdict{Allow: true, Stream: true, Edit: &apicall.Edit{Elements: true, Do: func(b []byte) ([]byte, error) {
+			switch {
+			case bytes.Contains(b, []byte("fail")):
+				return nil, errors.New("no")
+			case bytes.Contains(b, []byte("drop")):
+				return nil, nil
+			}
+			return bytes.ReplaceAll(b, []byte("secret"), []byte("***")), nil
+		}}}
+	}}})
+	c := client(t, h.socket)
+	for _, step := range []struct {
+		name   string
+		answer func(w io.Writer)
+		status int
+		want   string // "" is an answer that is not whole
+	}{
+		{"a list", func(w io.Writer) { io.WriteString(w, ` ["secret", "drop" ,1]`) }, 200, "[\"***\",1]\n"},
+		{"of nothing", func(w io.Writer) { io.WriteString(w, `["drop"]`) }, 200, "[]\n"},
+		{"empty", func(w io.Writer) { io.WriteString(w, `[]`) }, 200, "[]\n"},
+		{"null", func(w io.Writer) { io.WriteString(w, "null\n") }, 200, "null"},
+		{"no list", func(w io.Writer) { io.WriteString(w, `{"a":"secret"}`) }, 502, "is not of a form"},
+		{"what fails at once", func(w io.Writer) { io.WriteString(w, `["fail"]`) }, 502, "is not of a form"},
+		{"long", func(w io.Writer) {
+			io.WriteString(w, "["+strings.Repeat(item+",", all)+item+"]")
+		}, 200, "[" + strings.Repeat(strings.ReplaceAll(item, "secret", "***")+",", all) + strings.ReplaceAll(item, "secret", "***") + "]\n"},
+		{"what fails later", func(w io.Writer) {
+			io.WriteString(w, "[1,2,")
+			w.(http.Flusher).Flush()
+			time.Sleep(50 * time.Millisecond)
+			io.WriteString(w, `"fail"]`)
+		}, 200, ""},
+		{"half", func(w io.Writer) {
+			io.WriteString(w, "[1,2,")
+			w.(http.Flusher).Flush()
+			panic(http.ErrAbortHandler)
+		}, 200, ""},
+	} {
+		answer = step.answer
+		res, err := c.Get("http://d/containers/json")
+		if err != nil {
+			t.Fatalf("%s: %v", step.name, err)
+		}
+		body, err := io.ReadAll(res.Body)
+		res.Body.Close()
+		good := err == nil && (string(body) == step.want || step.status != 200 && strings.Contains(string(body), step.want))
+		if step.want == "" {
+			good = err != nil
+		}
+		if res.StatusCode != step.status || !good {
+			t.Errorf("%s: %s %.100q %v", step.name, res.Status, body, err)
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"casco/internal/apicall"
+	"casco/internal/room"
 	"casco/lang"
 )
 
@@ -76,7 +77,7 @@ func (x *exchange) refused(err error, keep bool) bool {
 		return false
 	}
 	keep = keep && !x.head.closes && !x.door.roster.isDraining()
-	x.record.Status = p.status
+	x.record.Status, x.record.Full = p.status, p.full
 	err = x.refuse(p, x.head.method, keep)
 	if err == nil && !keep {
 		x.linger()
@@ -97,13 +98,34 @@ func (x *exchange) judge(ctx context.Context) error {
 		return err
 	}
 	x.read = true
+	give, err := x.atWork(apicall.Judging(len(x.body)))
+	if err != nil {
+		return err
+	}
+	body := x.body
 	v, err = x.ask(ctx, func(ctx context.Context, r apicall.Request) apicall.Verdict {
-		return x.door.Judge.Body(ctx, r, x.body)
+		defer give() // a judge that is late is still at it
+		return x.door.Judge.Body(ctx, r, body)
 	})
 	if v.Body != nil {
 		x.body, x.anew = v.Body, true
 	}
 	return err
+}
+
+// atWork takes room for what is worked out about the request, and returns what
+// gives it back.
+func (x *exchange) atWork(n int64) (give func(), err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), x.door.RoomTime)
+	defer cancel()
+	give, err = x.door.Work.Take(ctx, callerKey(x.who), isRoot(x.who), n)
+	switch {
+	case errors.Is(err, room.ErrOwn):
+		return nil, errRoomOwn
+	case err != nil:
+		return nil, errRoomAll
+	}
+	return give, nil
 }
 
 // ask asks one half of the judge; a refusal is an error.
@@ -114,7 +136,7 @@ func (x *exchange) ask(ctx context.Context, half func(context.Context, apicall.R
 		x.door.Log.Error("door: "+err.Error(), "method", x.asked.Method, "path", x.asked.Path())
 	}
 	if !v.Allow {
-		return v, &problem{v.Status, errors.New(v.Message)}
+		return v, &problem{status: v.Status, err: errors.New(v.Message)}
 	}
 	x.edit = v.Edit
 	if v.URI != "" {
@@ -127,7 +149,7 @@ func (x *exchange) ask(ctx context.Context, half func(context.Context, apicall.R
 
 // readBody reads the whole body, without its chunks, for the judge.
 func (x *exchange) readBody(limit int64) ([]byte, error) {
-	tooLong := trouble(http.StatusRequestEntityTooLarge, lang.Text{
+	tooLong := noRoom(http.StatusRequestEntityTooLarge, lang.Text{
 		En: "casco: the request's body is longer than the %d bytes that are judged (request-size)",
 		Es: "casco: el cuerpo de la petición es más largo que los %d bytes que se juzgan (request-size)",
 	}, limit)
@@ -135,7 +157,17 @@ func (x *exchange) readBody(limit int64) ([]byte, error) {
 	if f.left > limit {
 		return nil, tooLong
 	}
-	if x.head.expects && !f.over {
+	if f.over {
+		return []byte{}, nil
+	}
+	most := limit
+	if f.kind == counted {
+		most = f.left
+	}
+	if err := x.take(x.door.Held, most); err != nil {
+		return nil, err
+	}
+	if x.head.expects {
 		if _, err := x.Write([]byte("HTTP/1.1 100 Continue\r\n\r\n")); err != nil {
 			return nil, err
 		}
@@ -179,7 +211,7 @@ func (x *exchange) dial(ctx context.Context) (*engine, error) {
 			Es: "el motor detrás de este socket no acepta conexiones; ¿está en marcha? %w",
 		}, cause(err))
 	}
-	e := &engine{UnixConn: nc.(*net.UnixConn), in: newReader(nc)}
+	e := &engine{UnixConn: nc.(*net.UnixConn), in: newReader(nc, &engineBuffers)}
 	x.keep(e)
 	return e, nil
 }
@@ -225,7 +257,8 @@ func (x *exchange) through(e *engine) (again, good bool) {
 	if x.door.Pass != nil {
 		pass = x.door.Pass(x.asked)
 	}
-	if _, err := e.Write(append(x.head.request(x.uri, length, x.anew, x.long(), pass), x.body...)); err != nil {
+	sent := net.Buffers{x.head.request(x.uri, length, x.anew, x.long(), pass), x.body}
+	if _, err := sent.WriteTo(e.UnixConn); err != nil {
 		x.drop(e)
 		if repeat {
 			return true, false
@@ -233,6 +266,10 @@ func (x *exchange) through(e *engine) (again, good bool) {
 		return false, x.refused(hungUp(err), x.read || body.over)
 	}
 	x.record.Up = int64(len(x.body))
+	if !repeat { // the engine has it
+		x.body, x.head.fields = nil, nil
+		x.lease.give()
+	}
 	u := newUplink(x.conn, e, body, x.way != nil)
 	over, err := x.answer(e, u)
 	over = over && err == nil && u.finishes()
@@ -295,7 +332,7 @@ func (x *exchange) answer(e *engine, u *uplink) (over bool, err error) {
 	var res *head
 	var length int
 	for {
-		b, err := in.head(maxAnswerHead)
+		b, err := in.head(maxAnswerHead, nil)
 		if err != nil {
 			return false, hungUp(err)
 		}

@@ -34,13 +34,21 @@ type field struct{ name, value string }
 type problem struct {
 	status int
 	err    error
+	full   bool // it is one of room: see Record.Full
 }
 
 func (p *problem) Error() string { return p.err.Error() }
 func (p *problem) Unwrap() error { return p.err }
 
 func trouble(status int, t lang.Text, args ...any) *problem {
-	return &problem{status, lang.Errorf(t, args...)}
+	return &problem{status: status, err: lang.Errorf(t, args...)}
+}
+
+// noRoom is a problem of a request that takes too much.
+func noRoom(status int, t lang.Text, args ...any) *problem {
+	p := trouble(status, t, args...)
+	p.full = true
+	return p
 }
 
 func badRequest(t lang.Text, args ...any) *problem { return trouble(http.StatusBadRequest, t, args...) }
@@ -104,6 +112,10 @@ func isTarget(s string) bool {
 	return strings.HasPrefix(s, "/") && all(s, func(c byte) bool { return c > ' ' && c < 0x7f && c != '#' && c != '\\' })
 }
 
+// maxFields is how many fields a head may have. Clients send some ten, and each
+// takes more room here than on its way: "a:" is four bytes.
+const maxFields = 200
+
 var crlf = []byte("\r\n")
 
 // parseFields reads "NAME: VALUE" lines up to the empty one.
@@ -123,6 +135,9 @@ func (h *head) parseFields(b []byte) error {
 		// a space before the colon hides a name from some readers (5.1).
 		if !ok || name == "" || !all(name, isToken) || !all(value, isValue) {
 			return errField
+		}
+		if len(h.fields) == maxFields {
+			return errLongHead
 		}
 		h.fields = append(h.fields, field{name, strings.Trim(value, " \t")})
 		b = rest

@@ -228,8 +228,8 @@ func TestHeadInPieces(t *testing.T) {
 			io.WriteString(a, in[i:])
 			a.Close()
 		}()
-		r := newReader(b)
-		got, err := r.head(1000)
+		r := newReader(b, &clientBuffers)
+		got, err := r.head(1000, nil)
 		if string(got) != strings.TrimSuffix(in, "rest") || err != nil {
 			t.Errorf("%d: %q %v", i, got, err)
 		}

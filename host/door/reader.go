@@ -10,18 +10,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// How much is read at a time. Only as much as comes first is read by it: the kernel
+// moves the rest (see flood). Every connection may have one that waits to be
+// sent on, so they are small.
 const (
-	// bufferSize is how much is read at a time: what the kernel lets wait in a unix
-	// socket is 208 KiB (net.core.wmem_default), some of it overhead. A GiB of
-	// chunks cost 0.45 s of processor time with 64 KiB, and 0.36 s with 128.
-	bufferSize = 128 << 10
+	// clientBuffer holds a head, and mostly the body of a request to create.
+	clientBuffer = 8 << 10
+	// engineBuffer holds most answers: a container that is inspected has some KiB.
+	engineBuffer = 16 << 10
 	// recordSize is the longest record of TLS (RFC 8446, 5.1).
 	recordSize = 16 << 10
 )
 
-type buffer [bufferSize]byte
-
-var buffers = sync.Pool{New: func() any { return new(buffer) }}
+var (
+	clientBuffers = sync.Pool{New: func() any { return new([clientBuffer]byte) }}
+	engineBuffers = sync.Pool{New: func() any { return new([engineBuffer]byte) }}
+)
 
 // A reader reads a connection. It has a buffer only while there are bytes in it:
 // most connections wait most of the time. Where it cannot wait without one
@@ -29,7 +33,8 @@ var buffers = sync.Pool{New: func() any { return new(buffer) }}
 type reader struct {
 	conn   net.Conn
 	raw    syscall.RawConn // nil for TLS
-	pooled *buffer         // what buf is part of; nil if buf was made larger
+	pool   *sync.Pool      // whose buffers it uses; nil for TLS
+	pooled any             // what buf is part of; nil if buf was made larger
 	buf    []byte
 	r, w   int // buf[r:w] was read and is not used yet
 
@@ -38,11 +43,12 @@ type reader struct {
 	try func(fd uintptr) bool
 }
 
-func newReader(c net.Conn) *reader {
+// newReader is one of a client's connection, or of one to the engine.
+func newReader(c net.Conn, pool *sync.Pool) *reader {
 	r := &reader{conn: c}
 	if u, ok := c.(*net.UnixConn); ok {
 		if raw, err := u.SyscallConn(); err == nil {
-			r.raw, r.try = raw, r.attempt
+			r.raw, r.pool, r.try = raw, pool, r.attempt
 		}
 	}
 	return r
@@ -65,7 +71,7 @@ func (r *reader) release() {
 		return
 	}
 	if r.pooled != nil {
-		buffers.Put(r.pooled)
+		r.pool.Put(r.pooled)
 	}
 	r.pooled, r.r, r.w = nil, 0, 0
 	if r.raw != nil || len(r.buf) > recordSize {
@@ -79,8 +85,13 @@ func (r *reader) room() {
 	case r.buf == nil && r.raw == nil:
 		r.buf = make([]byte, recordSize)
 	case r.buf == nil:
-		r.pooled = buffers.Get().(*buffer)
-		r.buf = r.pooled[:]
+		r.pooled = r.pool.Get()
+		switch b := r.pooled.(type) {
+		case *[clientBuffer]byte:
+			r.buf = b[:]
+		case *[engineBuffer]byte:
+			r.buf = b[:]
+		}
 	case r.w < len(r.buf):
 	case r.r > 0:
 		r.w = copy(r.buf, r.buf[r.r:r.w])
@@ -89,7 +100,7 @@ func (r *reader) room() {
 		larger := make([]byte, 2*len(r.buf))
 		copy(larger, r.buf)
 		if r.pooled != nil {
-			buffers.Put(r.pooled)
+			r.pool.Put(r.pooled)
 		}
 		r.pooled, r.buf = nil, larger
 	}
@@ -173,8 +184,9 @@ func (r *reader) quiet() bool {
 // head waits for a whole head, the empty line included, and returns it without
 // using it up. A line that does not end in CR LF is refused as soon as it is
 // there: RFC 9112, 2.2 lets a server take a bare LF, and then two readers of the
-// same bytes may see two different heads.
-func (r *reader) head(limit int) ([]byte, error) {
+// same bytes may see two different heads. Before one is read that needs more than
+// a first buffer, long is called; its error ends the reading.
+func (r *reader) head(limit int, long func() error) ([]byte, error) {
 	line := 0 // where the line begins that is looked at
 	for {
 		b := r.waiting()
@@ -192,6 +204,12 @@ func (r *reader) head(limit int) ([]byte, error) {
 		}
 		if len(b) >= limit {
 			return nil, errLongHead
+		}
+		if len(b) > 0 && len(b) == len(r.buf) && long != nil {
+			if err := long(); err != nil {
+				return nil, err
+			}
+			long = nil
 		}
 		if err := r.fill(); err != nil {
 			return nil, err

@@ -59,8 +59,8 @@ func TestTLS(t *testing.T) {
 	pool.AddCert(ca.Leaf)
 	server := &tls.Config{Certificates: []tls.Certificate{certificate(t, "host", &ca)}, ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert}
 	engine := raw(t, func(c *net.UnixConn) {
-		in := newReader(c)
-		b, err := in.head(1000)
+		in := newReader(c, &clientBuffers)
+		b, err := in.head(1000, nil)
 		if err != nil {
 			return
 		}

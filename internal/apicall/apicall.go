@@ -95,10 +95,12 @@ type Verdict struct {
 // An Edit changes an answer in JSON that is a success (2xx).
 type Edit struct {
 	// Lines: the answer is a stream of JSON values, one a line, and Do is given each
-	// as it comes, without the end of its line. Otherwise Do is given all of it.
-	Lines bool
-	// Do returns what the caller gets instead; of a line, nothing is no line. It is
-	// called one at a time.
+	// as it comes, without the end of its line. Elements: it is one list, and Do is
+	// given each element as it comes; null stays. Otherwise Do is given all of it.
+	Lines, Elements bool
+	// Do returns what the caller gets instead; of a line or an element, nothing is
+	// none. It is called one at a time, for one answer, and keeps nothing of what it
+	// is given.
 	Do func([]byte) ([]byte, error)
 }
 
@@ -121,6 +123,10 @@ type Judge interface {
 	// it, and may keep the slice.
 	Body(ctx context.Context, r Request, body []byte) Verdict
 }
+
+// Judging is how many bytes it may take to judge a body of n, measured with bodies
+// made for it: guard/admission, TestWeight.
+func Judging(n int) int64 { return 256<<10 + 128*int64(n) }
 
 // Refuse is a refusal for a reason.
 func Refuse(status int, message string) Verdict { return Verdict{Status: status, Message: message} }

@@ -2,7 +2,6 @@ package checks
 
 import (
 	"net/netip"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -63,20 +62,22 @@ func publishAllowed(s *inventory.Snapshot, o *inventory.Object, p inventory.Port
 // may keep each port in a place of its own, so each is a field of its own.
 func shut(o *inventory.Object, a audit.Answer, wrong []inventory.Port, question lang.Text) audit.Answer {
 	bindings, _, _ := inventory.PortBindings.Of(o)
-	var names, asked []string
+	var names, loci []string
+	var wants []audit.Want
+	asked := map[string]bool{}
 	byAll := false
-	for _, p := range wrong {
-		names, a = append(names, p.String()), a.At(p.Locus())
-		if p.Inner != "" && !slices.Contains(asked, p.Inner) {
-			asked = append(asked, p.Inner)
+	for _, p := range wrong { // there may be thousands
+		names, loci = append(names, p.String()), append(loci, p.Locus())
+		if p.Inner != "" && !asked[p.Inner] {
+			asked[p.Inner] = true
 			byAll = byAll || bindings[p.Inner] == nil
-			a = a.Wanting(ask(o, inventory.PortBindings.Path+"."+p.Inner, question))
+			wants = append(wants, ask(o, inventory.PortBindings.Path+"."+p.Inner, question))
 		}
 	}
 	if byAll {
-		a = a.Wanting(ask(o, inventory.PublishAllPorts.Path, publishAll))
+		wants = append(wants, ask(o, inventory.PublishAllPorts.Path, publishAll))
 	}
-	return a.Because(plain(quoted(names)))
+	return a.At(loci...).Wanting(wants...).Because(plain(quoted(names)))
 }
 
 var publishAll = lang.Text{
