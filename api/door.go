@@ -78,5 +78,7 @@ type DoorStatus struct {
 	// AtDoor and AtPlugin are how many requests were judged there.
 	AtDoor   uint64 `json:"at_door"`
 	AtPlugin uint64 `json:"at_plugin"`
-	Glass    *Glass `json:"glass,omitempty"` // nil if what is refused is refused
+	// Full is how many were refused because they take more room than there is.
+	Full  uint64 `json:"full,omitempty"`
+	Glass *Glass `json:"glass,omitempty"` // nil if what is refused is refused
 }

@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -32,7 +33,11 @@ const (
 
 // door measures what the guard's door costs, as it is for its users: a guard that
 // judges by a policy in force, and the docker command.
-func (e *engine) door(casco, home string, rounds int) (err error) {
+// If only its room is asked for, it is attacked, and nothing else.
+func (e *engine) door(casco, home string, rounds int, room bool) (err error) {
+	if room {
+		return e.attacked(casco, home)
+	}
 	if err := e.bigImage(); err != nil {
 		return err
 	}
@@ -45,7 +50,18 @@ func (e *engine) door(casco, home string, rounds int) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, stop()) }()
-	return errors.Join(e.doorRequests(door, rounds), e.doorStreams(home, door), e.doorMemory(door, guard))
+	return errors.Join(e.doorRequests(door, rounds), e.doorStreams(home, door), e.doorMemory(door, guard), e.doorRoom(casco, home, door, guard))
+}
+
+// attacked attacks a door that has nothing else to do.
+func (e *engine) attacked(casco, home string) (err error) {
+	door := filepath.Join(home, "door.sock")
+	guard, stop, err := e.guarded(casco, home, door)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, stop()) }()
+	return e.doorRoom(casco, home, door, guard)
 }
 
 // bigImage makes the image big:1, of one file that cannot be packed.
@@ -67,11 +83,11 @@ func (e *engine) bigImage() error {
 // process ID and what stops it.
 func (e *engine) guarded(casco, home, door string) (pid int, stop func() error, err error) {
 	policy := filepath.Join(home, "policy.yaml")
-	text := "apiVersion: casco/v1\nkind: Policy\nmetadata: {name: bench, version: 1}\ntiers: [{id: all, impact: 1}]\nassign: [{default: all}]\nnetwork: {start: runtime}\nadmission: {mode: enforce}\n"
+	text := "apiVersion: casco/v1\nkind: Policy\nmetadata: {name: bench, version: 1}\ntiers: [{id: all, impact: 1}]\nassign: [{default: all}]\nnetwork: {start: runtime}\nadmission: {mode: enforce, owners: [{id: hostile, who: [\"uid:4242\"]}]}\n"
 	if err := os.WriteFile(policy, []byte(text), 0o600); err != nil {
 		return 0, nil, err
 	}
-	guard := exec.Command(casco, "-H", "unix://"+e.socket, "--state", filepath.Join(home, "doored"), "--run", filepath.Join(home, "run"), "--policy", policy, "guard", "--door", door)
+	guard := exec.Command(casco, "-H", "unix://"+e.socket, "--state", filepath.Join(home, "doored"), "--run", filepath.Join(home, "run"), "--policy", policy, "guard", "--door", door, "--door-group", strconv.Itoa(hostile))
 	guard.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 	var log bytes.Buffer
 	guard.Stderr = &log

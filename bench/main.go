@@ -5,7 +5,7 @@
 // each container, by eight concurrent clients that throw the replies away. The
 // figures that count are the ratios; the milliseconds are of this machine.
 //
-//	bench [-n 1000] [-running 50] [-rounds 5] [-outage | -net | -door | -peer DIR]
+//	bench [-n 1000] [-running 50] [-rounds 5] [-outage | -net | -door | -room | -peer DIR]
 //
 // Bench ends with 1 if casco is slower than -max-ratio times the floor, than
 // -max-wall, needs more memory than -max-mib, or grows faster than the number
@@ -45,19 +45,20 @@ func main() {
 	outage := flag.Bool("outage", false, "measure the outage of a re-creation beside docker restart, in place of the audit")
 	net := flag.Bool("net", false, "measure the network guard, in place of the audit")
 	door := flag.Bool("door", false, "measure the door before the engine, in place of the audit")
+	room := flag.Bool("room", false, "attack the door, in place of the audit; -door does so too")
 	peer := flag.String("peer", "", "checkout of docker-bench-security to compare with")
 	var max limits
 	flag.Float64Var(&max.ratio, "max-ratio", 1.5, "most that casco may take, as a multiple of the floor")
 	flag.Float64Var(&max.mib, "max-mib", 150, "most memory that casco may need, MiB")
 	flag.DurationVar(&max.wall, "max-wall", time.Second, "most time that casco may take")
 	flag.Parse()
-	if err := run(*n, *running, *rounds, *peer, *outage, *net, *door, max); err != nil {
+	if err := run(*n, *running, *rounds, *peer, *outage, *net, *door, *room, max); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(n, running, rounds int, peer string, outage, net, door bool, max limits) (err error) {
+func run(n, running, rounds int, peer string, outage, net, door, room bool, max limits) (err error) {
 	dir, err := os.MkdirTemp("", "casco-bench.")
 	if err != nil {
 		return err
@@ -84,8 +85,8 @@ func run(n, running, rounds int, peer string, outage, net, door bool, max limits
 	if net {
 		return e.network(casco, home, rounds)
 	}
-	if door {
-		return e.door(casco, home, rounds)
+	if door || room {
+		return e.door(casco, home, rounds, room)
 	}
 	if peer != "" {
 		return e.againstPeer(casco, peer, rounds)

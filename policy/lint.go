@@ -377,6 +377,7 @@ func (l *linter) admission() {
 			}, id, l.p.Where("exceptions.may_never_except"))
 		}
 	}
+	l.readable()
 	l.owners()
 	if a.Mode != Enforce && !reflect.ValueOf(a.Add).IsZero() {
 		l.odd("admission.add", lang.Text{
@@ -384,6 +385,42 @@ func (l *linter) admission() {
 		})
 	}
 }
+
+// readable wants what cannot be read to be refused where something is: such a
+// request is let through as it came, and no rule has seen what is in it.
+func (l *linter) readable() {
+	a := l.p.Admission
+	strictest, at := a.Mode, "admission.mode"
+	for _, id := range slices.Sorted(maps.Keys(a.Rules)) {
+		// Whom these two keep from something is refused what cannot be read.
+		own := id == "caller-owner" || id == "caller-read-only"
+		if a.Rules[id].Mode == Enforce && !strings.HasPrefix(id, unreadable) && !own {
+			strictest, at = Enforce, "admission.rules."+id
+			break
+		}
+	}
+	if strictest != Enforce {
+		return
+	}
+	for _, id := range l.c.Rules {
+		if !strings.HasPrefix(id, unreadable) {
+			continue
+		}
+		mode, path := a.Mode, at
+		if r, has := a.Rules[id]; has {
+			mode, path = r.Mode, "admission.rules."+id
+		}
+		if mode != Enforce {
+			l.odd(path, lang.Text{
+				En: "%s is not enforced: whoever breaks it gets past every rule that is (%s); say enforce for all of %s*", Es: "%s no se aplica: quien la incumple pasa por delante de toda regla que sí (%s); diga enforce para todas las %s*",
+			}, id, l.p.Where(at), unreadable)
+			return
+		}
+	}
+}
+
+// unreadable begins the rules of package admission about what cannot be read.
+const unreadable = "request-"
 
 func (l *linter) owners() {
 	a := l.p.Admission

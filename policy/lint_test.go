@@ -12,7 +12,7 @@ import (
 
 var catalogue = Catalogue{
 	Checks:     append(Builtin().Exceptions.MayNeverExcept, "container-privileged", "image-packages", "network-icc"),
-	Rules:      []string{"exec-root", "daemon-tls", "caller-owner"},
+	Rules:      []string{"exec-root", "daemon-tls", "caller-owner", "request-body", "request-uri"},
 	Frameworks: []string{"cis-docker-1.8.0"},
 	Kinds:      []string{"container", "image"},
 	Hands:      []string{"file", "sysctl"},

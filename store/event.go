@@ -275,6 +275,7 @@ type Alert struct {
 const (
 	Unknown = "origin-unknown" // a container runs, or is there, of which nobody knows who made it
 	Lost    = "lost"           // Count events that could not be written down
+	Again   = "again"          // Count calls more of a sort of which some were written down
 )
 
 // A Rogue is a container of which nobody knows who made it.

@@ -127,6 +127,8 @@ type guard struct {
 	shelf     *shelf.Shelf // what systemd holds of ours
 	broken    chan error   // nobody could take over
 
+	tally tally // of calls that are not written down one by one
+
 	mu      sync.Mutex // guards what follows
 	last    []keeper.Event
 	waiting []store.Event // for the ledger
@@ -171,6 +173,7 @@ func (a *app) guard(told context.Context, at doors) (err error) {
 	err = errors.Join(err, ended(work.Wait()))
 	cancel()
 	<-written
+	g.noted(g.tally.due(time.Now(), true, "guard/"+g.engine)...)
 	g.writeDown(ctx) // what those had to say who ended last
 	return err
 }
@@ -533,11 +536,11 @@ func (g *guard) event(e keeper.Event) {
 	}
 }
 
-// noted keeps a decision for the ledger. It does not wait.
-func (g *guard) noted(e store.Event) {
+// noted keeps events for the ledger. It does not wait.
+func (g *guard) noted(es ...store.Event) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.waiting = append(g.waiting, e)
+	g.waiting = append(g.waiting, es...)
 }
 
 // lapsed is told that starts were not judged for a while, because this process
@@ -566,7 +569,8 @@ func (g *guard) write(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(time.Second):
+		case now := <-time.After(time.Second):
+			g.noted(g.tally.due(now, false, "guard/"+g.engine)...)
 		}
 		g.writeDown(ctx)
 	}
@@ -723,7 +727,7 @@ func (g *guard) doorStatus() *api.DoorStatus {
 	if open == (api.Door{}) {
 		return nil
 	}
-	st := &api.DoorStatus{Door: open, AtDoor: g.doorman.doorAsked.Load(), AtPlugin: g.doorman.pluginAsked.Load()}
+	st := &api.DoorStatus{Door: open, AtDoor: g.doorman.doorAsked.Load(), AtPlugin: g.doorman.pluginAsked.Load(), Full: g.doorman.full.Load()}
 	if broken := g.doorman.glass.Load(); broken != nil {
 		st.Glass = &broken.Glass
 	}

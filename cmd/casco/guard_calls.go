@@ -107,6 +107,9 @@ func (d *doorman) note(o outcome) {
 	}
 	e := d.decision(o, w)
 	d.roll.done(w, e)
+	if !d.g.tally.takes(e, time.Now()) {
+		return
+	}
 	d.g.noted(e)
 	if l := d.g.looker.Load(); l != nil && e.Call.Made && w.Route.Endpoint.Class == admission.Create {
 		if err := l.letIn.put(e.Call.ID, agreement{l.policy.Load().Digest, o.request.Via, w.Against}); err != nil {

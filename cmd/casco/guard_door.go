@@ -212,6 +212,7 @@ func (d *doorman) asked(ctx context.Context, r apicall.Request, body []byte) adm
 	return admission.Asked{
 		Caller: admission.Caller{
 			UID: c.UID, GID: c.GID, PID: c.PID, LoginUID: c.LoginUID, Unit: c.Unit, Container: c.Container, TLSName: c.TLSName, Via: c.Via,
+			Passed: c.Via == apicall.ViaPlugin && r.Pass == d.pass,
 		},
 		At: time.Now().UTC(), Method: r.Method, URI: r.URI, ContentType: r.ContentType, Body: body,
 	}

@@ -43,6 +43,7 @@ const heirEnv = "CASCO_HEIR"
 type heir struct {
 	socket *net.UnixConn
 	conns  chan *net.UnixConn
+	over   chan struct{} // closed when this process ends
 }
 
 // inherit returns nil if nobody started this process to take over.
@@ -60,7 +61,7 @@ func inherit() (*heir, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &heir{socket: socket, conns: make(chan *net.UnixConn)}, nil
+	return &heir{socket, make(chan *net.UnixConn), make(chan struct{})}, nil
 }
 
 func socketOfFd(fd int) (*net.UnixConn, error) {
@@ -80,6 +81,7 @@ func socketOfFd(fd int) (*net.UnixConn, error) {
 
 func (h *heir) close() {
 	if h != nil {
+		close(h.over)
 		h.socket.Close()
 	}
 }
@@ -135,9 +137,26 @@ func (h *heir) receive() {
 		for _, fd := range fds {
 			unix.CloseOnExec(fd)
 			if c, err := socketOfFd(fd); err == nil {
-				h.conns <- c
+				h.passOn(c)
 			}
 		}
+	}
+}
+
+// takeTime is how long a door may take to take a connection.
+const takeTime = 5 * time.Second
+
+// passOn gives a connection to the door. Where there is none any more its client is
+// told so by its end, and comes again.
+func (h *heir) passOn(c *net.UnixConn) {
+	late := time.NewTimer(takeTime)
+	defer late.Stop()
+	select {
+	case h.conns <- c:
+	case <-late.C:
+		c.Close()
+	case <-h.over:
+		c.Close()
 	}
 }
 

@@ -462,4 +462,9 @@ func (a *app) printDoor(d *api.DoorStatus) {
 	fmt.Fprintln(a.out, lang.Text{
 		En: "requests are judged at %s (%d) and as plugin %s (%d)", Es: "las peticiones se juzgan en %s (%d) y como complemento %s (%d)",
 	}.F(d.Socket, d.AtDoor, d.Plugin, d.AtPlugin).In(a.lang))
+	if d.Full > 0 {
+		fmt.Fprintln(a.out, lang.Text{
+			En: "%d requests were refused because they, or those before them, take too much room", Es: "%d peticiones se rechazaron porque ellas, o las de antes, ocupan demasiado",
+		}.F(d.Full).In(a.lang))
+	}
 }

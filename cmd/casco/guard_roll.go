@@ -17,15 +17,15 @@ import (
 // A roll knows the containers of the engine: what they are called, and of which
 // it was seen who made them.
 type roll struct {
-	mu         sync.Mutex         // guards what follows
-	containers map[string]*member // by full ID
-	execs      map[string]string  // container by the ID of a command in it
-	order      []string           // of execs, oldest first
-	making     map[string]int     // requests for containers that are under way, by the name that they give
-	building   int                // builds that are under way
-	built      time.Time          // when the last one ended
-	stale      map[string]bool    // IDs that the ledger knows to be made, or told of
-	first      time.Time          // when requests were first judged here; zero if never before
+	mu         sync.Mutex           // guards what follows
+	containers map[string]*member   // by full ID
+	execs      map[string]string    // container by the ID of a command in it
+	order      []string             // of execs, oldest first
+	making     map[string]int       // requests for containers that are under way, by the name that they give
+	building   int                  // builds that are under way
+	built      time.Time            // when the last one ended
+	stale      map[string]time.Time // IDs that the ledger knows to be made, or told of, and since when they are here; of containers that are gone none is kept
+	first      time.Time            // when requests were first judged here; zero if never before
 }
 
 // A member is one container.
@@ -39,7 +39,7 @@ type member struct {
 }
 
 func newRoll() *roll {
-	return &roll{containers: map[string]*member{}, execs: map[string]string{}, making: map[string]int{}, stale: map[string]bool{}}
+	return &roll{containers: map[string]*member{}, execs: map[string]string{}, making: map[string]int{}, stale: map[string]time.Time{}}
 }
 
 // keptExecs is how many commands are remembered: one that is made is started at
@@ -86,7 +86,7 @@ func (r *roll) done(w *weighed, e store.Decision) {
 	c := e.Call
 	switch {
 	case c.Made && w.Route.Endpoint.Class == admission.Create:
-		r.stale[c.ID] = true
+		r.stale[c.ID] = time.Now()
 		if m := r.containers[c.ID]; m != nil {
 			m.settled = true
 		}
@@ -164,7 +164,7 @@ func (r *roll) heard(e engineEvent) {
 	id, name := e.Actor.ID, e.Actor.Attributes["name"]
 	switch m := r.containers[id]; {
 	case e.Action == "create" && m == nil:
-		r.containers[id] = &member{name: name, labels: e.Actor.Attributes, met: time.Now(), settled: r.stale[id]}
+		r.containers[id] = &member{name: name, labels: e.Actor.Attributes, met: time.Now(), settled: r.knows(id)}
 	case e.Action == "rename" && m != nil:
 		m.name = name
 	case e.Action == "destroy" && m != nil:
@@ -191,7 +191,7 @@ func (r *roll) listed(all []listed, now time.Time) {
 			continue
 		}
 		before := r.first.IsZero() || time.Unix(c.Created, 0).Before(r.first)
-		m := &member{labels: c.Labels, met: now, away: true, settled: before || r.stale[c.ID]}
+		m := &member{labels: c.Labels, met: now, away: true, settled: before || r.knows(c.ID)}
 		if len(c.Names) > 0 {
 			m.name = strings.TrimPrefix(c.Names[0], "/")
 		}
@@ -200,6 +200,18 @@ func (r *roll) listed(all []listed, now time.Time) {
 	for id, m := range r.containers {
 		m.gone = m.gone || !there[id]
 	}
+	for id, since := range r.stale {
+		// One that was made while the list was written may be missing in it.
+		if !there[id] && now.Sub(since) > lingering {
+			delete(r.stale, id)
+		}
+	}
+}
+
+// knows reports whether the ledger knows of a container. It is for who holds mu.
+func (r *roll) knows(id string) bool {
+	_, has := r.stale[id]
+	return has
 }
 
 const (
@@ -224,12 +236,13 @@ func (r *roll) strangers(now time.Time) (out []stranger) {
 		age := now.Sub(m.met)
 		if !m.settled && age >= settling && !(age < lingering && r.underWay(m)) {
 			m.settled = true
-			if r.stale[id] = true; !r.expected(m) {
+			if r.stale[id] = now; !r.expected(m) {
 				out = append(out, stranger{id, *m})
 			}
 		}
 		if m.gone && m.settled {
 			delete(r.containers, id)
+			delete(r.stale, id)
 		}
 	}
 	return out
@@ -288,11 +301,11 @@ func (d *doorman) remember(ctx context.Context) error {
 	d.roll.mu.Lock()
 	defer d.roll.mu.Unlock()
 	for _, id := range made {
-		d.roll.stale[id] = true
+		d.roll.stale[id] = time.Time{}
 	}
 	for _, a := range told {
 		if a.Event.Rogue.Engine == d.g.engine {
-			d.roll.stale[a.Event.Rogue.ID] = true
+			d.roll.stale[a.Event.Rogue.ID] = time.Time{}
 		}
 	}
 	if len(begun) > 0 {

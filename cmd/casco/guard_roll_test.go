@@ -1,9 +1,14 @@
 package main
 
 import (
+	"errors"
+	"io"
+	"net"
 	"slices"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"casco/guard/admission"
 	"casco/loop/inventory"
@@ -97,7 +102,7 @@ func TestStrangers(t *testing.T) {
 		}, []string{b}},
 		{"in the ledger", func(r *roll) {
 			r.begin(time.Unix(1000, 0))
-			r.stale[b] = true
+			r.stale[b] = time.Time{}
 			r.listed([]listed{{ID: b, Names: []string{"/db"}, Created: 1001}}, time.Now())
 		}, nil},
 	} {
@@ -158,5 +163,53 @@ func TestShort(t *testing.T) {
 	long := string(slices.Repeat([]rune{'ñ'}, mostText))
 	if got := short(long); len(got) > mostText+len("…") || got[len(got)-3:] != "…" {
 		t.Errorf("%q", got)
+	}
+}
+
+// TestRollForgets: of a container that is gone nothing is kept.
+func TestRollForgets(t *testing.T) {
+	const a, b, c = "aaaaaaaaaaaaaaaa", "bbbbbbbbbbbbbbbb", "cccccccccccccccc"
+	r, now := newRoll(), time.Now()
+	w := letThrough("/containers/create?name=web", "web")
+	r.begins(w)
+	r.heard(created(a, "web"))
+	r.done(w, madeCall(a))
+	r.heard(engineEvent{Action: "destroy", Actor: created(a, "web").Actor})
+	r.strangers(now.Add(time.Minute))
+	r.stale[b], r.stale[c] = time.Time{}, now // of the ledger, and just made
+	r.listed(nil, now)
+	if len(r.containers) != 0 || len(r.stale) != 1 || !r.knows(c) {
+		t.Errorf("%v %v", r.containers, r.stale)
+	}
+}
+
+// TestHeirPassesOn: a connection that no door takes is ended, and holds nobody up.
+func TestHeirPassesOn(t *testing.T) {
+	pair := func() (*net.UnixConn, *net.UnixConn) {
+		fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err1 := socketOfFd(fds[0])
+		b, err2 := socketOfFd(fds[1])
+		if err := errors.Join(err1, err2); err != nil {
+			t.Fatal(err)
+		}
+		return a, b
+	}
+	socket, _ := pair()
+	h := &heir{socket, make(chan *net.UnixConn), make(chan struct{})}
+	ours, theirs := pair()
+	over := make(chan bool)
+	go func() { h.passOn(ours); close(over) }()
+	h.close()
+	select {
+	case <-over:
+	case <-time.After(time.Minute):
+		t.Fatal("it waits for a door")
+	}
+	theirs.SetDeadline(time.Now().Add(time.Minute))
+	if _, err := theirs.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		t.Errorf("the client is not told: %v", err)
 	}
 }

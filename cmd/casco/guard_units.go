@@ -99,7 +99,9 @@ func (a *app) printWrapper(p *policy.Policy, self string) error {
 // files: it is root with few limits, and those that it has cost it nothing.
 // KillMode=process leaves the process that answers for a stopped guard to end
 // by itself, and one whose place was taken to finish its streams. The store of descriptors has the sockets while the guard is
-// restarted. A guard that hangs is told to say where (SIGABRT), and killed 5 s later. Memory and CPU are bounds against a fault, ten times what was measured.
+// restarted. A guard that hangs is told to say where (SIGABRT), and killed 5 s later. Memory and CPU are bounds against a fault:
+// the most that callers can have it take, by the room that doors give, was measured at a third of it (make bench-door).
+// GOMEMLIMIT has Go clean up before.
 const guardScript = `# Files of casco: "casco guard units" wrote them.
 cat >/etc/systemd/system/casco-guard.service <<'END'
 [Unit]
@@ -122,6 +124,7 @@ RuntimeDirectory=casco
 RuntimeDirectoryMode=0700
 RuntimeDirectoryPreserve=yes
 MemoryMax=600M
+Environment=GOMEMLIMIT=450MiB
 CPUQuota=100%%
 OOMScoreAdjust=-900
 NoNewPrivileges=yes

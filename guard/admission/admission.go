@@ -39,6 +39,7 @@ type Caller struct {
 	Container string // name of the container that it runs in
 	TLSName   string // common name of its certificate
 	Via       string // which door: a path, an address, "authz"
+	Passed    bool   // the door has let the request pass, by who asked there; of Via "authz"
 }
 
 // An Asked is one request. Body is all of it, unless the Route streams.
@@ -131,7 +132,7 @@ type Judge struct {
 	seen *inventory.Snapshot // the World's last
 	with *inventory.Snapshot // the same with what the policy says
 
-	claimed map[string]claim // volumes that are being made, by name
+	claimed claims
 }
 
 // NewJudge takes a policy that was parsed and linted. verify says who signed an

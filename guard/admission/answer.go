@@ -73,7 +73,6 @@ func (q *question) readOnly() {
 	case steps:
 		q.out.Edit = whole(maskSteps)
 	default:
-		q.out.Edit = whole(func([]byte) ([]byte, error) { return nil, errAnswer })
 		q.refuse("caller-read-only", lang.Text{En: "the answer to %s may have environment variables in a form that cannot be left out", Es: "la respuesta a %s puede tener variables de entorno en una forma que no se puede quitar"}.F(e), askOther)
 	}
 }

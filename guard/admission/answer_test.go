@@ -119,6 +119,7 @@ func TestRestricted(t *testing.T) {
 		{"a parameter twice, of another", observe, "", ask("GET", "/containers/web/json?size=1&size=1", ""), true, false},
 		{"a field that is not known", observe, "uid:1001", ask("POST", "/containers/create", `{"Image":"nginx","Foo":1}`), false, false},
 		{"a lax rule", lax, "uid:1001", ask("POST", "/containers/create", `{"Image":"nginx","Foo":1}`), false, false},
+		{"what may have variables anywhere, observed", observe, "uid:1001", ask("GET", "/images/nginx/attestations", ""), true, false},
 		{"a unit that has ended", observe, "unit:unknown", ask("GET", "/containers/web/json", ""), true, true},
 		{"a container that has ended", observe, "container:unknown", ask("GET", "/containers/web/json", ""), true, true},
 	} {

@@ -389,7 +389,7 @@ func (q *question) owned() bool {
 	}
 	switch n := needs[e.String()]; {
 	case n.verb == open:
-		if n.of == theEngine && environment[e.String()] == fields {
+		if n.of == theEngine && environment[e.String()] == fields && q.enforces(nil) {
 			q.out.Edit = maskedAnswer(e) // settings of plugins, with passwords
 		}
 		return true

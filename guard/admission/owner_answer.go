@@ -224,14 +224,18 @@ func (e event) key() string {
 // events leaves out of the stream what happens to what is not the caller's. Of
 // what is gone when its end is told, it is known from before.
 func (q *question) events() *Edit {
-	known := map[string]*subject{}
+	known := recalled{}
 	for _, n := range asList(q.world.Get("/networks")) {
 		s := q.view.subject(aNetwork, asMap(n))
-		known[s.id] = s
+		if !q.view.hides(s) {
+			known.put(s.id, true)
+		}
 	}
 	for _, o := range asList(asMap(q.world.Get("/volumes"))["Volumes"]) {
 		s := q.view.subject(aVolume, asMap(o))
-		known[string(aVolume)+" "+s.name] = s
+		if !q.view.hides(s) {
+			known.put(string(aVolume)+" "+s.name, true)
+		}
 	}
 	return &Edit{Lines: true, Do: func(w World, line []byte) ([]byte, error) {
 		var e event
@@ -253,39 +257,54 @@ func (q *question) events() *Edit {
 	}}
 }
 
+// A recalled is what a stream of events remembers of things until they are gone,
+// by event.key: that they are the caller's, or, of a container of which the event
+// alone does not tell, that it is not.
+type recalled map[string]bool
+
+// maxRecalled bounds it, for a caller may have many streams: of what is more, an
+// end that is told when it is gone is not shown.
+const maxRecalled = 1000
+
+func (r recalled) put(key string, shown bool) {
+	if _, has := r[key]; has || len(r) < maxRecalled {
+		r[key] = shown
+	}
+}
+
 // shows reports whether an event is for the caller.
-func (v *view) shows(e event, known map[string]*subject) bool {
+func (v *view) shows(e event, known recalled) bool {
 	of := kind(e.Type)
 	container := e.Actor.Attributes["container"]
 	switch of {
 	case anImage:
 		return true
 	case aContainer: // its name and labels are in the event, its networks are not
-		s, was := v.subject(aContainer, map[string]any{"Id": e.Actor.ID, "Names": []any{e.Actor.Attributes["name"]}, "Image": e.Actor.Attributes["image"]}), known[e.Actor.ID]
+		s := v.subject(aContainer, map[string]any{"Id": e.Actor.ID, "Names": []any{e.Actor.Attributes["name"]}, "Image": e.Actor.Attributes["image"]})
 		s.labels = e.Actor.Attributes
-		bare := s.tier
+		bare, asked, there := s.tier, false, false
 		s.tier = func() string {
+			asked = true
 			is := v.find(aContainer, e.Actor.ID)
-			switch {
-			case is != nil:
-				known[e.Actor.ID] = is
+			if there = is != nil; there {
 				return is.tier()
-			case was != nil:
-				return was.tier()
 			}
 			return bare()
 		}
-		if known[e.Actor.ID] = s; was != nil {
-			known[e.Actor.ID] = was
+		shown := !v.hides(s)
+		switch was, has := known[e.key()]; {
+		case asked && !there && has:
+			return was
+		case shown || asked && there:
+			known.put(e.key(), shown)
 		}
-		return !v.hides(s)
+		return shown
 	case aNetwork, aVolume:
 		if container != "" { // it comes to it, or leaves it
-			s := v.find(aContainer, container)
-			if s == nil {
-				s = known[container]
+			if s := v.find(aContainer, container); s != nil {
+				return !v.hides(s)
 			}
-			return s != nil && !v.hides(s)
+			return known[container]
 		}
 	case aService, aSecret, aConfig:
 	default:
@@ -293,13 +312,15 @@ func (v *view) shows(e event, known map[string]*subject) bool {
 	}
 	s := v.find(of, e.Actor.ID)
 	if s == nil {
-		s = known[e.key()]
+		return known[e.key()]
 	}
-	if s == nil {
-		return false
+	shown := !v.hides(s)
+	if shown {
+		known.put(e.key(), true)
+	} else {
+		delete(known, e.key())
 	}
-	known[e.key()] = s
-	return !v.hides(s)
+	return shown
 }
 
 func fieldsOf(b []byte) (map[string]any, error) {

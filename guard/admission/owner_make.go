@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"casco/lang"
@@ -219,36 +220,66 @@ func (q *question) volumesFor(host map[string]any, o *policy.Owner) {
 
 // A claim is to the name of a volume that is not there yet.
 type claim struct {
-	owner string
-	until time.Time
+	name, owner string
+	until       time.Time
 }
 
 const (
 	// claimFor is how long a volume may take to be made after that was let pass.
 	claimFor = 10 * time.Second
-	// maxClaims bounds what is remembered; a refusal costs an attacker as much.
-	maxClaims = 10000
+	// maxClaims bounds what is remembered, and maxClaimsEach of one owner: who makes
+	// names up keeps nobody else from theirs.
+	maxClaims     = 10000
+	maxClaimsEach = 1000
 )
 
-// claims keeps a name for an owner, who may then make a volume of that name. To
+// claims are the names of volumes that are being made.
+type claims struct {
+	mu     sync.Mutex // guards what follows
+	names  map[string]claim
+	owners map[string]int // how many each has
+	order  []claim        // as they were made, which is as they end; of one made again the first ends nothing
+}
+
+// keep keeps a name for an owner, who may then make a volume of that name. To
 // the engine a volume that is there is as good as a new one: without this, who
 // makes one just before another does would have the other's data in it.
-func (j *Judge) claims(name, owner string, now time.Time) bool {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	maps.DeleteFunc(j.claimed, func(_ string, c claim) bool { return now.After(c.until) })
-	if c, has := j.claimed[name]; has && c.owner != owner || !has && len(j.claimed) >= maxClaims {
+func (c *claims) keep(name, owner string, now time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.names == nil {
+		c.names, c.owners = map[string]claim{}, map[string]int{}
+	}
+	for len(c.order) > 0 && now.After(c.order[0].until) {
+		if old := c.order[0]; c.names[old.name] == old {
+			delete(c.names, old.name)
+			if c.owners[old.owner]--; c.owners[old.owner] == 0 {
+				delete(c.owners, old.owner)
+			}
+		}
+		c.order = c.order[1:]
+	}
+	was, has := c.names[name]
+	switch {
+	case has && was.owner != owner:
 		return false
+	case has && was.until.Sub(now) > claimFor-claimAgain:
+		return true // as good as new
+	case len(c.order) >= maxClaims, !has && c.owners[owner] >= maxClaimsEach:
+		return false
+	case !has:
+		c.owners[owner]++
 	}
-	if j.claimed == nil {
-		j.claimed = map[string]claim{}
-	}
-	j.claimed[name] = claim{owner, now.Add(claimFor)}
+	c.names[name] = claim{name, owner, now.Add(claimFor)}
+	c.order = append(c.order, c.names[name])
 	return true
 }
 
+// claimAgain is after what part of it a claim is made again.
+const claimAgain = time.Second
+
 func (q *question) claim(volume string, o *policy.Owner) {
-	if q.enforces(nil) && !q.claims(volume, o.ID, q.At) {
+	if q.enforces(nil) && !q.claimed.keep(volume, o.ID, q.At) {
 		q.mayNot(lang.Text{En: "the volume %q is being made by another", Es: "otro está creando el volumen %q"}.F(volume))
 	}
 }
@@ -257,7 +288,8 @@ func (q *question) claim(volume string, o *policy.Owner) {
 // the engine: whoever made one under a name that they would use reads what they
 // put into it.
 func (q *question) given(o *inventory.Object) {
-	if q.owners != nil || len(q.policy.Admission.Owners) == 0 {
+	// Of a caller whom the plugin does not see, the door knew what is theirs.
+	if q.owners != nil || q.Caller.Passed || len(q.policy.Admission.Owners) == 0 {
 		return
 	}
 	owner := labelsOf(asMap(o.Fields["Config"])["Labels"])[OwnerLabel]

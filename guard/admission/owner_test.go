@@ -331,6 +331,16 @@ func TestOwnersAtThePlugin(t *testing.T) {
 	if d := plugin("", ask("GET", "/containers/b1/json", "")); !d.Allow || d.Edit != nil {
 		t.Errorf("who came by the engine's own socket, perhaps through the door: %+v", d)
 	}
+	// Who has two entries uses what is theirs by the other: the door knew, the plugin
+	// believes it, and asks who comes by another way.
+	a := ask("POST", "/containers/create", `{"Image":"nginx","Labels":{"casco.owner":"alice"},"HostConfig":{"Binds":["bvol:/v"]}}`)
+	if d := plugin("", a); d.Allow || d.Rule != "caller-owner" {
+		t.Errorf("another's volume: %+v", d)
+	}
+	a.Caller = Caller{UID: ^uint32(0), GID: ^uint32(0), LoginUID: -1, Via: viaPlugin, Passed: true}
+	if d := j.Decide(a, w); !d.Allow {
+		t.Errorf("another's volume, which the door let pass: %+v", d)
+	}
 	if d := plugin("carol", ask("GET", "/containers/json", "")); !d.Allow || d.Edit == nil {
 		t.Errorf("a certificate that no entry names: %+v", d)
 	}
@@ -473,6 +483,59 @@ func TestOwnersEvents(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestEventsRemember: a stream keeps little of what it has told of, and nothing of
+// what is gone or is others'.
+func TestEventsRemember(t *testing.T) {
+	j, w := judge(t, owners), estate(t)
+	d := j.Decide(from("alice", ask("GET", "/events", "")), w)
+	for i := range 3 * maxRecalled {
+		for _, owner := range []string{"alice", "bob"} {
+			line := fmt.Sprintf(`{"Type":"container","Action":"start","Actor":{"ID":"%s%d","Attributes":{"name":"c%d","image":"a","casco.owner":"%s"}}}`, owner, i, i, owner)
+			out, err := d.Edit.Do(w, []byte(line))
+			if err != nil || (len(out) > 0) != (owner == "alice") {
+				t.Fatalf("%s: %q %v", line, out, err)
+			}
+		}
+	}
+	known := recalled{}
+	v := &view{Judge: j, owners: j.policy.Admission.Owners[:1], world: w} // alice's
+	for i := range 3 * maxRecalled {
+		for _, owner := range []string{"alice", "bob"} {
+			e := event{Type: "container", Action: "start"}
+			e.Actor.ID, e.Actor.Attributes = fmt.Sprint(owner, i), map[string]string{"name": "c", "casco.owner": owner}
+			v.shows(e, known)
+		}
+	}
+	if len(known) > maxRecalled {
+		t.Errorf("%d are remembered", len(known))
+	}
+}
+
+// TestClaims: a name that is being made is its owner's for a while; who makes many
+// up keeps others from none, and is reckoned with in no time.
+func TestClaims(t *testing.T) {
+	var c claims
+	if !c.keep("v", "alice", now) || c.keep("v", "bob", now) || !c.keep("v", "alice", now.Add(9*time.Second)) || c.keep("v", "bob", now.Add(12*time.Second)) || !c.keep("v", "bob", now.Add(20*time.Second)) {
+		t.Errorf("%+v", c.names)
+	}
+	later := now.Add(time.Hour)
+	kept := 0
+	for i := range 5 * maxClaims {
+		if c.keep(fmt.Sprint("m", i), "mallory", later) {
+			kept++
+		}
+	}
+	if kept != maxClaimsEach || !c.keep("w", "alice", later) {
+		t.Errorf("%d of one owner are kept", kept)
+	}
+	for range 5 * maxClaims { // the same again and again takes no more
+		c.keep("w", "alice", later)
+	}
+	if len(c.order) > maxClaimsEach+1 || !c.keep("x", "mallory", later.Add(time.Minute)) || len(c.names) != 1 || len(c.order) != 1 || len(c.owners) != 1 {
+		t.Errorf("what is over is remembered: %d names, %d in order, %v", len(c.names), len(c.order), c.owners)
 	}
 }
 

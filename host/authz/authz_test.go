@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -21,6 +22,7 @@ import (
 	"casco/internal/apicall"
 	"casco/internal/handtest"
 	"casco/internal/realdocker"
+	"casco/internal/room"
 )
 
 // A judge is made of functions.
@@ -354,4 +356,61 @@ func TestEngine(t *testing.T) {
 		t.Errorf("%v", uris)
 	}
 	e.Stop() // before its plugin
+}
+
+// TestPanic: what breaks is refused, and told with why.
+func TestPanic(t *testing.T) {
+	var told []Record
+	p := &plugin{Config: Config{
+		Judge: judge{head: func(apicall.Request) apicall.Verdict { return apicall.Verdict{Allow: true, Stream: true} }},
+		Held:  room.New(HeldBytes, HeldEach), Work: room.New(WorkBytes, WorkEach), Log: slog.New(slog.DiscardHandler), Time: time.Second,
+		Done: func(r Record) { told = append(told, r) },
+	}}
+	r, err := http.NewRequest("POST", "/AuthZPlugin.AuthZReq", panics{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res := p.judge(r); res.Allow || len(told) != 1 || told[0].Err == nil || told[0].Verdict.Allow {
+		t.Errorf("%+v %+v", res, told)
+	}
+}
+
+// panics is a body that cannot be read.
+type panics struct{}
+
+func (panics) Read([]byte) (int, error) { panic("oh") }
+
+// TestRoom: a question that finds no room is refused, and what waits gets its turn.
+func TestRoom(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	work := room.New(4*apicall.Judging(10), apicall.Judging(10))
+	slow := make(chan bool)
+	full := make(chan bool, 10)
+	serve(t, path, Config{
+		Time: 100 * time.Millisecond, Work: work,
+		Judge: judge{
+			head: func(apicall.Request) apicall.Verdict { return apicall.Verdict{Allow: true, Limit: 100} },
+			body: func(_ apicall.Request, b []byte) apicall.Verdict {
+				if string(b) == "{}" {
+					<-slow
+				}
+				return apicall.Verdict{Allow: true}
+			},
+		},
+		Done: func(r Record) { full <- r.Full },
+	})
+	question := func(body string) string {
+		b, _ := json.Marshal(map[string]any{"RequestMethod": "POST", "RequestUri": "/containers/create", "RequestBody": []byte(body), "RequestHeaders": map[string]string{"Content-Type": "application/json"}})
+		return string(b)
+	}
+	if res := post(t, path, "/AuthZPlugin.AuthZReq", question("{}")); res.Allow || <-full {
+		t.Errorf("a judge that is late: %+v", res)
+	}
+	if res := post(t, path, "/AuthZPlugin.AuthZReq", question("[]")); res.Allow || !strings.Contains(res.Msg, "too many requests wait") || !<-full {
+		t.Errorf("while it is at it: %+v", res)
+	}
+	close(slow)
+	if res := post(t, path, "/AuthZPlugin.AuthZReq", question("[]")); !res.Allow || <-full {
+		t.Errorf("when it has ended: %+v", res)
+	}
 }

@@ -2,6 +2,7 @@ package authz
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -62,6 +63,7 @@ func hangUp(pid, listener int) error {
 	if err != nil {
 		return err
 	}
+	var errs []error
 	for _, e := range fds {
 		what, err := os.Readlink(dir + e.Name())
 		theirs, err2 := strconv.Atoi(e.Name())
@@ -69,8 +71,11 @@ func hangUp(pid, listener int) error {
 			continue
 		}
 		fd, err := unix.PidfdGetfd(proc, theirs, 0)
-		if err != nil {
-			return fmt.Errorf("pidfd_getfd: %w", err)
+		if err != nil { // it was closed meanwhile, mostly: EBADF
+			if !errors.Is(err, unix.EBADF) {
+				errs = append(errs, fmt.Errorf("pidfd_getfd: %w", err))
+			}
+			continue
 		}
 		listens, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
 		if its, nameErr := nameOf(fd); err == nil && nameErr == nil && listens == 0 && its == name {
@@ -78,7 +83,7 @@ func hangUp(pid, listener int) error {
 		}
 		unix.Close(fd)
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // nameOf is the address of a unix socket; what was taken from a listener has
