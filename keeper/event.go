@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"casco/host/nft"
+	"casco/internal/procs"
 	"casco/lang"
 )
 
@@ -200,7 +201,7 @@ func (k *Keeper) event(ctx context.Context, e EngineEvent) error {
 		k.mu.Lock()
 		defer k.mu.Unlock()
 		// One that was restarted at once is there again with another process.
-		if c := k.containers[e.Actor.ID]; c != nil && !alive(c.pid) {
+		if c := k.containers[e.Actor.ID]; c != nil && !procs.Alive(c.pid) {
 			k.leave(c)
 		}
 	case e.Type == "container" && e.Action == "start":

@@ -9,6 +9,7 @@ import (
 
 	"casco/guard/network"
 	"casco/host/gate"
+	"casco/internal/procs"
 	"casco/lang"
 )
 
@@ -111,7 +112,7 @@ func (k *Keeper) look(ctx context.Context) (late []string, ids []uint64, err err
 	for _, id := range slices.Sorted(maps.Keys(k.containers)) {
 		c, now := k.containers[id], there[id]
 		// One that could not be read has not ended.
-		if now.ID == "" && (unread == nil || !alive(c.pid)) || now.ID != "" && now.PID != c.pid {
+		if now.ID == "" && (unread == nil || !procs.Alive(c.pid)) || now.ID != "" && now.PID != c.pid {
 			k.leave(c)
 		}
 	}
@@ -145,7 +146,7 @@ func (k *Keeper) meetStray(ctx context.Context, id string) error {
 	defer k.mu.Unlock()
 	s, ok := k.stray(id)
 	if !ok {
-		if d, err := k.cfg.Files.Read(id); err == nil && alive(d.PID) {
+		if d, err := k.cfg.Files.Read(id); err == nil && procs.Alive(d.PID) {
 			k.happened(Event{Kind: Ungoverned, Container: d.Workload.Workload.Name, Text: lang.Text{
 				En: "its runtime shows no process in it: it has no network rules", Es: "su runtime no muestra ningún proceso suyo: no tiene reglas de red",
 			}})

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -17,6 +16,7 @@ import (
 	"casco/guard/network"
 	"casco/host/gate"
 	"casco/host/spaces"
+	"casco/internal/procs"
 	"casco/lang"
 )
 
@@ -50,7 +50,7 @@ func (k *Keeper) running() ([]gate.Start, error) {
 		}
 	}
 	for id, c := range k.containers {
-		if c.apart && alive(c.pid) {
+		if c.apart && procs.Alive(c.pid) {
 			out = append(out, gate.Start{ID: id, PID: c.pid})
 		}
 	}
@@ -88,7 +88,7 @@ func (k *Keeper) stray(id string) (gate.Start, bool) {
 		return gate.Start{}, false
 	}
 	// The file may be of before the machine was started, and the process another's.
-	groups, err := os.ReadFile("/proc/" + strconv.Itoa(d.PID) + "/cgroup")
+	groups, err := os.ReadFile(procs.Dir(d.PID) + "/cgroup")
 	if err != nil || !bytes.Contains(groups, []byte(id)) {
 		return gate.Start{}, false
 	}
@@ -203,7 +203,7 @@ func (k *Keeper) members(id uint64) map[string]*container {
 // unmet tells of a container that could not be taken note of, unless it ended
 // meanwhile.
 func (k *Keeper) unmet(s gate.Start, err error) {
-	if alive(s.PID) {
+	if procs.Alive(s.PID) {
 		k.trouble(s.ID, err)
 	}
 }
@@ -227,7 +227,7 @@ func (k *Keeper) started(ctx context.Context, id string) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	c := k.containers[id]
-	if c == nil || k.spaces[c.space] == nil || !alive(c.pid) {
+	if c == nil || k.spaces[c.space] == nil || !procs.Alive(c.pid) {
 		return nil // it has ended already
 	}
 	c.started = true
@@ -414,7 +414,7 @@ func (k *Keeper) TierOpens(s gate.Start) bool {
 func (k *Keeper) reread(c *container) {
 	d, err := k.cfg.Files.Read(c.ID)
 	if err != nil {
-		if alive(c.pid) {
+		if procs.Alive(c.pid) {
 			k.trouble(c.Workload.Workload.Name, err)
 		}
 		return
@@ -432,17 +432,6 @@ func (k *Keeper) label(d *spaces.Described) {
 			d.Workload.Workload.NetworkLabels = append(d.Workload.Workload.NetworkLabels, k.segments[i].Labels)
 		}
 	}
-}
-
-// alive reports whether a process is there and not a zombie.
-func alive(pid int) bool {
-	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
-	if err != nil {
-		return false
-	}
-	// proc(5): the state comes behind the name, which may have anything in it.
-	i := bytes.LastIndexByte(b, ')')
-	return i >= 0 && i+2 < len(b) && b[i+2] != 'Z' && b[i+2] != 'X'
 }
 
 // leave takes a container out of its namespace, and the namespace with the
@@ -470,7 +459,7 @@ func (k *Keeper) leave(c *container) {
 // namespace.
 func (k *Keeper) lives(id uint64) bool {
 	for _, c := range k.members(id) {
-		if alive(c.pid) {
+		if procs.Alive(c.pid) {
 			return true
 		}
 	}

@@ -282,8 +282,10 @@ type Admission struct {
 	Rules map[string]AdmissionRule `json:"rules,omitempty" yaml:"rules"`
 	// Add is put into requests to create a container that say nothing of it.
 	Add Additions `json:"add,omitzero" yaml:"add"`
-	// ReadOnly are callers who may look and no more: "uid:1001",
-	// "unit:exporter.service", "container:NAME", "tls:NAME" of a certificate.
+	// ReadOnly are callers who may look and no more: "uid:1001", also in a user
+	// namespace that this user made; "gid:50", by any of their groups; "userns:1001",
+	// only there, and "userns:any", in whosever; "unit:exporter.service",
+	// "container:NAME", "tls:NAME" of a certificate.
 	ReadOnly []string `json:"read_only,omitempty" yaml:"read_only"`
 	// Owners say what of an engine is whose. Whom no entry names has all of it.
 	Owners []Owner `json:"owners,omitempty" yaml:"owners"`
@@ -308,6 +310,10 @@ type Owner struct {
 
 // Others stands in Owner.Who for the callers whom no entry names.
 const Others = "others"
+
+// AnyUserns stands for every user in "userns:NUMBER": whoever is in a user namespace
+// that is not the host's.
+const AnyUserns = "any"
 
 // What an Owner may do with what is theirs.
 const (

@@ -40,7 +40,7 @@ const (
 	// A place is TIER/NAME; the name may end in *.
 	placePart = wordPart + `/(\*|` + wordPart + `\*?)`
 	// A caller is who asks the engine.
-	callerPart = `(uid|gid):[0-9]{1,10}|(unit|container|tls):[^ \t\r\n]+`
+	callerPart = `(uid|gid):[0-9]{1,10}|userns:([0-9]{1,10}|` + AnyUserns + `)|(unit|container|tls):[^ \t\r\n]+`
 	filePart   = wordPart + `(/` + wordPart + `)*`
 )
 
@@ -140,10 +140,10 @@ var rules = map[string]rule{
 
 	"Admission.mode":         {enum: []string{Observe, Enforce}},
 	"Admission.rules":        {keys: &aCheck},
-	"Admission.read_only":    {pattern: `^(` + callerPart + `)$`, say: lang.Text{En: "uid:NUMBER, gid:NUMBER, unit:NAME, container:NAME or tls:NAME", Es: "uid:NÚMERO, gid:NÚMERO, unit:NOMBRE, container:NOMBRE o tls:NOMBRE"}},
+	"Admission.read_only":    {pattern: `^(` + callerPart + `)$`, say: lang.Text{En: "uid:NUMBER, gid:NUMBER, userns:NUMBER, userns:any, unit:NAME, container:NAME or tls:NAME", Es: "uid:NÚMERO, gid:NÚMERO, userns:NÚMERO, userns:any, unit:NOMBRE, container:NOMBRE o tls:NOMBRE"}},
 	"Admission.runtimes":     aWord,
 	"Owner.id":               anID,
-	"Owner.who":              {pattern: `^(` + callerPart + `|` + Others + `)$`, atLeast: 1, say: lang.Text{En: "uid:NUMBER, gid:NUMBER, unit:NAME, container:NAME, tls:NAME or others", Es: "uid:NÚMERO, gid:NÚMERO, unit:NOMBRE, container:NOMBRE, tls:NOMBRE u others"}},
+	"Owner.who":              {pattern: `^(` + callerPart + `|` + Others + `)$`, atLeast: 1, say: lang.Text{En: "uid:NUMBER, gid:NUMBER, userns:NUMBER, userns:any, unit:NAME, container:NAME, tls:NAME or others", Es: "uid:NÚMERO, gid:NÚMERO, userns:NÚMERO, userns:any, unit:NOMBRE, container:NOMBRE, tls:NOMBRE u others"}},
 	"Owner.may":              {enum: Verbs},
 	"Things.name":            aWord,
 	"Things.project":         aWord,

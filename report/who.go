@@ -277,6 +277,7 @@ func (p Printer) caller(c store.Caller) string {
 	}{
 		{lang.Text{En: "container/%s", Es: "container/%s"}, c.Container},
 		{lang.Text{En: "%s", Es: "%s"}, c.Unit},
+		{lang.Text{En: "in a user namespace of user %s", Es: "en un espacio de usuarios del usuario %s"}, c.Userns},
 		{lang.Text{En: "certificate %s", Es: "certificado %s"}, c.Certificate},
 	} {
 		if f.is != "" {

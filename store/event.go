@@ -238,6 +238,7 @@ type Caller struct {
 	Unit        string `json:"unit,omitempty"`         // of systemd
 	Container   string `json:"container,omitempty"`    // in which it runs: name, or ID if that is not known
 	ContainerID string `json:"container_id,omitempty"` // its full ID
+	Userns      string `json:"userns,omitempty"`       // user who made the user namespace in which it runs, if that is not the host's
 	Certificate string `json:"certificate,omitempty"`  // common name
 	Via         string `json:"via"`                    // the door's address; authz, the engine's plugin; ViaRuntime
 }

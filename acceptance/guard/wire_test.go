@@ -140,7 +140,7 @@ var (
 		"start of one that was given /etc by its name": "container-sensitive-mount", // by the look at its configuration
 	}
 	byEngine = map[string]string{
-		"no content type": "request-body", "text/plain": "request-body", "two content types": "request-body", "a form": "request-body",
+		"no content type": "request-body", "text/plain": "request-body",
 		"padded to 1.1 MB": "request-body request-size", "padded to 5 MB": "request-body engine",
 		"two slashes": "engine", "dots behind the version": "engine", "another path before dots": "engine", "encoded dots": "engine", "encoded twice": "engine",
 		"a fragment": "engine", "a slash at the end": "engine", "upper case": "engine", "another method": "engine",

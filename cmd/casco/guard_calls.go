@@ -188,7 +188,7 @@ func (d *doorman) caller(c apicall.Caller) store.Caller {
 		return int64(n)
 	}
 	out := store.Caller{
-		UID: number(c.UID), GID: number(c.GID), LoginUID: c.LoginUID, PID: c.PID, Unit: short(c.Unit), Container: c.Container, Certificate: short(c.TLSName), Via: c.Via,
+		UID: number(c.UID), GID: number(c.GID), LoginUID: c.LoginUID, PID: c.PID, Unit: short(c.Unit), Container: c.Container, Userns: c.Userns, Certificate: short(c.TLSName), Via: c.Via,
 	}
 	if c.Container != "" && c.Container != apicall.Unknown {
 		out.ContainerID = c.Container

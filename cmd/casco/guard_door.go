@@ -211,7 +211,7 @@ func (d *doorman) asked(ctx context.Context, r apicall.Request, body []byte) adm
 	c.Container = d.named(ctx, c.Container)
 	return admission.Asked{
 		Caller: admission.Caller{
-			UID: c.UID, GID: c.GID, PID: c.PID, LoginUID: c.LoginUID, Unit: c.Unit, Container: c.Container, TLSName: c.TLSName, Via: c.Via,
+			UID: c.UID, GID: c.GID, Groups: c.Groups, PID: c.PID, LoginUID: c.LoginUID, Unit: c.Unit, Container: c.Container, TLSName: c.TLSName, Via: c.Via, Userns: c.Userns,
 			Passed: c.Via == apicall.ViaPlugin && r.Pass == d.pass,
 		},
 		At: time.Now().UTC(), Method: r.Method, URI: r.URI, ContentType: r.ContentType, Body: body,
@@ -374,7 +374,7 @@ func callerText(c apicall.Caller) string {
 	if c.UID != apicall.NoID {
 		parts = append(parts, fmt.Sprintf("uid %d, pid %d", c.UID, c.PID))
 	}
-	for _, p := range []struct{ name, is string }{{"container", c.Container}, {"unit", c.Unit}, {"certificate", c.TLSName}} {
+	for _, p := range []struct{ name, is string }{{"userns of", c.Userns}, {"container", c.Container}, {"unit", c.Unit}, {"certificate", c.TLSName}} {
 		if p.is != "" {
 			parts = append(parts, p.name+" "+p.is)
 		}

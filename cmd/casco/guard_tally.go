@@ -82,6 +82,8 @@ func tallied(c store.Caller) string {
 		return "certificate " + c.Certificate
 	case c.UID < 0:
 		return c.Via
+	case c.Userns != "":
+		return "userns of " + c.Userns
 	}
 	return fmt.Sprintf("uid %d", c.UID)
 }

@@ -32,11 +32,13 @@ import (
 
 // A Caller is who asks, as far as the socket told.
 type Caller struct {
-	UID, GID  uint32 // of the process at the other end (SO_PEERCRED)
+	UID, GID  uint32   // of the process at the other end (SO_PEERCRED)
+	Groups    []uint32 // its further groups (SO_PEERGROUPS)
 	PID       int
 	LoginUID  int64  // /proc/PID/loginuid; -1 none
 	Unit      string // systemd unit that it runs in
 	Container string // name of the container that it runs in
+	Userns    string // user who made the user namespace that it is in; "" the host's own
 	TLSName   string // common name of its certificate
 	Via       string // which door: a path, an address, "authz"
 	Passed    bool   // the door has let the request pass, by who asked there; of Via "authz"

@@ -157,3 +157,46 @@ func FuzzMaskEnv(f *testing.F) {
 		}
 	})
 }
+
+// TestCallers: whom a policy names is known by all of their groups, and in the user
+// namespaces that they make; who cannot be told is taken for who may see the least.
+func TestCallers(t *testing.T) {
+	for _, c := range []struct {
+		readOnly, caller string
+		restricted       bool
+	}{
+		{"uid:1001", "uid:1001", true},
+		{"uid:1001", "uid:1002", false},
+		{"uid:1001", "userns:1001", true}, // as another user that the kernel gave them
+		{"uid:1001", "userns:1002", false},
+		{"uid:1001", "userns:unknown", true},
+		{"uid:100001", "userns:1002", true},
+		{"gid:50", "gid:50", true},
+		{"gid:50", "gid:51", false},
+		{"gid:50", "userns:1002", true}, // where groups can be laid down
+		{"gid:50", "userns:0", false},   // root put it there, with these groups
+		{"userns:1001", "userns:1001", true},
+		{"userns:1001", "uid:1001", false},
+		{"userns:any", "userns:1002", true},
+		{"userns:any", "userns:0", true},
+		{"userns:any", "userns:unknown", true},
+		{"userns:any", "uid:1001", false},
+		{"uid:1001", "tls:1001", false},
+		{"tls:monitor", "userns:1001", false},
+	} {
+		a := ask("POST", "/containers/web/start", "")
+		a.Caller = callerOf(c.caller)
+		d := judge(t, "admission:\n  mode: enforce\n  read_only: [\""+c.readOnly+"\"]\n").Decide(a, host(t, true))
+		if d.Allow == c.restricted {
+			t.Errorf("read_only: [%s]: %s: %+v", c.readOnly, c.caller, d)
+		}
+	}
+	// Root of the host is not root in a namespace.
+	rest := judge(t, "admission:\n  mode: enforce\n  owners: [{id: rest, who: [others], may: [list]}]\n")
+	a := ask("POST", "/containers/web/start", "")
+	for userns, allow := range map[string]bool{"": true, "0": false, "unknown": false} {
+		if a.Caller = (Caller{UID: 0, LoginUID: -1, Userns: userns}); rest.Decide(a, host(t, true)).Allow != allow {
+			t.Errorf("user 0 in a namespace of %q", userns)
+		}
+	}
+}

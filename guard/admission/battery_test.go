@@ -21,6 +21,11 @@ func callerOf(s string) Caller {
 	case "uid":
 		n, _ := strconv.Atoi(name)
 		c.UID = uint32(n)
+	case "gid": // one of its further groups
+		n, _ := strconv.Atoi(name)
+		c.GID, c.Groups = 1000, []uint32{7, uint32(n)}
+	case "userns": // as a user of those that were given to who made it
+		c.UID, c.Userns = 100001, name
 	case "unit":
 		c.Unit = name
 	case "container":

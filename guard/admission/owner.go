@@ -126,7 +126,7 @@ func (q *question) entries() []policy.Owner {
 		}
 	}
 	c := q.Caller
-	root, unseen := c.UID == 0 && c.Container == "" && c.TLSName == "", c.Via == viaPlugin && c.TLSName == ""
+	root, unseen := c.UID == 0 && c.Container == "" && c.TLSName == "" && c.Userns == "", c.Via == viaPlugin && c.TLSName == ""
 	if named == nil && !root && !unseen {
 		return others
 	}
@@ -143,12 +143,16 @@ func (q *question) among(those []string) bool {
 	for _, is := range those {
 		kind, name, _ := strings.Cut(is, ":")
 		switch kind {
-		case "uid":
-			if c.TLSName == "" && name == strconv.FormatUint(uint64(c.UID), 10) {
+		case "uid": // also in the user namespaces that they made, where they may be many
+			if c.TLSName == "" && (name == strconv.FormatUint(uint64(c.UID), 10) || name == c.Userns) {
 				return true
 			}
 		case "gid":
-			if c.TLSName == "" && name == strconv.FormatUint(uint64(c.GID), 10) {
+			if c.TLSName == "" && slices.ContainsFunc(append(c.Groups[:len(c.Groups):len(c.Groups)], c.GID), func(g uint32) bool { return name == strconv.FormatUint(uint64(g), 10) }) {
+				return true
+			}
+		case "userns":
+			if c.Userns != "" && (name == c.Userns || name == policy.AnyUserns) {
 				return true
 			}
 		case "unit":
@@ -169,15 +173,30 @@ func (q *question) among(those []string) bool {
 }
 
 // obscured reports whether a caller may be one of those that a policy names, and
-// it cannot be told: who asked has ended already.
+// it cannot be told: who asked has ended already, or is in a user namespace, where
+// one may have laid down groups and become another user. Root's own user (0) is
+// nobody's there to be had.
 func (q *question) obscured(those []string) bool {
+	c := q.Caller
 	return slices.ContainsFunc(those, func(is string) bool {
-		kind, _, _ := strings.Cut(is, ":")
-		return kind == "unit" && q.Caller.Unit == untold || kind == "container" && q.Caller.Container == untold
+		switch kind, _, _ := strings.Cut(is, ":"); kind {
+		case "unit":
+			return c.Unit == untold
+		case "container":
+			return c.Container == untold
+		case "uid":
+			return c.Userns == untold && c.UID != 0
+		case "gid":
+			return c.Userns != "" && c.Userns != "0" && c.UID != 0
+		case "userns":
+			return c.Userns == untold
+		}
+		return false
 	})
 }
 
-// untold is Caller.Unit and Caller.Container where they could not be told.
+// untold is Caller.Unit, Caller.Container and Caller.Userns where they could not be
+// told.
 const untold = "unknown"
 
 // theirs says whether the caller may do with s what a verb names, and whether s

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"reflect"
 	"runtime"
 	"slices"
 	"strings"
@@ -202,7 +203,7 @@ func TestProtocol(t *testing.T) {
 		Caller: apicall.Caller{UID: apicall.NoID, GID: apicall.NoID, LoginUID: -1, TLSName: "ana", Via: "authz"},
 		Method: "POST", URI: "/x", ContentType: "application/json", Pass: "7",
 	}
-	if last.Request != want || !last.Verdict.Allow || string(seen) != "{}" || len(records) != 18 {
+	if !reflect.DeepEqual(last.Request, want) || !last.Verdict.Allow || string(seen) != "{}" || len(records) != 18 {
 		t.Errorf("%d %+v %s", len(records), last, seen)
 	}
 	mu.Unlock()

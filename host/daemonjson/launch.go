@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"casco/internal/nsenter"
+	"casco/internal/procs"
 	"casco/lang"
 	"casco/loop/inventory"
 )
@@ -205,18 +206,11 @@ func netnsOf(pid int) (string, error) {
 // startOf is field 22 of /proc/PID/stat, the start in ticks after boot. A
 // zombie is no process.
 func startOf(pid int) (uint64, error) {
-	b, err := os.ReadFile(procPath(pid, "stat"))
-	if err != nil {
-		return 0, err
+	s, err := procs.Read(pid)
+	if err == nil && !s.Alive() {
+		err = lang.Errorf(lang.Text{En: "process %d: %w", Es: "proceso %d: %w"}, pid, fs.ErrNotExist)
 	}
-	f := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:])) // the name may hold anything
-	if len(f) < 20 {
-		return 0, lang.Errorf(lang.Text{En: "%s is too short", Es: "%s es demasiado corto"}, procPath(pid, "stat"))
-	}
-	if f[0] == "Z" || f[0] == "X" {
-		return 0, lang.Errorf(lang.Text{En: "process %d: %w", Es: "proceso %d: %w"}, pid, fs.ErrNotExist)
-	}
-	return strconv.ParseUint(f[19], 10, 64)
+	return s.Started, err
 }
 
 // alive reports whether the very process still runs.

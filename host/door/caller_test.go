@@ -1,44 +1,41 @@
 package door
 
 import (
+	"bytes"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"casco/internal/apicall"
 	"casco/internal/handtest"
 )
 
-const (
-	id1 = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
-	id2 = "fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210"
-)
+const id1 = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 
-func TestPlaces(t *testing.T) {
-	for _, c := range []struct{ text, unit, container string }{
-		{"0::/user.slice/user-1000.slice/session-3.scope\n", "session-3.scope", ""},
-		{"0::/user.slice/user-1000.slice/user@1000.service/app.slice/app-x.service\n", "user@1000.service", ""},
-		{"0::/system.slice/cron.service\n", "cron.service", ""},
-		{"0::/system.slice/docker-" + id1 + ".scope\n", "docker-" + id1 + ".scope", id1},
-		{"0::/system.slice/docker-" + id1 + ".scope/docker/" + id2 + "\n", "docker-" + id1 + ".scope", id1},
-		{"0::/docker/" + id1 + "\n", "", id1},
-		{"4:memory:/casco-12/" + id1 + "\n1:name=systemd:/system.slice/docker.service\n0::/\n", "docker.service", id1},
-		{"4:memory:/system.slice/a.service\n0::/\n", "", ""},
-		{"0::/kubepods.slice/cri-containerd-" + id1 + ".scope\n", "cri-containerd-" + id1 + ".scope", id1},
-		{"0::/x" + id1 + "\n", "", ""},
-		{"0::/\n", "", ""},
-		{"nonsense", "", ""},
-		{"", "", ""},
-	} {
-		if unit, container := places([]byte(c.text)); unit != c.unit || container != c.container {
-			t.Errorf("%q: %q %q", c.text, unit, container)
+// started begins cmd and waits for it to connect; it is an error if it ends before.
+func started(t *testing.T, l *net.UnixListener, cmd *exec.Cmd) (*net.UnixConn, error) {
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	for {
+		l.SetDeadline(time.Now().Add(100 * time.Millisecond))
+		c, err := l.AcceptUnix()
+		if err == nil {
+			return c, nil
+		}
+		select {
+		case err := <-ended:
+			return nil, err
+		default:
 		}
 	}
 }
@@ -82,6 +79,36 @@ func TestIdentify(t *testing.T) {
 	c.Close()
 	alive.Wait()
 
+	// By all of its groups, and by who made the user namespace that it is in.
+	for _, c := range []struct {
+		prefix string
+		who    apicall.Caller
+	}{
+		{"setpriv --reuid=1234 --regid=2345 --groups=7,4242", apicall.Caller{UID: 1234, GID: 2345, Groups: []uint32{7, 4242}}},
+		{"unshare -U", apicall.Caller{Userns: "0"}},
+		{"setpriv --reuid=1234 --regid=2345 --clear-groups unshare -Ur", apicall.Caller{UID: 1234, GID: 2345, Userns: "1234"}},
+		{"", apicall.Caller{UID: 100007, GID: 100008, Userns: "0"}}, // as newuidmap(1) gives users
+	} {
+		cmd := curl(strings.Fields(c.prefix)...)
+		if c.prefix == "" {
+			maps := []syscall.SysProcIDMap{{ContainerID: 0, HostID: 100000, Size: 1000}}
+			cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER, UidMappings: maps, GidMappings: maps, GidMappingsEnableSetgroups: true, Credential: &syscall.Credential{Uid: 7, Gid: 8}}
+		}
+		said := &bytes.Buffer{}
+		cmd.Stderr = said
+		conn, err := started(t, l, cmd)
+		if err != nil {
+			t.Logf("skipped: %s: no user namespace of that kind can be made here: %v: %s", c.prefix, err, said)
+			continue
+		}
+		who, err := identify(conn)
+		if err != nil || who.UID != c.who.UID || who.GID != c.who.GID || len(c.who.Groups) > 0 && !slices.Equal(who.Groups, c.who.Groups) || who.Userns != c.who.Userns || who.Container != "" {
+			t.Errorf("%s: %+v %v", c.prefix, who, err)
+		}
+		conn.Close()
+	}
+	l.SetDeadline(time.Time{})
+
 	dead := curl()
 	c = accept(dead)
 	dead.Process.Kill()
@@ -117,31 +144,4 @@ func TestIdentify(t *testing.T) {
 	}
 	c.Close()
 	in.Wait()
-}
-
-// TestSameProcess: both ways of telling notice that a process has ended.
-func TestSameProcess(t *testing.T) {
-	for _, way := range []string{"pidfd", "start time"} {
-		cmd := exec.Command("sleep", "60")
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		dir, fd := "/proc/"+strconv.Itoa(cmd.Process.Pid), -1
-		if way == "pidfd" {
-			var err error
-			if fd, err = unix.PidfdOpen(cmd.Process.Pid, 0); err != nil {
-				t.Fatal(err)
-			}
-		}
-		first, second := sameProcess(dir, fd), sameProcess(dir, -1)
-		if way == "start time" && (!first() || !second()) {
-			t.Errorf("%s: it is said to have ended", way)
-		}
-		cmd.Process.Kill()
-		cmd.Wait()
-		time.Sleep(time.Millisecond)
-		if first() || second() {
-			t.Errorf("%s: it has ended", way)
-		}
-	}
 }

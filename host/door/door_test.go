@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"reflect"
 	"runtime"
 	"strings"
 	"sync"
@@ -257,7 +258,7 @@ func TestCaller(t *testing.T) {
 		t.Errorf("%+v", who)
 	}
 	r := h.record(0)
-	if r.Status != 403 || r.Request.URI != "/info" || r.Verdict.Message != "no" || r.Request.Caller != who {
+	if r.Status != 403 || r.Request.URI != "/info" || r.Verdict.Message != "no" || !reflect.DeepEqual(r.Request.Caller, who) {
 		t.Errorf("%+v", r)
 	}
 }

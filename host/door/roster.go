@@ -31,12 +31,18 @@ func callerKey(who apicall.Caller) string {
 		return "container " + who.Container
 	case who.UID == apicall.NoID:
 		return "tls " + who.TLSName
+	case who.Userns == "0": // root's room is not for what root has put away
+		return "userns 0"
+	case who.Userns != "" && who.Userns != apicall.Unknown: // of the many users there one is as good as another
+		return "user " + who.Userns
 	}
 	return "user " + strconv.FormatUint(uint64(who.UID), 10)
 }
 
 // isRoot reports whether who is root of the host itself.
-func isRoot(who apicall.Caller) bool { return who.UID == 0 && who.Container == "" }
+func isRoot(who apicall.Caller) bool {
+	return who.UID == 0 && who.Container == "" && who.Userns == ""
+}
 
 // admit gives c a place. A caller that has all of theirs loses the connection
 // that has waited longest for a request, if one does; so does, where the house

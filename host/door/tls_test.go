@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"reflect"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -106,7 +107,7 @@ func TestTLS(t *testing.T) {
 	if b, err := io.ReadAll(c); err != nil || !strings.HasSuffix(string(b), "\r\n\r\nhello and its end") {
 		t.Errorf("%q %v", b, err)
 	}
-	if got, want := *who.Load(), (apicall.Caller{UID: apicall.NoID, GID: apicall.NoID, LoginUID: -1, TLSName: "ana", Via: l.Addr().String()}); got != want {
+	if got, want := *who.Load(), (apicall.Caller{UID: apicall.NoID, GID: apicall.NoID, LoginUID: -1, TLSName: "ana", Via: l.Addr().String()}); !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v", got)
 	}
 	for name, cfg := range map[string]*tls.Config{

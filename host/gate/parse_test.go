@@ -11,6 +11,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
+
+	"casco/internal/procs"
 )
 
 func TestParseSyscall(t *testing.T) {
@@ -143,8 +145,8 @@ func TestKill(t *testing.T) {
 	if err := kill(cmd.Process.Pid); err != nil {
 		t.Error(err)
 	}
-	if life, _, err := processStat(cmd.Process.Pid); err == nil {
-		t.Errorf("it is still there: %c", life)
+	if now, err := procs.Read(cmd.Process.Pid); err == nil {
+		t.Errorf("it is still there: %c", now.State)
 	}
 	<-reaped
 	if err := kill(cmd.Process.Pid); err != nil {

@@ -20,6 +20,7 @@ import (
 
 	"casco/internal/handtest"
 	"casco/internal/ocicall"
+	"casco/internal/procs"
 )
 
 // A post is a gate that is served, and a container c1 that waits.
@@ -69,10 +70,10 @@ func asleep(t *testing.T) int {
 func (p *post) container(t *testing.T, id string, pid int) {
 	t.Helper()
 	must(t, os.MkdirAll(filepath.Join(p.dir, id), 0o700))
-	_, started, err := processStat(pid)
+	stat, err := procs.Read(pid)
 	must(t, err)
 	write(t, filepath.Join(p.dir, id, "state.json"),
-		fmt.Sprintf(`{"init_process_pid": %d, "init_process_start": %d, "config": {"labels": ["a=b", "bundle=/b/%s"]}}`, pid, started, id))
+		fmt.Sprintf(`{"init_process_pid": %d, "init_process_start": %d, "config": {"labels": ["a=b", "bundle=/b/%s"]}}`, pid, stat.Started, id))
 	write(t, filepath.Join(p.dir, id, fifo), "")
 }
 

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"casco/internal/ocicall"
+	"casco/internal/procs"
 	"casco/lang"
 )
 
@@ -149,28 +150,8 @@ func (st state) checked() (state, error) {
 
 // alive reports whether the init still is the process that the state names.
 func (st state) alive() bool {
-	life, started, err := processStat(st.pid)
-	return err == nil && life != 'Z' && life != 'X' && (st.started == 0 || started == st.started)
-}
-
-// processStat returns the state and the start time, fields 3 and 22 of
-// /proc/PID/stat, proc_pid_stat(5).
-func processStat(pid int) (life byte, started uint64, err error) {
-	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
-	if err != nil {
-		return 0, 0, err
-	}
-	return parseStat(b)
-}
-
-func parseStat(b []byte) (life byte, started uint64, err error) {
-	end := strings.LastIndexByte(string(b), ')') // the name before it may have any character
-	fields := strings.Fields(string(b[end+1:]))
-	if end < 0 || len(fields) < 20 {
-		return 0, 0, errors.New("no line of /proc/PID/stat")
-	}
-	started, err = strconv.ParseUint(fields[19], 10, 64)
-	return fields[0][0], started, err
+	now, err := procs.Read(st.pid)
+	return err == nil && now.Alive() && (st.started == 0 || now.Started == st.started)
 }
 
 // whereabouts completes a Start with what is known of its container: by the

@@ -11,6 +11,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
+
+	"casco/internal/procs"
 )
 
 func TestParseStates(t *testing.T) {
@@ -50,33 +52,7 @@ func FuzzStates(f *testing.F) {
 				t.Errorf("%q: %+v", b, st)
 			}
 		}
-		parseStat(b)
 	})
-}
-
-func TestParseStat(t *testing.T) {
-	const tail = " S 1 2 3 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 1419792 0 0"
-	for text, want := range map[string]string{
-		"42 (runc)" + tail:           "S 1419792",
-		"42 (a) S 1 (b c) 7)" + tail: "S 1419792",
-		"42 (sh" + tail:              "no line",
-		"":                           "no line",
-		"42 (runc) S 1 2":            "no line",
-		"42 (x)" + tail[:20]:         "no line",
-	} {
-		life, started, err := parseStat([]byte(text))
-		got := fmt.Sprintf("%c %d", life, started)
-		if err != nil {
-			got = err.Error()
-		}
-		if !strings.Contains(got, want) {
-			t.Errorf("%q: %q, want %q", text, got, want)
-		}
-	}
-	life, started, err := processStat(os.Getpid())
-	if err != nil || life == 0 || started == 0 {
-		t.Errorf("our own: %c %d %v", life, started, err)
-	}
 }
 
 // TestList: by the files of runc and crun, who waits and who runs; who has
@@ -84,8 +60,9 @@ func TestParseStat(t *testing.T) {
 // neither.
 func TestList(t *testing.T) {
 	root, pid := t.TempDir(), asleep(t)
-	_, started, err := processStat(pid)
+	stat, err := procs.Read(pid)
 	must(t, err)
+	started := stat.Started
 	add := func(id, file, text string, waits bool) {
 		must(t, os.MkdirAll(filepath.Join(root, id), 0o700))
 		write(t, filepath.Join(root, id, file), text)

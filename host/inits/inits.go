@@ -16,11 +16,9 @@
 package inits
 
 import (
-	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -29,6 +27,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"casco/internal/ocicall"
+	"casco/internal/procs"
 )
 
 // An Init is the first process of a container that was met.
@@ -74,7 +73,7 @@ func MakerOf(pid int) Maker {
 		if pid <= 1 {
 			break
 		}
-		dir := procDir(pid)
+		dir := procs.Dir(pid)
 		args, err := os.ReadFile(dir + "/cmdline")
 		if err != nil {
 			break
@@ -87,10 +86,10 @@ func MakerOf(pid int) Maker {
 		name := filepath.Base(strings.TrimSuffix(exe, " (deleted)"))
 		m.Parents = append(m.Parents, Process{pid, name})
 		if len(m.Parents) == 1 {
-			m.UID, m.LoginUID = userOf(dir)
+			m.UID, m.LoginUID = userOf(pid)
 		}
 		m.told(words, exe, dir)
-		if pid = parentOf(dir); pid == 0 {
+		if pid = parentOf(pid); pid == 0 {
 			break
 		}
 	}
@@ -208,7 +207,7 @@ func theHost() (*host, error) {
 
 // apart reports whether a process has a mount namespace and a root of its own.
 func (h *host) apart(pid int) (space uint64, ok bool) {
-	dir := procDir(pid)
+	dir := procs.Dir(pid)
 	link, err := os.Readlink(dir + "/ns/mnt")
 	if err != nil || slices.Contains(h.spaces, link) {
 		return 0, false
@@ -223,8 +222,8 @@ func (h *host) apart(pid int) (space uint64, ok bool) {
 }
 
 func (h *host) read(pid int, space uint64) (Init, bool) {
-	dir := procDir(pid)
-	i := Init{PID: pid, Space: space, Maker: MakerOf(parentOf(dir))}
+	dir := procs.Dir(pid)
+	i := Init{PID: pid, Space: space, Maker: MakerOf(parentOf(pid))}
 	exe, err := os.Readlink(dir + "/exe")
 	if err != nil { // it is gone, or a thread of the kernel: devtmpfs has a root of its own
 		return i, false
@@ -234,88 +233,40 @@ func (h *host) read(pid int, space uint64) (Init, bool) {
 		exe = "/" + strings.TrimPrefix(strings.TrimPrefix(exe, root), "/")
 	}
 	i.Program = strings.TrimSuffix(exe, " (deleted)")
-	text, err := os.ReadFile(dir + "/cgroup")
+	groups, err := procs.CgroupsOf(pid)
 	if err != nil {
 		return i, false
 	}
-	i.Cgroup, i.Inside = places(text)
+	i.Cgroup, i.Inside = groups.Longest, groups.Container
 	own, err := os.Readlink(dir + "/ns/pid")
-	if err != nil || !alive(dir) {
+	if err != nil || !procs.Alive(pid) {
 		return i, false
 	}
 	// RootDirectory= and RootImage= of systemd.exec(5).
-	service := own == h.pids && i.ID == "" && parentOf(dir) == 1 && strings.HasSuffix(i.Cgroup, ".service")
+	service := own == h.pids && i.ID == "" && parentOf(pid) == 1 && strings.HasSuffix(i.Cgroup, ".service")
 	return i, !service
 }
 
-var containerName = regexp.MustCompile(`^(?:[a-z-]+-)?([0-9a-f]{64})(?:\.scope)?$`)
-
-// places reads /proc/PID/cgroup (cgroups(7)): the longest path, and the
-// outermost container by whose full ID one of its parts is called, as engines
-// call it: "ID", "docker-ID.scope".
-func places(text []byte) (longest, inside string) {
-	for line := range strings.Lines(string(text)) {
-		parts := strings.SplitN(strings.TrimSuffix(line, "\n"), ":", 3)
-		if len(parts) != 3 {
-			continue
-		}
-		if len(parts[2]) > len(longest) {
-			longest = parts[2]
-		}
-		for name := range strings.SplitSeq(parts[2], "/") {
-			if m := containerName.FindStringSubmatch(name); m != nil && inside == "" {
-				inside = m[1]
-			}
-		}
-	}
-	return longest, inside
-}
-
-func procDir(pid int) string { return "/proc/" + strconv.Itoa(pid) }
-
-// parentOf is the process that a process is a child of; 0 if that is not known.
-// It is the second field behind the name, which may have anything in it
-// (proc_pid_stat(5)).
-func parentOf(dir string) int {
-	fields := stat(dir)
-	if len(fields) < 2 {
-		return 0
-	}
-	pid, err := strconv.Atoi(fields[1])
-	if err != nil {
-		return 0
-	}
-	return pid
-}
-
-func stat(dir string) []string {
-	b, err := os.ReadFile(dir + "/stat")
-	if err != nil {
-		return nil
-	}
-	return strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
-}
-
-func alive(dir string) bool {
-	fields := stat(dir)
-	return len(fields) > 0 && fields[0] != "Z" && fields[0] != "X"
-}
-
 // Alive reports whether the process of an Init is still there.
-func (i Init) Alive() bool { return alive(procDir(i.PID)) }
+func (i Init) Alive() bool { return procs.Alive(i.PID) }
 
-func userOf(dir string) (uid, login int64) {
-	uid, login = -1, -1
+// userOf is the user of a process, and who logged in.
+func userOf(pid int) (uid, login int64) {
+	uid = -1
 	var st unix.Stat_t
-	if unix.Stat(dir, &st) == nil {
+	if unix.Stat(procs.Dir(pid), &st) == nil {
 		uid = int64(st.Uid)
 	}
-	if b, err := os.ReadFile(dir + "/loginuid"); err == nil {
-		if n, err := strconv.ParseUint(strings.TrimSpace(string(b)), 10, 32); err == nil && uint32(n) != ^uint32(0) {
-			login = int64(n)
-		}
+	return uid, procs.LoginUID(pid)
+}
+
+// parentOf is the process that a process is a child of; 0 if that is not known.
+func parentOf(pid int) int {
+	s, err := procs.Read(pid)
+	if err != nil {
+		return 0
 	}
-	return uid, login
+	return s.Parent
 }
 
 // errNoEvents is why the kernel tells of no process.

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"casco/internal/handtest"
+	"casco/internal/procs"
 )
 
 // TestPlaces: whose cgroup a process is in, by the names that engines give.
@@ -29,8 +30,8 @@ func TestPlaces(t *testing.T) {
 		"0::/docker/" + id + "/docker/" + strings.Repeat("f", 64): {"/docker/" + id + "/docker/" + strings.Repeat("f", 64), id},
 		"nonsense\n": {"", ""},
 	} {
-		if longest, inside := places([]byte(text)); longest != want[0] || inside != want[1] {
-			t.Errorf("%q: %q %q", text, longest, inside)
+		if g := procs.ParseCgroups([]byte(text)); g.Longest != want[0] || g.Container != want[1] {
+			t.Errorf("%q: %+v", text, g)
 		}
 	}
 }

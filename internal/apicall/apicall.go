@@ -23,20 +23,25 @@ import (
 // has (chown(2)).
 const NoID = ^uint32(0)
 
-// Unknown stands in Caller.Unit and Caller.Container where they could not be
+// Unknown stands in Caller.Unit, Caller.Container and Caller.Userns where they could not be
 // read: the process had ended, or hides in a PID namespace of no container that
 // is known. Somebody who trusts the host's own processes must not trust it.
 const Unknown = "unknown"
 
 // A Caller is who makes a call, as the kernel and the TLS library say.
 type Caller struct {
-	UID, GID  uint32 // at the time of connect(2): SO_PEERCRED, unix(7); NoID if there are none
-	PID       int    // in our PID namespace; 0 if there is none
-	LoginUID  int64  // who logged in, whatever sudo made of them since: /proc/PID/loginuid; -1 if nobody did
-	Unit      string // of systemd: "cron.service", "session-3.scope"; "" if it is in none
-	Container string // its full ID, if the process is in one; "" if it is the host's own
-	TLSName   string // common name of a client certificate that was verified
-	Via       string // the door's name, which is its address if it was given none; ViaPlugin
+	UID, GID  uint32   // at the time of connect(2): SO_PEERCRED, unix(7); NoID if there are none
+	Groups    []uint32 // its further groups then: SO_PEERGROUPS
+	PID       int      // in our PID namespace; 0 if there is none
+	LoginUID  int64    // who logged in, whatever sudo made of them since: /proc/PID/loginuid; -1 if nobody did
+	Unit      string   // of systemd: "cron.service", "session-3.scope"; "" if it is in none
+	Container string   // its full ID, if the process is in one; "" if it is the host's own
+	// Userns is the user of this host who made the user namespace that it is in,
+	// where UID may be one of many that they were given (subuid(5)); "" if that is
+	// the host's own.
+	Userns  string
+	TLSName string // common name of a client certificate that was verified
+	Via     string // the door's name, which is its address if it was given none; ViaPlugin
 }
 
 // ViaPlugin is Caller.Via of what the engine's plugin sees.

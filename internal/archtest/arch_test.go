@@ -47,7 +47,7 @@ var may = map[string]string{
 	"report":                "advisories lint loop/ policy vuln store supervision internal/columns internal/handtest",
 	"report/netmap":         "guard/network policy internal/columns",
 	"api":                   "guard/network keeper policy internal/atomicfile internal/unixsock",
-	"keeper":                "guard/network host/docker host/flows host/gate host/nft host/resolver host/spaces policy internal/handtest internal/realdocker internal/nsenter internal/sockdiag",
+	"keeper":                "guard/network host/docker host/flows host/gate host/nft host/resolver host/spaces policy internal/handtest internal/realdocker internal/nsenter internal/procs internal/sockdiag",
 	"lint":                  "loop/inventory loop/audit",
 	"lab":                   "host/docker internal/handtest",
 	"lab/actor":             "",
@@ -71,6 +71,7 @@ var may = map[string]string{
 	"internal/nsenter":      "internal/handtest",
 	"internal/conntrack":    "internal/handtest",
 	"internal/ocicall":      "",
+	"internal/procs":        "internal/handtest",
 	"internal/pulse":        "",
 	"internal/shelf":        "internal/unixsock",
 	"internal/room":         "",
@@ -81,7 +82,7 @@ var may = map[string]string{
 
 // hostMay is what any package under host/ may import: never another one. What they
 // write into a kernel and read from it are values of guard/network.
-const hostMay = "guard/network vuln policy signed loop/inventory loop/plan loop/apply internal/apicall internal/atomicfile internal/conntrack internal/doorway internal/nsenter internal/ocicall internal/pulse internal/shell internal/sockdiag internal/unixsock internal/room"
+const hostMay = "guard/network vuln policy signed loop/inventory loop/plan loop/apply internal/apicall internal/atomicfile internal/conntrack internal/doorway internal/nsenter internal/ocicall internal/pulse internal/shell internal/sockdiag internal/unixsock internal/room internal/procs"
 
 // pure packages decide and never act: no process, no network, no database.
 var pure = []string{"loop/", "profile", "vuln", "guard/", "probe", "casefile"}
