@@ -208,6 +208,10 @@ func (e examination) advisories() ability {
 		return b
 	}
 	info, now := d.Info(), time.Now()
+	if info.At(advisories.OSV).IsZero() {
+		b.is, b.detail, b.remedy = fails, lang.Text{En: "there is a database, of no ecosystem", Es: "hay base, de ningún ecosistema"}, noAdvisories
+		return b
+	}
 	b.detail = lang.Text{En: "of %s; the oldest source %s", Es: "de %s; la fuente más vieja, %s"}.F(strings.Join(covered(info), ", "), report.Age(now.Sub(info.At(advisories.OSV))))
 	if old := info.Old(limit, now); len(old) > 0 {
 		b.is, b.remedy = partly, lang.Text{
