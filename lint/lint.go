@@ -40,17 +40,30 @@ func (r Result) Fails(min audit.Severity) bool {
 	return r.Finding.Fails(min) && r.Accepted == "" && !r.Known
 }
 
+// inFile reports whether a kind is a file, of which each fact that fails it is
+// one place.
+func inFile(k inventory.Kind) bool { return k == inventory.Dockerfile || k == inventory.Compose }
+
 // Results gives each finding its place, in the order of the files. What fails a
-// Dockerfile or a pragma is a result for each place that is wrong.
-func Results(fs []audit.Finding) []Result {
+// file is a result for each place that is wrong.
+// Whole has where an object as a whole begins: a fact that has a place of its own
+// says more.
+func Results(fs []audit.Finding, whole map[inventory.Ref]string) []Result {
 	var out []Result
 	for _, f := range fs {
-		if f.Ref.Kind == inventory.Dockerfile && f.Verdict == audit.Fail {
+		if inFile(f.Ref.Kind) && f.Verdict == audit.Fail {
 			out = append(out, each(f)...)
-		} else {
-			out = append(out, placed(f, f.Evidence))
+			continue
 		}
+		own := slices.DeleteFunc(slices.Clone(f.Evidence), func(e inventory.Fact) bool { return e.Source == whole[f.Ref] })
+		out = append(out, placed(f, append(own, f.Evidence...)))
 	}
+	Sort(out)
+	return out
+}
+
+// Sort puts results in the order of the files and names them for a baseline.
+func Sort(out []Result) {
 	slices.SortStableFunc(out, func(a, b Result) int {
 		return cmp.Or(cmp.Compare(a.At.File, b.At.File), cmp.Compare(a.At.Line, b.At.Line), cmp.Compare(a.At.Column, b.At.Column), cmp.Compare(a.Check.ID, b.Check.ID))
 	})
@@ -61,7 +74,6 @@ func Results(fs []audit.Finding) []Result {
 		sum := sha256.Sum256([]byte(fmt.Sprintf("%s\x00%d", k, seen[k])))
 		out[i].Key = hex.EncodeToString(sum[:16])
 	}
-	return out
 }
 
 // each parts a failure at its places; facts that have none go with all.
@@ -103,7 +115,7 @@ func placed(f audit.Finding, evidence []inventory.Fact) Result {
 
 // text is what the result says of its place beside where it is.
 func (r Result) text() string {
-	if r.Ref.Kind == inventory.Dockerfile && len(r.Evidence) > 0 {
+	if inFile(r.Ref.Kind) && len(r.Evidence) > 0 {
 		return fmt.Sprint(r.Evidence[0].Value)
 	}
 	return ""

@@ -37,7 +37,7 @@ func TestResults(t *testing.T) {
 	}
 	var got []string
 	keys := map[string]bool{}
-	for _, r := range Results(fs) {
+	for _, r := range Results(fs, nil) {
 		got = append(got, r.Check.ID+" "+r.At.String())
 		keys[r.Key] = true
 	}
@@ -48,7 +48,7 @@ func TestResults(t *testing.T) {
 	if len(keys) != len(want) {
 		t.Errorf("%d names for %d results", len(keys), len(want))
 	}
-	moved := Results([]audit.Finding{failure("a", file, at("D", 17, 1, 17, 2), at("D", 12, 1, 12, 2))})
+	moved := Results([]audit.Finding{failure("a", file, at("D", 17, 1, 17, 2), at("D", 12, 1, 12, 2))}, nil)
 	for _, r := range moved {
 		if !keys[r.Key] {
 			t.Errorf("%v has another name than before its lines moved", r.At)
@@ -59,7 +59,7 @@ func TestResults(t *testing.T) {
 func TestAccept(t *testing.T) {
 	src := "FROM a\n# casco:ignore x reason:  it is a lab \n\n# why\nRUN a \\\n  b\nRUN c\n# casco:ignore x\nRUN d\n# casco:ignore y reason: z\n"
 	ends := func(line int) int { return map[int]int{5: 6}[line] }
-	rs := Results([]audit.Finding{failure("x", file, at("D", 6, 3, 6, 4), at("D", 7, 1, 7, 6), at("D", 9, 1, 9, 6))})
+	rs := Results([]audit.Finding{failure("x", file, at("D", 6, 3, 6, 4), at("D", 7, 1, 7, 6), at("D", 9, 1, 9, 6))}, nil)
 	objects := Accept(rs, Pragmas("D", []byte(src), ends), time.Time{})
 	var got []string
 	for _, r := range rs {
@@ -95,7 +95,7 @@ func TestBlocks(t *testing.T) {
 }
 
 func TestBaseline(t *testing.T) {
-	rs := Results([]audit.Finding{failure("x", file, at("D", 2, 1, 2, 2), at("D", 3, 1, 3, 2))})
+	rs := Results([]audit.Finding{failure("x", file, at("D", 2, 1, 2, 2), at("D", 3, 1, 3, 2))}, nil)
 	b, err := NewBaseline(rs[:1]).Bytes()
 	if err != nil {
 		t.Fatal(err)

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/aymanbagabas/go-udiff"
+
 	"casco/lang"
 	"casco/lint"
 	"casco/loop/audit"
@@ -148,10 +150,10 @@ func (p Printer) result(d Lint, r lint.Result, cure bool) {
 		where = fmt.Sprintf("%d:%d", r.At.Line, r.At.Column)
 	}
 	head := fmt.Sprintf("%-8s", where)
-	pad := max(2, p.width()-20-utf8.RuneCountInString(title+r.Check.ID))
-	p.printf("  %s  %s%s%s%s\n", head, p.severity(r.Check.Severity), p.bold(title), strings.Repeat(" ", pad), p.dim(r.Check.ID))
+	pad := max(2, p.width()-22-utf8.RuneCountInString(title+r.Check.ID))
+	p.printf("  %s  %s  %s%s%s\n", head, p.severity(r.Check.Severity), p.bold(title), strings.Repeat(" ", pad), p.dim(r.Check.ID))
 	p.excerpt(d.Texts[r.At.File], r.At)
-	if r.Ref.Kind != inventory.Dockerfile && r.Ref.Kind != inventory.Pragma {
+	if k := r.Ref.Kind; k != inventory.Dockerfile && k != inventory.Compose && k != inventory.Pragma {
 		p.wrap(12, Clean(r.Ref.String()))
 	}
 	if v := said(d.Texts[r.At.File], r); v != "" {
@@ -216,13 +218,35 @@ func (p Printer) excerpt(text []byte, at inventory.Position) {
 	}
 }
 
-// aSetting is a line of YAML that gives one name a value.
-var aSetting = regexp.MustCompile(`^(\s*(?:- +)?["']?)([A-Za-z_][A-Za-z0-9_.-]*)(["']?\s*:\s+["']?)([^"'#\s][^"'\r\n]*?)(["']?\s*(?:#.*)?)$`)
+// aSetting is a name in YAML with its value, in a line of its own or among others
+// in braces.
+var aSetting = regexp.MustCompile(`([A-Za-z_][A-Za-z0-9_.-]*)(["']?\s*:\s+)("[^"]*"|'[^']*'|[^"'#\s,{}\[\]][^,}\]\r\n]*)`)
 
 // MaskLine masks the secrets in a line of a Dockerfile or a Compose file.
 func MaskLine(line string) string {
-	if m := aSetting.FindStringSubmatch(line); m != nil {
-		return m[1] + m[2] + m[3] + inventory.MaskValue(m[2], m[4]) + m[5]
+	return inventory.MaskText(aSetting.ReplaceAllStringFunc(line, func(found string) string {
+		m := aSetting.FindStringSubmatch(found)
+		value, comment, _ := strings.Cut(m[3], " #")
+		bare := strings.Trim(strings.TrimRight(value, " "), `"'`)
+		masked := inventory.MaskValue(m[1], bare)
+		if masked == bare {
+			return found
+		}
+		if comment != "" {
+			comment = " #" + comment
+		}
+		return m[1] + m[2] + strings.Replace(value, bare, masked, 1) + comment
+	}))
+}
+
+// Diff is a unified diff of a file, with the secrets in its lines masked.
+func Diff(name string, was, now []byte) string {
+	diff := udiff.Unified(name, name, string(was), string(now))
+	lines := strings.SplitAfter(diff, "\n")
+	for i, line := range lines {
+		if body := strings.TrimRight(line, "\r\n"); body != "" && strings.IndexByte(" +-", body[0]) >= 0 {
+			lines[i] = body[:1] + printable(MaskLine(body[1:])) + "\n"
+		}
 	}
-	return inventory.MaskText(line)
+	return strings.Join(lines, "")
 }

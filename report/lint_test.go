@@ -32,7 +32,7 @@ func linted() Lint {
 	rs := lint.Results([]audit.Finding{
 		finding("dockerfile-root-user", audit.Fail, 2, 4, 8), finding("dockerfile-secrets", audit.Fail, 3, 1, 31), finding("dockerfile-ssh", audit.Fail, 1, 1, 7),
 		finding("dockerfile-setuid", audit.Unknown, 1, 1, 7), finding("dockerfile-sudo", audit.Pass, 1, 1, 7), finding("dockerfile-base-digest", audit.NotApplicable, 1, 1, 7),
-	})
+	}, nil)
 	for i := range rs {
 		switch rs[i].Check.ID {
 		case "dockerfile-ssh":
@@ -146,7 +146,7 @@ func TestMaskLine(t *testing.T) {
 	for line, want := range map[string]string{
 		"      DB_PASSWORD: hunter2hunter # x": "      DB_PASSWORD: *** # x", `  "API_TOKEN": "abcdefg"`: `  "API_TOKEN": "***"`, "    image: a:1": "    image: a:1",
 		"      - DB_PWD=hunter2": "      - DB_PWD=***", "ENV A=1 TOKEN=hunter2x": "ENV A=1 TOKEN=***", "      URL: postgres://u:hunter2@h": "      URL: postgres://u:***@h",
-		"      DB_PASSWORD: ${PW}": "      DB_PASSWORD: ${PW}", "    environment:": "    environment:",
+		"      DB_PASSWORD: ${PW}": "      DB_PASSWORD: ${PW}", "    environment: {DB_PASSWORD: hunter2}": "    environment: {DB_PASSWORD: ***}", "    environment: {A: b, DB_PASSWORD: hunter2, C: d}": "    environment: {A: b, DB_PASSWORD: ***, C: d}", "    environment:": "    environment:",
 	} {
 		got := MaskLine(line)
 		for inventory.Masked(got) { // what a mask ends with depends on the value

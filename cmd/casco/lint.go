@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"casco/guard/admission"
+	"casco/host/compose"
 	"casco/host/dockerfile"
 	"casco/internal/atomicfile"
 	"casco/lang"
@@ -27,7 +28,7 @@ import (
 type lintFlags struct {
 	threshold, baseline, writeBaseline, target, context string
 	args                                                []string
-	all                                                 bool
+	all, fix, dry                                       bool
 }
 
 func lintCmd(a *app) *cobra.Command {
@@ -36,15 +37,15 @@ func lintCmd(a *app) *cobra.Command {
 		Use:  "lint",
 		RunE: func(cmd *cobra.Command, paths []string) error { return a.lint(cmd.Context(), given, paths) },
 	}, lang.Text{
-		En: "Judge Dockerfiles before anything runs",
-		Es: "Juzga Dockerfiles antes de que nada se ejecute",
+		En: "Judge Dockerfiles and Compose files before anything runs",
+		Es: "Juzga Dockerfiles y archivos Compose antes de que nada se ejecute",
 	}, lang.Text{
-		En: "Judge Dockerfiles before anything is built or runs. A folder is searched for Dockerfile* and Containerfile*.\n" +
-			"What only a base image could tell is unknown, unless -H names an engine that has it. A line \"# casco:ignore CHECK reason: why\" before what is found accepts it; it stays shown.\n\n" +
-			"Exit codes: 0 no finding at or above the threshold that is not accepted or known, 1 a file could not be read, 3 findings.",
-		Es: "Juzga Dockerfiles antes de que nada se construya o ejecute. En una carpeta se buscan Dockerfile* y Containerfile*.\n" +
-			"Lo que solo diría una imagen base es desconocido, salvo que -H nombre un motor que la tenga. Una línea \"# casco:ignore COMPROBACIÓN reason: por qué\" antes de lo hallado lo acepta; sigue mostrándose.\n\n" +
-			"Códigos de salida: 0 ningún hallazgo desde el umbral sin aceptar ni conocer, 1 un archivo no se pudo leer, 3 hallazgos.",
+		En: "Judge Dockerfiles and Compose files before anything is built or runs. A folder is searched for Dockerfile*, Containerfile*, compose*.yaml and docker-compose*.yml.\n" +
+			"Each service of a Compose file is judged as the container that it would be. What only a base image could tell is unknown, unless -H names an engine that has it. A line \"# casco:ignore CHECK reason: why\" before what is found accepts it; it stays shown.\n\n" +
+			"Exit codes: 0 no finding at or above the threshold that is not accepted or known, 1 a file could not be read, 3 findings, 5 --fix --dry-run would change something.",
+		Es: "Juzga Dockerfiles y archivos Compose antes de que nada se construya o ejecute. En una carpeta se buscan Dockerfile*, Containerfile*, compose*.yaml y docker-compose*.yml.\n" +
+			"Cada servicio de un archivo Compose se juzga como el contenedor que sería. Lo que solo diría una imagen base es desconocido, salvo que -H nombre un motor que la tenga. Una línea \"# casco:ignore COMPROBACIÓN reason: por qué\" antes de lo hallado lo acepta; sigue mostrándose.\n\n" +
+			"Códigos de salida: 0 ningún hallazgo desde el umbral sin aceptar ni conocer, 1 un archivo no se pudo leer, 3 hallazgos, 5 --fix --dry-run cambiaría algo.",
 	}, somePaths)
 	f := cmd.Flags()
 	f.StringVar(&given.threshold, "threshold", "low", "")
@@ -54,6 +55,10 @@ func lintCmd(a *app) *cobra.Command {
 	f.StringVar(&given.context, "context", "", "")
 	f.StringArrayVar(&given.args, "build-arg", nil, "")
 	f.BoolVar(&given.all, "all", false, "")
+	f.BoolVar(&given.fix, "fix", false, "")
+	f.BoolVar(&given.dry, "dry-run", false, "")
+	a.manual.flag(f, "fix", lang.Text{En: "mend in the files what can be mended by rule, say what that changes, and judge again", Es: "remedia en los archivos lo que se puede por regla, dice qué cambia y vuelve a juzgar"})
+	a.manual.flag(f, "dry-run", lang.Text{En: "with --fix: show what would be changed, and change nothing; ends with 5 if there is something", Es: "con --fix: muestra qué se cambiaría y no cambia nada; acaba con 5 si hay algo"})
 	a.manual.flag(f, "threshold", lang.Text{En: "lowest `SEVERITY` that counts: low, medium, high, critical", Es: "`SEVERIDAD` mínima que cuenta: low, medium, high, critical"})
 	a.manual.flag(f, "baseline", lang.Text{En: "findings in this `FILE` are shown and fail nothing", Es: "los hallazgos de este `ARCHIVO` se muestran y no hacen fallar"})
 	a.manual.flag(f, "write-baseline", lang.Text{En: "write what is found now to this `FILE`", Es: "escribe lo hallado ahora en este `ARCHIVO`"})
@@ -90,7 +95,10 @@ func (a *app) lint(ctx context.Context, given lintFlags, paths []string) error {
 	if err != nil {
 		return err
 	}
-	l, err := a.newLinter(ctx, given)
+	if given.dry && !given.fix {
+		return usage(lang.Errorf(lang.Text{En: "--dry-run goes with --fix", Es: "--dry-run va con --fix"}))
+	}
+	l, err := a.linter(ctx, given)
 	if err != nil {
 		return err
 	}
@@ -98,7 +106,27 @@ func (a *app) lint(ctx context.Context, given lintFlags, paths []string) error {
 	if err != nil {
 		return err
 	}
-	d := l.judge(files)
+	if given.fix {
+		mends := l.fix(ctx, files)
+		if !given.dry {
+			if err := l.writeMended(); err != nil {
+				return err
+			}
+		}
+		if a.format == "text" {
+			if err := a.printMends(l, mends, given.dry); err != nil {
+				return err
+			}
+		}
+		if given.dry {
+			if len(l.instead) > 0 {
+				return quiet(exitPending)
+			}
+			return nil
+		}
+		l.instead = map[string][]byte{}
+	}
+	d := l.judge(ctx, files)
 	known.Mark(d.Results)
 	if given.writeBaseline != "" {
 		b, err := lint.NewBaseline(d.Results).Bytes()
@@ -118,7 +146,7 @@ func (a *app) lint(ctx context.Context, given lintFlags, paths []string) error {
 	case len(d.Snapshot.Gaps) > 0:
 		return lang.Errorf(lang.Text{En: "%d files or parts of them could not be read", Es: "%d archivos o partes de ellos no se pudieron leer"}, len(d.Snapshot.Gaps))
 	case len(d.Files) == 0:
-		return lang.Errorf(lang.Text{En: "there is no Dockerfile in %s", Es: "no hay ningún Dockerfile en %s"}, strings.Join(paths, ", "))
+		return lang.Errorf(lang.Text{En: "there is no Dockerfile and no Compose file in %s", Es: "no hay ningún Dockerfile ni archivo Compose en %s"}, strings.Join(paths, ", "))
 	case slices.ContainsFunc(d.Results, func(r lint.Result) bool { return r.Fails(min) }):
 		return quiet(exitFindings)
 	}
@@ -150,10 +178,29 @@ type linter struct {
 	now   time.Time
 	texts map[string][]byte
 	gaps  []inventory.Gap
+	// Of services: where each stands as a whole, and its elements.
+	whole    map[inventory.Ref]string
+	services map[inventory.Ref]compose.Asked
+	// instead is what files would say, mended, by their names; read is how each
+	// Dockerfile was read.
+	instead    map[string][]byte
+	read       map[string]dockerfile.Options
+	containers map[inventory.Ref]*inventory.Object
+	// accepting are the Compose files whose pragmas have been taken.
+	accepting map[string]bool
 }
 
-func (a *app) newLinter(ctx context.Context, given lintFlags) (*linter, error) {
-	l := &linter{given: given, args: map[string]string{}, now: time.Now().UTC(), texts: map[string][]byte{}}
+func newLinter(given lintFlags) *linter {
+	return &linter{
+		given: given, args: map[string]string{}, now: time.Now().UTC(), texts: map[string][]byte{}, instead: map[string][]byte{}, read: map[string]dockerfile.Options{},
+		whole: map[inventory.Ref]string{}, services: map[inventory.Ref]compose.Asked{}, containers: map[inventory.Ref]*inventory.Object{}, accepting: map[string]bool{},
+	}
+}
+
+// linter is a linter by the policy in force, with what the engine has that was
+// named.
+func (a *app) linter(ctx context.Context, given lintFlags) (*linter, error) {
+	l := newLinter(given)
 	for _, arg := range given.args {
 		name, value, ok := strings.Cut(arg, "=")
 		if !ok {
@@ -206,7 +253,7 @@ func lintable(paths []string) ([]string, error) {
 				return err
 			case d.IsDir() && path != p && (d.Name() == ".git" || d.Name() == "node_modules"):
 				return fs.SkipDir
-			case d.Type().IsRegular() && dockerfileName.MatchString(d.Name()) && !notDockerfile.MatchString(d.Name()):
+			case d.Type().IsRegular() && (composeName.MatchString(d.Name()) || dockerfileName.MatchString(d.Name()) && !notDockerfile.MatchString(d.Name())):
 				out = append(out, filepath.Clean(path))
 			}
 			return nil
@@ -219,32 +266,37 @@ func lintable(paths []string) ([]string, error) {
 	return slices.Compact(out), nil
 }
 
-// judge reads and judges files.
-func (l *linter) judge(files []string) report.Lint {
-	var found []audit.Finding
+// judge reads and judges files: first the projects, for what they build is read
+// as they build it.
+func (l *linter) judge(ctx context.Context, files []string) report.Lint {
+	var results []lint.Result
 	var pragmas []*lint.Pragma
+	add := func(rs []lint.Result, ps []*lint.Pragma) {
+		results, pragmas = append(results, rs...), append(pragmas, ps...)
+	}
+	isCompose := func(f string) bool { return strings.HasSuffix(f, ".yml") || strings.HasSuffix(f, ".yaml") }
+	for _, p := range projects(slices.DeleteFunc(slices.Clone(files), func(f string) bool { return !isCompose(f) })) {
+		add(l.compose(ctx, p))
+	}
 	for _, f := range files {
-		src, err := os.ReadFile(f)
+		name := filepath.ToSlash(f)
+		if _, seen := l.texts[name]; seen || isCompose(f) {
+			continue
+		}
+		src, err := l.file(f)
 		if err != nil {
 			l.gap(f, err)
 			continue
 		}
-		name := filepath.ToSlash(f)
 		l.texts[name] = src
-		fs, ps := l.dockerfile(name, src)
-		found, pragmas = append(found, fs...), append(pragmas, ps...)
+		add(l.dockerfile(name, src))
 	}
-	results := lint.Results(found)
 	if objects := lint.Accept(results, pragmas, l.now); len(objects) > 0 {
 		_, fs := l.findings(objects)
-		for _, f := range fs {
-			if f.Verdict == audit.Fail {
-				found = append(found, f)
-			}
-		}
-		results = lint.Results(found)
-		lint.Accept(results, pragmas, l.now)
+		fs = slices.DeleteFunc(fs, func(f audit.Finding) bool { return f.Verdict != audit.Fail })
+		results = append(results, l.placed(fs)...)
 	}
+	lint.Sort(results)
 	s := &inventory.Snapshot{Host: hostName(), Taken: l.now, Gaps: append(slices.Clone(l.by.gaps), l.gaps...)}
 	d := report.NewLint(report.Audit{Snapshot: s, Policy: l.by.report()}, results)
 	d.Files, d.Texts, d.Version = slices.Sorted(maps.Keys(l.texts)), l.texts, version
@@ -261,6 +313,26 @@ func hostName() string {
 
 func (l *linter) gap(file string, err error) {
 	l.gaps = append(l.gaps, inventory.Gap{Source: filepath.ToSlash(file), Reason: err.Error()})
+}
+
+// file is what a file says, or would say mended.
+func (l *linter) file(path string) ([]byte, error) {
+	if text, ok := l.instead[filepath.ToSlash(path)]; ok {
+		return text, nil
+	}
+	return os.ReadFile(path)
+}
+
+// placed gives findings their places: of a service the element of the list or map
+// that is wrong, where it is known.
+func (l *linter) placed(fs []audit.Finding) []lint.Result {
+	rs := lint.Results(fs, l.whole)
+	for i := range rs {
+		if s, ok := l.services[rs[i].Ref]; ok && rs[i].Verdict == audit.Fail {
+			refine(&rs[i], s)
+		}
+	}
+	return rs
 }
 
 // findings judges objects beside what is known of a host.
@@ -285,21 +357,25 @@ func (l *linter) findings(objects []*inventory.Object) (*inventory.Snapshot, []a
 }
 
 // dockerfile judges one Dockerfile by itself.
-func (l *linter) dockerfile(name string, src []byte) ([]audit.Finding, []*lint.Pragma) {
+func (l *linter) dockerfile(name string, src []byte) ([]lint.Result, []*lint.Pragma) {
 	dir := firstSet(l.given.context, filepath.Dir(filepath.FromSlash(name)))
-	own, err := filepath.Rel(dir, filepath.FromSlash(name)+".dockerignore")
-	if err != nil || !filepath.IsLocal(own) {
-		own = ""
-	}
-	o, err := dockerfile.Read(name, src, dockerfile.Options{
-		Target: l.given.target, Args: l.args, Context: os.DirFS(dir), Ignore: filepath.ToSlash(own), Base: l.image, Now: l.now,
-	})
+	o, err := l.readDockerfile(name, src, dir, l.given.target, l.args)
 	if err != nil {
 		l.gap(name, err)
 		return nil, nil
 	}
 	_, found := l.findings([]*inventory.Object{o})
-	return found, lint.Pragmas(name, src, endsOf(o))
+	return l.placed(found), lint.Pragmas(name, src, endsOf(o))
+}
+
+func (l *linter) readDockerfile(name string, src []byte, dir, target string, args map[string]string) (*inventory.Object, error) {
+	own, err := filepath.Rel(dir, filepath.FromSlash(name)+".dockerignore")
+	if err != nil || !filepath.IsLocal(own) {
+		own = ""
+	}
+	opts := dockerfile.Options{Target: target, Args: args, Context: os.DirFS(dir), Ignore: filepath.ToSlash(own), Base: l.image, Now: l.now}
+	l.read[name] = opts
+	return dockerfile.Read(name, src, opts)
 }
 
 // endsOf says where the instructions of a Dockerfile end.

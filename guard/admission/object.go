@@ -3,11 +3,13 @@ package admission
 import (
 	"encoding/json"
 	"maps"
+	"net/url"
 	"path"
 	"reflect"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/moby/moby/api/types/container"
 
@@ -107,6 +109,54 @@ func (q *question) created(name string, body map[string]any) *inventory.Object {
 	}
 	q.settle(o)
 	return o
+}
+
+// Container is the container that a request with this body would make, in the
+// words of inspect: what a Judge puts to the checks. What only its image could
+// tell is unread if w does not have the image, or has not read that of it. An
+// error is a *Refusal: the body is none of such a request.
+func Container(name string, body []byte, at time.Time, w World) (*inventory.Object, error) {
+	route, err := ParseURI("POST", "/containers/create?name="+url.QueryEscape(name))
+	if err != nil {
+		return nil, err
+	}
+	b, err := Decode(route, "application/json", body)
+	if err != nil {
+		return nil, err
+	}
+	q := &question{view: view{world: w}, Asked: Asked{At: at}, route: route}
+	asked := asMap(b.Value)
+	o := q.created(name, asked)
+	host := asMap(o.Fields["HostConfig"])
+	if version, _, ok := inventory.KernelCgroup.Of(inventory.Only(w.Snapshot(), inventory.Kernel)); host["CgroupnsMode"] == "" && ok && version == 1 {
+		host["CgroupnsMode"] = "host" // what the engine writes there (Engine API 1.41)
+	}
+	image := asString(asked["Image"])
+	img := w.Image(image)
+	config := asMap(o.Fields["Config"])
+	for _, key := range []string{"User", "Healthcheck", "Entrypoint", "Cmd"} {
+		why := "the image " + image + " is not known here"
+		if img != nil {
+			why = img.Unread["Config."+key]
+		}
+		if why == "" || settledBy(key, asked[key]) {
+			continue
+		}
+		if o.Unread == nil {
+			o.Unread = map[string]string{}
+		}
+		delete(config, key)
+		o.Unread["Config."+key] = why
+	}
+	return o, nil
+}
+
+// settledBy reports whether what was asked for leaves the image no say.
+func settledBy(key string, asked any) bool {
+	if key == "Healthcheck" {
+		return len(asList(asMap(asked)["Test"])) > 0
+	}
+	return asString(asked) != "" || len(asList(asked)) > 0
 }
 
 // inherit gives config what the image says and the request does not (moby,

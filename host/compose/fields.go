@@ -84,6 +84,10 @@ func ordered(sets []plan.Set) []plan.Set {
 	return out
 }
 
+// Edit makes one set in the text of a Compose file, to the byte outside of it,
+// or says why it cannot.
+func Edit(src []byte, service string, s plan.Set) ([]byte, error) { return edit(src, service, s) }
+
 // edit makes one set in the text of a file.
 func edit(src []byte, service string, s plan.Set) ([]byte, error) {
 	d, err := parse(src)

@@ -31,7 +31,7 @@ func (b *build) instruction(s *stage, c instructions.Command, at string, later b
 	}
 	if len(n.missing) > 0 {
 		slices.Sort(n.missing)
-		in["Unresolved"] = list(slices.Compact(n.missing))
+		in["Unresolved"] = listed(slices.Compact(n.missing))
 	}
 	return nil
 }
@@ -109,7 +109,7 @@ func (n *note) take(c instructions.Command, node *parser.Node, later bool) (err 
 		n.set("User", user)
 	case *instructions.HealthCheckCommand:
 		if !later {
-			n.set("Healthcheck", map[string]any{"Test": list(c.Health.Test)})
+			n.set("Healthcheck", map[string]any{"Test": listed(c.Health.Test)})
 		}
 	case *instructions.ExposeCommand:
 		return n.expose(c, later)
@@ -139,7 +139,7 @@ func (n *note) take(c instructions.Command, node *parser.Node, later bool) (err 
 			}
 			paths = append(paths, v)
 		}
-		n.in["Paths"] = list(paths)
+		n.in["Paths"] = listed(paths)
 	case *instructions.OnbuildCommand:
 		return n.onbuild(c)
 	}
@@ -160,7 +160,7 @@ func (n *note) env(c *instructions.EnvCommand) error {
 		name, _, _ := strings.Cut(p, "=")
 		delete(n.stage.blank, name)
 	}
-	n.in["Pairs"] = list(inventory.MaskEnv(pairs))
+	n.in["Pairs"] = listed(inventory.MaskEnv(pairs))
 	n.stage.places["Env"], _ = n.in["At"].(string)
 	return nil
 }
@@ -191,7 +191,7 @@ func (n *note) args(c *instructions.ArgCommand) error {
 			n.stage.blank[kv.Key] = true
 		}
 	}
-	n.in["Pairs"] = list(inventory.MaskEnv(pairs))
+	n.in["Pairs"] = listed(inventory.MaskEnv(pairs))
 	return nil
 }
 
@@ -209,7 +209,7 @@ func (n *note) expose(c *instructions.ExposeCommand, later bool) error {
 			}
 		}
 	}
-	n.in["Ports"] = list(ports)
+	n.in["Ports"] = listed(ports)
 	return nil
 }
 
@@ -225,7 +225,7 @@ func (n *note) starts(key string, line instructions.ShellDependantCmdLine, later
 		for _, w := range argv {
 			masked = append(masked, inventory.MaskText(w))
 		}
-		n.set(key, list(masked))
+		n.set(key, listed(masked))
 	}
 }
 
@@ -270,7 +270,7 @@ func (n *note) need(from string) {
 		}
 	}
 	if ref != "scratch" && ref != "context" {
-		n.bases = append(n.bases, map[string]any{"Image": ref, "At": n.in["At"], "Text": n.in["Text"], "Unresolved": list(missing)})
+		n.bases = append(n.bases, map[string]any{"Image": ref, "At": n.in["At"], "Text": n.in["Text"], "Unresolved": listed(missing)})
 	}
 }
 
@@ -299,13 +299,13 @@ func (n *note) files(f instructions.SourcesAndDest, except []string, from string
 	if err != nil {
 		return err
 	}
-	n.in["Sources"], n.in["Dest"] = list(sources), dest
+	n.in["Sources"], n.in["Dest"] = listed(sources), dest
 	if from == "" {
 		brings, err := brought(n.private, sources, except)
 		if err != nil {
 			return err
 		}
-		n.in["Brings"] = list(brings)
+		n.in["Brings"] = listed(brings)
 	}
 	return nil
 }

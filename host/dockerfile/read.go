@@ -215,7 +215,7 @@ func (b *build) stage(index int, of *instructions.Stage) error {
 	b.stages = append(b.stages, s)
 	from := map[string]any{"Word": "FROM", "Text": inventory.MaskText(of.SourceCode), "Stage": json(index), "At": s.at}
 	if len(missing) > 0 {
-		from["Unresolved"] = list(missing)
+		from["Unresolved"] = listed(missing)
 	}
 	s.said = append(s.said, from)
 	switch base := b.find(ref); {
@@ -228,7 +228,7 @@ func (b *build) stage(index int, of *instructions.Stage) error {
 		if err := b.external(s, ref, missing); err != nil {
 			return err
 		}
-		b.bases = append(b.bases, map[string]any{"Image": ref, "At": s.at, "Text": from["Text"], "Unresolved": list(missing)})
+		b.bases = append(b.bases, map[string]any{"Image": ref, "At": s.at, "Text": from["Text"], "Unresolved": listed(missing)})
 	}
 	for _, line := range s.onbuild {
 		if err := b.trigger(s, line); err != nil {
@@ -358,7 +358,7 @@ func (b *build) object() (*inventory.Object, error) {
 		}
 	}
 	config := deep(target.config)
-	config["Env"] = list(inventory.MaskEnv(target.env))
+	config["Env"] = listed(inventory.MaskEnv(target.env))
 	o := &inventory.Object{
 		Ref: inventory.Ref{Kind: inventory.Dockerfile, Name: b.file.name}, Source: target.at, Read: b.opts.Now,
 		Fields: map[string]any{
@@ -380,7 +380,7 @@ func (b *build) object() (*inventory.Object, error) {
 
 func json(n int) any { return int64(n) }
 
-func list[T any](l []T) []any {
+func listed[T any](l []T) []any {
 	out := make([]any, 0, len(l))
 	for _, e := range l {
 		out = append(out, e)

@@ -89,7 +89,7 @@ func (n *note) command(words []string, piped bool, at any) map[string]any {
 	if masked := inventory.MaskText(line); masked != line {
 		words = strings.Fields(masked)
 	}
-	return map[string]any{"Words": list(words), "Piped": piped, "At": at}
+	return map[string]any{"Words": listed(words), "Piped": piped, "At": at}
 }
 
 // script is what a RUN gives to the shell, and where in the file it begins. It

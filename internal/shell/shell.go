@@ -52,14 +52,15 @@ type reader struct {
 
 func (r *reader) read() {
 	p := syntax.NewParser(syntax.Variant(syntax.LangBash))
-	done := 0
-	for st, err := range p.StmtsSeq(strings.NewReader(r.src)) {
-		if err != nil || st == nil {
-			r.rest(done)
-			return
+	done, broken := 0, false
+	for st, err := range p.StmtsSeq(strings.NewReader(r.src)) { // it may go on after a break, which panics: there is none
+		if broken = broken || err != nil || st == nil; !broken {
+			r.stmt(st, false)
+			done = int(st.End().Offset())
 		}
-		r.stmt(st, false)
-		done = int(st.End().Offset())
+	}
+	if broken {
+		r.rest(done)
 	}
 }
 
@@ -339,4 +340,51 @@ func IsAssignment(w string) bool {
 // IsShell reports whether program runs the script that it is given.
 func IsShell(program string) bool {
 	return slices.Contains([]string{"sh", "bash", "ash", "dash", "zsh", "ksh", "busybox"}, path.Base(program))
+}
+
+// A Span is a part of a script, in bytes from 0.
+type Span struct{ Begin, End int }
+
+// Chain parts a script that does one thing after another: the outer lists are
+// what follows each other (a newline or a semicolon between), the inner ones
+// what && joins. ok is false for a script that is more than that, or cannot be
+// read: in it no command can be taken out and leave the others as they are.
+func Chain(script string) (lists [][]Span, ok bool) {
+	f, err := syntax.NewParser(syntax.Variant(syntax.LangBash)).Parse(strings.NewReader(script), "")
+	if err != nil {
+		return nil, false
+	}
+	for _, st := range f.Stmts {
+		if st.Background || st.Negated {
+			return nil, false
+		}
+		list, ok := flat(st)
+		if !ok {
+			return nil, false
+		}
+		lists = append(lists, list)
+	}
+	return lists, len(lists) > 0
+}
+
+func flat(st *syntax.Stmt) ([]Span, bool) {
+	if b, is := st.Cmd.(*syntax.BinaryCmd); is && b.Op == syntax.AndStmt && len(st.Redirs) == 0 {
+		left, ok1 := flat(b.X)
+		right, ok2 := flat(b.Y)
+		return append(left, right...), ok1 && ok2
+	}
+	if b, is := st.Cmd.(*syntax.BinaryCmd); is && b.Op == syntax.OrStmt {
+		return nil, false
+	}
+	end := st.Pos().Offset()
+	if st.Cmd != nil {
+		end = st.Cmd.End().Offset()
+	}
+	for _, r := range st.Redirs {
+		if r.Hdoc != nil {
+			return nil, false
+		}
+		end = max(end, r.End().Offset())
+	}
+	return []Span{{int(st.Pos().Offset()), int(end)}}, true
 }

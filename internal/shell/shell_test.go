@@ -52,6 +52,7 @@ func TestCommand(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add("a $(b `c` \"$(d)\") | sh -c 'e'")
 	f.Add("((((")
+	f.Add("-&00\x900")
 	f.Fuzz(func(t *testing.T, s string) {
 		for _, c := range Parse(s) {
 			if len(c.Words) == 0 {
@@ -59,4 +60,27 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestChain(t *testing.T) {
+	for script, want := range map[string]string{
+		"a b && c | d >x && e":                "[a b] [c | d >x] [e]",
+		"a; b && c\n  d":                      "[a] / [b] [c] / [d]",
+		"set -e; for x in 1; do a && b; done": "[set -e] / [for x in 1; do a && b; done]",
+		"a || b":                              "", "a && b || c": "", "a &": "", "! a": "", "a <<E\nx\nE\n": "", "'": "", "": "",
+	} {
+		lists, ok := Chain(script)
+		var got []string
+		for i, list := range lists {
+			if i > 0 {
+				got = append(got, "/")
+			}
+			for _, s := range list {
+				got = append(got, "["+script[s.Begin:s.End]+"]")
+			}
+		}
+		if is := strings.Join(got, " "); ok != (want != "") || is != want {
+			t.Errorf("%q: %s %v, want %s", script, is, ok, want)
+		}
+	}
 }

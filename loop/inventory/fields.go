@@ -455,13 +455,16 @@ var (
 	WantedUser            = Field[string]{Container, "Wanted.user"}
 )
 
-// Fields of what lint reads: see the kinds Dockerfile and Pragma.
+// Fields of what lint reads: see the kinds Dockerfile, Compose and Pragma.
 var (
 	DockerfileUser         = Field[string]{Dockerfile, "Config.User"}
 	DockerfileHealthcheck  = Field[map[string]any]{Dockerfile, "Config.Healthcheck"}
 	DockerfileInstructions = Field[[]any]{Dockerfile, "Instructions"}
 	DockerfileBases        = Field[[]any]{Dockerfile, "Bases"}
 	DockerfileContext      = Field[bool]{Dockerfile, "ContextKnown"}
+
+	ComposeSecrets     = Field[[]any]{Compose, "Secrets"}
+	ComposeBuildRights = Field[[]any]{Compose, "BuildRights"}
 
 	PragmaCheck   = Field[string]{Pragma, "Check"}
 	PragmaReason  = Field[string]{Pragma, "Reason"}

@@ -113,6 +113,10 @@ const (
 	//	              with, or that files are taken from
 	//	ContextKnown  whether the files that a build would be given were looked at
 	Dockerfile Kind = "dockerfile"
+	// Compose: the files of a Compose project, named by the first; what is in them
+	// and of none of its containers. It is no part of a host. Fields: Secrets and
+	// BuildRights, [] of {Key, Text (masked), At (a Position)}.
+	Compose Kind = "compose"
 	// Pragma: a line of a file that says why a finding there is accepted, named by
 	// its position. Fields: Check, Reason, Matches (how many findings it covers).
 	Pragma Kind = "pragma"

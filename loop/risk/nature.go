@@ -85,7 +85,7 @@ var threats = map[Threat]string{
 		container-dangerous-capabilities container-devices container-engine-socket container-exec-privileged container-exec-root
 		container-cgroup-parent container-host- container-mount-propagation container-no-new-privileges container-privileged
 		container-root-user container-runtime-policy container-seccomp container-selinux container-sensitive-mount container-system-paths
-		container-user-namespace volume-host-path image-root-user image-setuid dockerfile-root-user dockerfile-setuid dockerfile-sudo dockerfile-build-rights dockerfile-volume
+		container-user-namespace volume-host-path image-root-user image-setuid dockerfile-root-user dockerfile-setuid dockerfile-sudo dockerfile-build-rights compose-build-rights dockerfile-volume
 		dockerfile-world-writable daemon-no-new-privileges daemon-seccomp-profile
 		daemon-selinux daemon-userns-remap daemon-rootless engine-known-holes engine-versions kernel- sysctl-kernel- sysctl-user-`,
 	Entry: `container-published-everywhere container-privileged-port container-random-port container-unused-port container-ssh
@@ -96,7 +96,7 @@ var threats = map[Threat]string{
 	Command: `daemon-tls daemon-authorization-plugin docker-accounts file- guard-door listener-engine-port operations-swarm swarm-ca-rotation
 		swarm-cert-expiry swarm-listen`,
 	Foothold:   `account- host- package- unit- sysctl-fs-`,
-	Disclosure: `container-access-material container-secret-env image-secrets dockerfile-secrets dockerfile-private-files volume-secrets swarm-secrets swarm-autolock swarm-unlock-key registry-credentials`,
+	Disclosure: `container-access-material container-secret-env image-secrets compose-secrets dockerfile-secrets dockerfile-private-files volume-secrets swarm-secrets swarm-autolock swarm-unlock-key registry-credentials`,
 	Supply: `container-drift container-image- container-read-only-root image- dockerfile- daemon-insecure-registries registry-insecure
 		registry-plain registry-identity registry-anonymous-push registry-redirect registry-false-digest file-registry-`,
 	Exhaustion: `container-cpu container-memory container-pids container-ulimits container-restart container-healthcheck container-log-bounds

@@ -6,6 +6,8 @@ import "casco/loop/audit"
 // and about what is written in such files to accept a finding.
 func dockerfileChecks() []*audit.Check {
 	return []*audit.Check{
+		composeBuildRights,
+		composeSecrets,
 		dockerfileAddLocal,
 		dockerfileAddRemote,
 		dockerfileBaseDigest,
