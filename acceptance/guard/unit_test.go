@@ -108,6 +108,23 @@ func (h serviced) judges(when string) {
 	}
 }
 
+// install puts the engine behind the door. Where an emulated processor is so slow
+// that a change takes itself back, it is made again.
+func (h serviced) install() {
+	h.Helper()
+	plan := filepath.Join(h.TempDir(), "door.json")
+	for range 3 {
+		h.casco(5, "plan", "--check", "guard-door", "-o", plan)
+		h.casco(0, "approve", plan, "--yes")
+		out, err := exec.Command(outside.Program(h), "apply", plan, "--yes").CombinedOutput()
+		if err == nil {
+			return
+		}
+		h.Logf("apply: %v\n%s", err, out)
+	}
+	h.Fatal("the door was not installed")
+}
+
 // during asks the door over and over while something is done, and wants nobody to
 // be refused.
 func (h serviced) during(what string, act func()) *caller {
@@ -157,15 +174,12 @@ func TestUnit(t *testing.T) {
 		}
 	}
 
-	plan := filepath.Join(t.TempDir(), "door.json")
-	h.casco(5, "plan", "--check", "guard-door", "-o", plan)
-	h.casco(0, "approve", plan, "--yes")
-	h.casco(0, "apply", plan, "--yes")
+	h.install()
 	var doc struct{ Changes []outside.Recorded }
-	if err := json.Unmarshal([]byte(h.casco(0, "changes", "--format", "json")), &doc); err != nil || len(doc.Changes) != 1 {
+	if err := json.Unmarshal([]byte(h.casco(0, "changes", "--format", "json")), &doc); err != nil || len(doc.Changes) == 0 {
 		t.Fatalf("changes: %v, %v", doc, err)
 	}
-	h.casco(0, "confirm", doc.Changes[0].ID)
+	h.casco(0, "confirm", doc.Changes[len(doc.Changes)-1].ID)
 	h.judges("behind the door")
 	h.wants(30*time.Second, "systemd holds the sockets of guard, gate, door and plugin", func() bool { return h.is("NFileDescriptorStore") == "4" })
 

@@ -322,16 +322,92 @@ func (w *wire) forged(t *testing.T) {
 }
 
 // stale is P-50: an image that is older than the policy wants is refused, its
-// successor runs.
+// successor runs. To go back to the older one takes an exception that a risk owner
+// signed.
 func (w *wire) stale(t *testing.T) {
-	w.under("registries: {allow: [registry.example]}\nimages: {max_age: 60d}\nadmission: {mode: enforce}\n")
+	dir := t.TempDir()
+	for _, k := range []string{"owner", "asker"} {
+		outside.Tool(t, "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", filepath.Join(dir, k))
+	}
+	w.under(fmt.Sprintf("people:\n- {id: ro1, roles: [risk-owner, approver, steward], keys: [%s]}\n- {id: op1, roles: [operator], keys: [%s]}\n",
+		strings.TrimSpace(outside.MustRead(t, filepath.Join(dir, "owner.pub"))), strings.TrimSpace(outside.MustRead(t, filepath.Join(dir, "asker.pub")))) +
+		"registries: {allow: [registry.example]}\nimages: {max_age: 60d}\nadmission: {mode: enforce}\n")
 	_, first, _ := strings.Cut(w.e.Docker("image", "inspect", "-f", "{{index .RepoDigests 0}}", app), "@")
-	for tag, age := range map[string]time.Duration{"1.4.0": 90 * 24 * time.Hour, "1.4.3": time.Hour} {
+	for tag, age := range map[string]time.Duration{"1.3.0": 120 * 24 * time.Hour, "1.4.0": 90 * 24 * time.Hour, "1.4.3": time.Hour} {
 		w.hub.dated(t, first, tag, time.Now().Add(-age))
 		w.e.Docker("pull", "-q", "registry.example/app:"+tag)
 	}
-	w.refuses(t, "image-age", "run", "--rm", "--network", "none", "registry.example/app:1.4.0", "true")
-	w.does(t, "run", "--rm", "--network", "none", "registry.example/app:1.4.3", "true")
+	run := func(tag string) []string {
+		return []string{"run", "--rm", "--network", "none", "registry.example/app:" + tag, "true"}
+	}
+	w.refuses(t, "image-age", run("1.4.0")...)
+	w.does(t, run("1.4.3")...)
+
+	granted := filepath.Join(w.guard.policy, "EX-1.yaml")
+	t.Cleanup(func() {
+		outside.Tool(t, "rm", "-f", granted, granted+".sig")
+		w.guard.reload()
+	})
+	ask := exec.Command(w.guard.program, "--host", "unix://"+w.e.Socket, "--state", w.guard.state, "--policy", w.guard.policy, "--lang", "en",
+		"exception", "ask", "image-age", "image/registry.example/app:1.4.0", "--reason", "back to the last release", "--expires", time.Now().AddDate(0, 0, 10).Format(time.DateOnly),
+		"--by", "op1", "-o", granted)
+	if out, err := ask.CombinedOutput(); err != nil {
+		t.Fatalf("exception ask: %v\n%s", err, out)
+	}
+	w.guard.reload()
+	w.refuses(t, "image-age", run("1.4.0")...) // nobody signed it
+	outside.Tool(t, "ssh-keygen", "-q", "-Y", "sign", "-n", "casco-exception", "-f", filepath.Join(dir, "owner"), granted)
+	w.guard.reload()
+	w.does(t, run("1.4.0")...)
+	w.refuses(t, "image-age", run("1.3.0")...) // it is for the one that it names
+}
+
+// overSSH is P-51 for ssh://: what comes that way is judged like all else, and the
+// ledger has the user that ssh let in. The program ssh stands in for one that has
+// logged in: what docker asks it to run, it runs as that user.
+func (w *wire) overSSH(t *testing.T) {
+	w.under("registries: {allow: [registry.example]}\nadmission: {mode: enforce}\n")
+	const uid = "1777"
+	dir := t.TempDir()
+	outside.Write(t, filepath.Join(dir, "ssh"), `#!/bin/sh
+while [ "$1" != docker ]; do shift; done
+exec setpriv --reuid `+uid+` --regid 1001 --clear-groups env HOME=/nonexistent DOCKER_HOST=unix://`+w.door()+` "$@"
+`)
+	if err := os.Chmod(filepath.Join(dir, "ssh"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	docker := func(args ...string) (string, error) {
+		cmd := exec.Command("docker", append([]string{"-H", "ssh://op@host.example"}, args...)...)
+		cmd.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"))
+		out, err := cmd.CombinedOutput()
+		return string(out), err
+	}
+	before := w.state()
+	for rule, args := range map[string][]string{
+		"container-sensitive-mount": {"run", "--rm", "-v", "/etc:/h", app, "true"},
+		"container-privileged":      {"run", "--rm", "--privileged", app, "true"},
+		"container-engine-socket":   {"run", "--rm", "-v", w.e.Socket + ":/s", app, "true"},
+	} {
+		if out, err := docker(args...); err == nil || !strings.Contains(out, "("+rule+")") {
+			t.Errorf("docker %s over ssh: %v, want a refusal by %s:\n%s", strings.Join(args, " "), err, rule, out)
+		}
+	}
+	if d := changed(before, w.state()); d != nil {
+		t.Errorf("changed %s", d)
+	}
+	if out, err := docker("run", "--rm", "--network", "none", app, "true"); err != nil {
+		t.Errorf("what is harmless over ssh: %v\n%s", err, out)
+	}
+	var log []byte
+	var err error
+	for range 40 { // it is written once a second
+		log, err = exec.Command(w.guard.program, "--state", w.guard.state, "log", "show", "--kind", "decision", "--last", "20", "--format", "json").Output()
+		if err == nil && strings.Contains(string(log), `"uid": `+uid) {
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	t.Errorf("the ledger does not have who came over ssh: %v\n%.500s", err, log)
 }
 
 // mutual is the first half of P-51: the engine's port takes nobody without a

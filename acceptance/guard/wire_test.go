@@ -53,7 +53,7 @@ func TestWire(t *testing.T) {
 	for _, d := range []struct {
 		name   string
 		demand func(*testing.T)
-	}{{"P-23 P-24", w.ports}, {"P-25", w.tiers}, {"P-46", w.trusted}, {"P-49", w.forged}, {"P-50", w.stale}, {"P-51", w.mutual}} {
+	}{{"P-23 P-24", w.ports}, {"P-25", w.tiers}, {"P-46", w.trusted}, {"P-49", w.forged}, {"P-50", w.stale}, {"P-51", w.mutual}, {"P-51 ssh", w.overSSH}} {
 		t.Run(d.name, d.demand)
 	}
 	t.Run("sent", func(t *testing.T) {

@@ -108,6 +108,7 @@ func (g *guard) second(where ...string) ([]string, error) {
 type guard struct {
 	a      *app
 	keeper *keeper.Keeper
+	host   string // its name, for which an exception may be
 	engine string
 	roots  []string     // of the runtime's states of its containers
 	files  spaces.Files // where it keeps them
@@ -186,6 +187,9 @@ func (g *guard) openDoors(ctx context.Context, at doors, heir *heir) error {
 	}
 	j, err := g.judgeNow()
 	if err != nil {
+		return err
+	}
+	if g.host, err = os.Hostname(); err != nil {
 		return err
 	}
 	if g.engine = address; socketOf(address) != "" {

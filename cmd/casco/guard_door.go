@@ -34,15 +34,14 @@ import (
 
 // A doorman judges what is asked of the engine, at the door and for its plugin.
 type doorman struct {
-	g       *guard
-	address string // of the engine
-	client  *lateClient
-	judge   atomic.Pointer[admission.Judge]
-	glass   atomic.Pointer[glassed] // nil if what is refused is refused
-	host    atomic.Pointer[inventory.Snapshot]
-	roll    *roll
-	memory  *memory
-	pass    string // by which the plugin knows what the door let through
+	g      *guard
+	client *lateClient
+	judge  atomic.Pointer[admission.Judge]
+	glass  atomic.Pointer[glassed] // nil if what is refused is refused
+	host   atomic.Pointer[inventory.Snapshot]
+	roll   *roll
+	memory *memory
+	pass   string // by which the plugin knows what the door let through
 
 	work *room.Room // for judging, at the door and for the plugin
 
@@ -104,7 +103,7 @@ const (
 // it starts with must be judged, and it asks its plugin before it answers.
 func newDoorman(ctx context.Context, g *guard, address string, p *policy.Policy) (*doorman, error) {
 	d := &doorman{
-		g: g, address: address, client: &lateClient{address: address}, roll: newRoll(), memory: newMemory(), pass: rand.Text(),
+		g: g, client: &lateClient{address: address}, roll: newRoll(), memory: newMemory(), pass: rand.Text(),
 		work: room.New(door.WorkBytes, door.WorkEach), opened: make(chan struct{}, 1), stale: make(chan struct{}, 1), read: make(chan struct{}),
 	}
 	d.host.Store((&inventory.Snapshot{}).Share())
@@ -130,7 +129,7 @@ func (d *doorman) reread(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s := inventory.Take(ctx, d.address, time.Now(), docker.NewSource(client, docker.Options{}), hostdaemon.New(client.Socket()))
+	s := inventory.Take(ctx, d.g.host, time.Now(), docker.NewSource(client, docker.Options{}), hostdaemon.New(client.Socket()))
 	d.host.Store(s.Share())
 	d.reader.Do(func() { close(d.read) })
 	return ctx.Err()

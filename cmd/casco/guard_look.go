@@ -104,7 +104,7 @@ func (l *looker) follow(ctx context.Context, h *host) error {
 				h = again
 			}
 		default:
-			s := inventory.Take(ctx, l.g.engine, time.Now(), docker.NewSource(h.engine, docker.Options{}))
+			s := inventory.Take(ctx, l.g.host, time.Now(), docker.NewSource(h.engine, docker.Options{}))
 			l.host.Store(s.Share())
 		}
 		select {
