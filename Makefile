@@ -13,7 +13,7 @@ FUZZ_TIME     ?= 3600
 # Where "bench" runs: ENGINE='sid containerd' is another Debian's engine, and its store of images (scripts/engines).
 ENGINE        ?=
 
-.PHONY: build setup test engines lsm fuzz demo lint vuln bench bench-ledger bench-net bench-door clean
+.PHONY: build setup test engines lsm fuzz demo lint vuln bench bench-ledger bench-net bench-door bench-image clean
 
 build:
 	$(GO) build -trimpath -ldflags '-s -w' -o bin/casco ./cmd/casco
@@ -74,6 +74,10 @@ bench-net: setup
 # What the door before the engine adds to requests and streams; fails where that is more than it may. Needs root.
 bench-door: setup
 	$(if $(ENGINE),scripts/engines run $(ENGINE) --) $(GO) run ./bench -door
+
+# casco image beside reading the same archive: time cold and warm, memory; fails beyond what it may. Needs no engine.
+bench-image:
+	$(GO) run ./bench -image
 
 clean:
 	rm -rf bin build

@@ -5,7 +5,7 @@
 // each container, by eight concurrent clients that throw the replies away. The
 // figures that count are the ratios; the milliseconds are of this machine.
 //
-//	bench [-n 1000] [-running 50] [-rounds 5] [-outage | -net | -door | -room | -peer DIR]
+//	bench [-n 1000] [-running 50] [-rounds 5] [-outage | -net | -door | -room | -image | -peer DIR]
 //
 // Bench ends with 1 if casco is slower than -max-ratio times the floor, than
 // -max-wall, needs more memory than -max-mib, or grows faster than the number
@@ -15,7 +15,8 @@
 // beside docker restart, and ends with 1 if that is longer. -net measures what
 // the network guard costs packets, starts and an idle host, and ends with 1 if
 // that is more than it may (net.go). -door does so for the door before the engine
-// (door.go). -peer names a checkout of docker-bench-security, which is then run
+// (door.go). -image measures casco image beside reading the archive (image.go).
+// -peer names a checkout of docker-bench-security, which is then run
 // once each against 10 and 40 containers beside casco.
 package main
 
@@ -46,19 +47,20 @@ func main() {
 	net := flag.Bool("net", false, "measure the network guard, in place of the audit")
 	door := flag.Bool("door", false, "measure the door before the engine, in place of the audit")
 	room := flag.Bool("room", false, "attack the door, in place of the audit; -door does so too")
+	images := flag.Bool("image", false, "measure casco image beside reading its archive, in place of the audit")
 	peer := flag.String("peer", "", "checkout of docker-bench-security to compare with")
 	var max limits
 	flag.Float64Var(&max.ratio, "max-ratio", 1.5, "most that casco may take, as a multiple of the floor")
 	flag.Float64Var(&max.mib, "max-mib", 150, "most memory that casco may need, MiB")
 	flag.DurationVar(&max.wall, "max-wall", time.Second, "most time that casco may take")
 	flag.Parse()
-	if err := run(*n, *running, *rounds, *peer, *outage, *net, *door, *room, max); err != nil {
+	if err := run(*n, *running, *rounds, *peer, *outage, *net, *door, *room, *images, max); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(n, running, rounds int, peer string, outage, net, door, room bool, max limits) (err error) {
+func run(n, running, rounds int, peer string, outage, net, door, room, images bool, max limits) (err error) {
 	dir, err := os.MkdirTemp("", "casco-bench.")
 	if err != nil {
 		return err
@@ -67,6 +69,9 @@ func run(n, running, rounds int, peer string, outage, net, door, room bool, max 
 	casco := filepath.Join(dir, "casco")
 	if err := command("go", "build", "-trimpath", "-o", casco, "./cmd/casco"); err != nil {
 		return err
+	}
+	if images {
+		return imageCost(casco, dir, rounds)
 	}
 	home := filepath.Join(dir, "e")
 	if err := command("scripts/engine", "start", home); err != nil {

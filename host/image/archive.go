@@ -66,12 +66,14 @@ func readArchive(ctx context.Context, c *cache, r io.Reader, ref string) (*Pictu
 		if err != nil {
 			return nil, err
 		}
-		switch h.Typeflag {
-		case tar.TypeReg:
+		switch {
+		case sparse(h): // a few bytes of it stand for any number of zeros
+			return nil, fmt.Errorf("%s: a sparse part, as no program writes it", name)
+		case h.Typeflag == tar.TypeReg:
 			if err := all.take(ctx, c, name, h.Size, entries); err != nil {
 				return nil, fmt.Errorf("%s: %w", name, err)
 			}
-		case tar.TypeSymlink, tar.TypeLink:
+		case h.Typeflag == tar.TypeSymlink, h.Typeflag == tar.TypeLink:
 			to := h.Linkname
 			if h.Typeflag == tar.TypeSymlink {
 				to = path.Join("/", path.Dir(name), h.Linkname)
@@ -80,6 +82,20 @@ func readArchive(ctx context.Context, c *cache, r io.Reader, ref string) (*Pictu
 		}
 	}
 	return all.picture(ref)
+}
+
+// sparse reports whether an entry leaves out the zeros of its file: tar(5), "GNU
+// tar archives", and its PAX records.
+func sparse(h *tar.Header) bool {
+	if h.Typeflag == tar.TypeGNUSparse {
+		return true
+	}
+	for key := range h.PAXRecords {
+		if strings.HasPrefix(key, "GNU.sparse.") {
+			return true
+		}
+	}
+	return false
 }
 
 // take reads one part: a document is kept, and a layer looked into. What is

@@ -72,7 +72,9 @@ var caches = []string{
 func (g *gather) file(p string, mode uint32, size int64, open func() (io.ReadCloser, error)) error {
 	g.mark(p, file, size)
 	g.layer.Files++
-	g.layer.Bytes += size
+	if g.layer.Bytes += size; size > unpackedMost || g.layer.Bytes > unpackedMost {
+		return fmt.Errorf("files of more than %d GiB", unpackedMost>>30) // sparse ones cost nothing to send
+	}
 	if mode&(unix.S_ISUID|unix.S_ISGID) != 0 {
 		g.layer.Setuid = append(g.layer.Setuid, "/"+p)
 	}

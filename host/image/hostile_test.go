@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -52,11 +53,11 @@ func manifestOf(t *testing.T, layer []byte, config string) []byte {
 func TestHostile(t *testing.T) {
 	var bomb, zbomb bytes.Buffer
 	w := gzip.NewWriter(&bomb)
-	w.Write(header(t, 1<<40))
+	w.Write(header(t, 1<<33))
 	zeros(t, w, unpackedFree+1<<26)
 	z, err := zstd.NewWriter(&zbomb)
 	must(t, err)
-	z.Write(header(t, 1<<40))
+	z.Write(header(t, 1<<33))
 	zeros(t, z, unpackedFree+1<<26)
 	good := pack(t, member{name: "f", text: "x"})
 	other := pack(t, member{name: "f", text: "y"})
@@ -120,6 +121,28 @@ func TestHostile(t *testing.T) {
 		}
 		if left, _ := os.ReadDir(dir); len(left) > 0 {
 			t.Errorf("%s: %v was left", want, left)
+		}
+	}
+}
+
+// TestSparse: a file of a terabyte that is all hole is no work, wherever it is.
+func TestSparse(t *testing.T) {
+	dir := t.TempDir()
+	f, err := os.Create(dir + "/hole")
+	must(t, err)
+	must(t, f.Truncate(1<<40))
+	must(t, f.Close())
+	for _, format := range []string{"posix", "gnu"} {
+		out, err := exec.Command("tar", "-C", dir, "--format="+format, "-S", "-cf", "-", "hole").Output()
+		must(t, err)
+		if len(out) > 1<<20 {
+			t.Fatalf("%s: %d bytes", format, len(out))
+		}
+		if _, err := NewReader("").Stream(t.Context(), bytes.NewReader(out), "stdin", ""); err == nil || !strings.Contains(err.Error(), "a sparse part") {
+			t.Errorf("%s: %v", format, err)
+		}
+		if _, err := NewReader("").Stream(t.Context(), bytes.NewReader(savedImage(t, "s:1", nil, out)), "stdin", ""); err == nil || !strings.Contains(err.Error(), "files of more than") {
+			t.Errorf("%s, in a layer: %v", format, err)
 		}
 	}
 }
