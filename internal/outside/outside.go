@@ -53,7 +53,9 @@ func apart(root string) int {
 	}
 	defer os.RemoveAll(dir)
 	bin := filepath.Join(dir, "casco")
-	if out, err := exec.Command("go", "build", "-o", bin, root+"/cmd/casco").CombinedOutput(); err != nil {
+	build := exec.Command("go", "build", "-o", bin, root+"/cmd/casco")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as it is shipped
+	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "go build cmd/casco: %v\n%s", err, out)
 		return 1
 	}
