@@ -222,19 +222,27 @@ func canonicalMap(v any, t reflect.Type, at string) (any, error) {
 	if !ok {
 		return nil, mistyped(v, t, at)
 	}
-	out := map[string]any{}
+	out, taken := map[string]any{}, map[string]bool{}
 	for i, key := range o.keys {
-		where := below(at, key)
+		where, means := below(at, key), key
 		if reflect.PointerTo(t.Key()).Implements(textType) {
-			k, err := canonicalText(key, t.Key(), where)
+			ranged := t == exposed && strings.Contains(key, "-")
+			is := t.Key()
+			if ranged {
+				is = portRange
+			}
+			k, err := canonicalText(key, is, where)
 			if err != nil {
 				return nil, err
 			}
-			key = k.(string)
+			if means = k.(string); !ranged {
+				key = means
+			}
 		}
-		if _, twiceThere := out[key]; twiceThere {
+		if taken[means] {
 			return nil, twice(where)
 		}
+		taken[means] = true
 		c, err := canonical(o.values[i], t.Elem(), where)
 		if err != nil {
 			return nil, err
@@ -243,6 +251,16 @@ func canonicalMap(v any, t reflect.Type, at string) (any, error) {
 	}
 	return out, nil
 }
+
+// Engines up to 28 keep the ports that a container exposes as the texts that they
+// are, and so take the range that Compose makes of expose: "3000-3005" (moby 28.5,
+// go-connections nat.PortSet). It opens nothing there, for a text that is no number
+// is port 0, and shows in inspect as it came: so it is passed on. The ports that a
+// container publishes they read, and take no range.
+var (
+	exposed   = reflect.TypeFor[network.PortSet]()
+	portRange = reflect.TypeFor[network.PortRange]()
+)
 
 func canonicalList(v any, t reflect.Type, at string) (any, error) {
 	if s, ok := v.(string); ok && t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Uint8 {
