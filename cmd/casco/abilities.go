@@ -443,6 +443,7 @@ var featureWords = map[string]lang.Text{
 	"btf":             {En: "run BPF programs built elsewhere (BTF)", Es: "ejecutar programas BPF compilados en otra parte (BTF)"},
 	"seccomp":         {En: "filter system calls (seccomp)", Es: "filtrar llamadas al sistema (seccomp)"},
 	"user-namespaces": {En: "root of a container is nobody outside (user namespaces)", Es: "el root de un contenedor no es nadie fuera (espacios de usuarios)"},
+	"callers":         {En: "know for certain who asks at a socket (SO_PEERPIDFD)", Es: "saber con certeza quién pide en un socket (SO_PEERPIDFD)"},
 	"openat2":         {En: "open paths of containers safely (openat2)", Es: "abrir rutas de contenedores sin riesgo (openat2)"},
 }
 
@@ -452,8 +453,11 @@ func (e examination) ofKernel() []ability {
 		b := ability{id: f.Name, field: ofKernel, what: featureWords[f.Name], is: works}
 		if f.Err != nil {
 			b.is, b.detail = fails, said(f.Err)
-			if errors.Is(f.Err, fs.ErrPermission) && !e.root {
+			switch {
+			case errors.Is(f.Err, fs.ErrPermission) && !e.root:
 				b.remedy = asRoot
+			case errors.Is(f.Err, unix.ENOPROTOOPT): // before Linux 6.5
+				b.is, b.detail = partly, lang.Text{En: "a caller is known by number and start of its process; Linux 6.5 names it for ever", Es: "a quien llama se le conoce por número y arranque de su proceso; Linux 6.5 lo nombra para siempre"}
 			}
 		}
 		out = append(out, b)

@@ -22,7 +22,7 @@ import (
 
 // A Feature is one thing that the kernel can or cannot do for this process.
 type Feature struct {
-	Name string // "fanotify", "nftables", "overlay", "bpf", "btf", "seccomp", "user-namespaces", "openat2"
+	Name string // "fanotify", "nftables", "overlay", "bpf", "btf", "seccomp", "user-namespaces", "openat2", "callers"
 	Err  error  // why not; nil if it works
 }
 
@@ -38,6 +38,7 @@ func All(root string) []Feature {
 		{"seccomp", seccomp(root)},
 		{"user-namespaces", userNamespaces(root)},
 		{"openat2", openat2()},
+		{"callers", callers()},
 	}
 }
 
@@ -192,6 +193,22 @@ func openat2() error {
 	fd, err := unix.Openat2(unix.AT_FDCWD, "/", &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_SYMLINKS})
 	if err != nil {
 		return os.NewSyscallError("openat2", err)
+	}
+	return unix.Close(fd)
+}
+
+// callers is how the door knows who is at the other end of a socket, for as long as
+// that lives: unix(7), SO_PEERPIDFD, kernel 6.5.
+func callers() error {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return os.NewSyscallError("socketpair", err)
+	}
+	defer unix.Close(pair[0])
+	defer unix.Close(pair[1])
+	fd, err := unix.GetsockoptInt(pair[0], unix.SOL_SOCKET, unix.SO_PEERPIDFD)
+	if err != nil {
+		return os.NewSyscallError("SO_PEERPIDFD", err)
 	}
 	return unix.Close(fd)
 }
