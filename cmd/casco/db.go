@@ -338,6 +338,9 @@ func (a *app) importAdvisories(ctx context.Context, path, signature, trust strin
 	defer unlock()
 	sig, err := os.ReadFile(signature)
 	if errors.Is(err, fs.ErrNotExist) {
+		if !strings.HasSuffix(path, ".db") { // it is what one is built from, by its name
+			return refused(lang.Errorf(lang.Text{En: "%s is no database of advisories: one is built from it", Es: "%s no es una base de avisos: se construye con él"}, path), command("db", "build", path))
+		}
 		return refused(lang.Errorf(lang.Text{En: "%s is not signed: there is no %s", Es: "%s no está firmado: no hay %s"}, path, signature), command("db", "build", "--output", path, "--key", "~/.ssh/id_ed25519"))
 	}
 	if err != nil {
