@@ -329,6 +329,39 @@ func (p Printer) matches(i Image) {
 	if more := len(i.Matches) - matchesShown; more > 0 {
 		p.wrap(2, lang.Text{En: "and %d more: --format json", Es: "y %d más: --format json"}.F(more).In(p.Lang))
 	}
+	p.cures(i)
+}
+
+// cures says, layer by layer, how many vulnerabilities a new build would close,
+// and who runs the image.
+func (p Printer) cures(i Image) {
+	fixed := map[int]int{}
+	for _, m := range i.Matches {
+		if m.Fixed != "" && !m.VEX.Silent() {
+			fixed[vuln.LayerOf(i.Object, m.Package.Layer)]++
+		}
+	}
+	if len(fixed) == 0 {
+		return
+	}
+	p.printf("\n")
+	p.Heading(lang.Text{En: "what a new build would close:", Es: "qué cerraría una construcción nueva:"}.In(p.Lang))
+	for _, l := range i.layers() {
+		n := fixed[l.Layer]
+		switch {
+		case n == 0:
+		case l.Layer == 1:
+			p.say(lang.Text{
+				En: "  %d in layer 1, the base's: a newer base in FROM, or docker build --pull --no-cache",
+				Es: "  %d en la capa 1, de la base: una base más nueva en FROM, o docker build --pull --no-cache",
+			}, n)
+		default:
+			p.say(lang.Text{En: "  %d in layer %d: docker build --no-cache runs it again: %s", Es: "  %d en la capa %d: docker build --no-cache la ejecuta de nuevo: %s"}, n, l.Layer, Clean(l.By))
+		}
+	}
+	if used, _, _ := inventory.ImageUsedBy.Of(i.Object); len(used) > 0 {
+		p.say(lang.Text{En: "  then create anew, from the new digest: %s", Es: "  luego vuelva a crear, desde el nuevo digest: %s"}, strings.Join(used, ", "))
+	}
 }
 
 // evidence prints a fact of an image, a list one entry a line.

@@ -91,7 +91,7 @@ func TestImageVulnerable(t *testing.T) {
 		t.Errorf("with a newer database: %v, %s", ids, verdict)
 	}
 	out, _, code := verb(t, "--state", state, "image", path, "--threshold", "high")
-	for _, want := range []string{"CVE-2026-2", "libssl3 3.0.11-1, layer 1; fixed in 3.0.14-1"} {
+	for _, want := range []string{"CVE-2026-2", "libssl3 3.0.11-1, layer 1; fixed in 3.0.14-1", "1 in layer 1, the base's: a newer base"} {
 		if !strings.Contains(out, want) || code != exitFindings {
 			t.Errorf("exit code %d, %q is not in\n%s", code, want, out)
 		}
