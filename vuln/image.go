@@ -119,6 +119,9 @@ func Weigh(o *inventory.Object, db Advisories, k Known, apply func([]Match)) (Re
 	if at := (Match{}).CVE(k).DataAt; !at.IsZero() {
 		o.Fields[inventory.ImageThreats.Path] = at.UTC().Format(time.RFC3339)
 	}
+	if !k.Advisories.IsZero() {
+		o.Fields[inventory.ImageAdvisories.Path] = k.Advisories.UTC().Format(time.RFC3339)
+	}
 	return r, nil
 }
 

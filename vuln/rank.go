@@ -10,9 +10,9 @@ import (
 	"casco/loop/risk"
 )
 
-// Known is until when it is known what attackers use; zero: there is no such
-// catalogue.
-type Known struct{ KEV, EPSS time.Time }
+// Known is until when a database knows what attackers use, and what was
+// published; zero: it has nothing of that.
+type Known struct{ KEV, EPSS, Advisories time.Time }
 
 // CVE is m as package risk weighs it. What no record or catalogue says is not
 // known there, and counts as the worst.

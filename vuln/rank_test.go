@@ -43,7 +43,7 @@ func estate(running bool, tier, address string) *risk.Terrain {
 // reached and matters, or not.
 func TestRank(t *testing.T) {
 	const remote, local = "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H", "CVSS:3.1/AV:L/AC:L/PR:L/UI:N/S:U/C:H/I:H/A:H"
-	fresh := Known{noon, noon}
+	fresh := Known{KEV: noon, EPSS: noon}
 	match := func(vector string, kev bool, epss float64) Match {
 		m := Match{ID: "CVE-2026-1", CVSS: CVSS{9.8, vector}, EPSS: &EPSS{Probability: epss}}
 		if kev {
@@ -66,7 +66,7 @@ func TestRank(t *testing.T) {
 		{"critical by its score, used by nobody, not published", match(remote, false, 0.001), estate(true, "restricted", ""), fresh, "scheduled", ""},
 		{"the same, where it is worth little", match(remote, false, 0.001), estate(true, "public", ""), fresh, "defer", ""},
 		{"likely to be used, a person must be there already", match(local, false, 0.5), estate(true, "restricted", "0.0.0.0"), fresh, "out-of-cycle", ""},
-		{"used by nobody, as far as a year ago", match(remote, false, 0.001), estate(true, "public", ""), Known{noon.AddDate(-1, 0, 0), noon}, "defer", "fresh exploitation data"},
+		{"used by nobody, as far as a year ago", match(remote, false, 0.001), estate(true, "public", ""), Known{KEV: noon.AddDate(-1, 0, 0), EPSS: noon}, "defer", "fresh exploitation data"},
 		{"nobody knows", match(remote, false, 0.001), estate(true, "public", ""), Known{}, "scheduled", "fresh exploitation data kev"},
 		{"no vector and no EPSS", Match{ID: "CVE-2026-1"}, estate(true, "public", "0.0.0.0"), fresh, "out-of-cycle", "epss"},
 	} {
@@ -88,14 +88,14 @@ func TestRankOrder(t *testing.T) {
 		{ID: "CVE-2026-2", CVSS: CVSS{5, "CVSS:3.1/AV:L"}, EPSS: &EPSS{}, KEV: listed},
 	}
 	var got []string
-	for _, r := range Rank(ms, inventory.Ref{Kind: inventory.Image, Name: "app:1"}, estate(true, "public", "0.0.0.0"), Known{noon, noon}, noon) {
+	for _, r := range Rank(ms, inventory.Ref{Kind: inventory.Image, Name: "app:1"}, estate(true, "public", "0.0.0.0"), Known{KEV: noon, EPSS: noon}, noon) {
 		got = append(got, r.ID[len("CVE-2026-"):])
 	}
 	if diff := cmp.Diff([]string{"2", "3", "4", "5", "6", "7"}, got); diff != "" {
 		t.Error(diff)
 	}
 	slices.Reverse(ms)
-	if again := Rank(ms, inventory.Ref{Kind: inventory.Image, Name: "app:1"}, estate(true, "public", "0.0.0.0"), Known{noon, noon}, noon); again[0].ID != "CVE-2026-2" {
+	if again := Rank(ms, inventory.Ref{Kind: inventory.Image, Name: "app:1"}, estate(true, "public", "0.0.0.0"), Known{KEV: noon, EPSS: noon}, noon); again[0].ID != "CVE-2026-2" {
 		t.Error("the order of the input matters")
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"casco/advisories"
 	"casco/internal/atomicfile"
 	"casco/lang"
+	"casco/loop/audit/checks"
 	"casco/policy"
 	"casco/report"
 	"casco/signed"
@@ -55,12 +56,8 @@ func (a *app) advisoriesLimit() (time.Duration, error) {
 	if p.Images.AdvisoriesAge > 0 {
 		return time.Duration(p.Images.AdvisoriesAge), nil
 	}
-	return defaultAdvisoriesAge, nil
+	return checks.AdvisoriesAge, nil
 }
-
-// defaultAdvisoriesAge is that of data about exploitation in package risk:
-// EPSS is reckoned anew every day, KEV grows every few.
-const defaultAdvisoriesAge = 7 * 24 * time.Hour
 
 var noAdvisories = lang.Text{
 	En: "casco db update Debian Go … downloads it; on a host without a network: casco db import FILE",

@@ -56,9 +56,10 @@ func noDatabase(err error) string {
 	return err.Error()
 }
 
-// knownBy is until when db knows what attackers use.
+// knownBy is until when db knows what attackers use, and what was published.
 func knownBy(db *advisories.DB) vuln.Known {
-	return vuln.Known{KEV: db.Info().At(advisories.KEV), EPSS: db.Info().At(advisories.EPSS)}
+	i := db.Info()
+	return vuln.Known{KEV: i.At(advisories.KEV), EPSS: i.At(advisories.EPSS), Advisories: i.At(advisories.OSV)}
 }
 
 // A remembered database answers twice from memory: images share their bases.

@@ -25,7 +25,7 @@ var volatile = map[Kind][]string{
 		"Config.Hostname", "Listeners", "Changes", "ImageManifestDescriptor",
 		"Effective.MemoryPeak", "Effective.PidsPeak", "Effective.CpuUsage", "Effective.Cgroup",
 	},
-	Image:   {"UsedBy", "Metadata", "GraphDriver", "Setuid", "Access", "Packages", "Unseen", "Release", "UserID", "SSH", "Caches", "Sheets", "Vulnerabilities", "Unjudged", "Threats"}, // a layer's content is its digest
+	Image:   {"UsedBy", "Metadata", "GraphDriver", "Setuid", "Access", "Packages", "Unseen", "Release", "UserID", "SSH", "Caches", "Sheets", "Vulnerabilities", "Unjudged", "Threats", "Advisories"}, // a layer's content is its digest
 	Network: {"Containers"},
 	Daemon: {
 		"Info.SystemTime", "Info.NFd", "Info.NGoroutines", "Info.NEventsListener", "Info.Containers", "Info.ContainersRunning",

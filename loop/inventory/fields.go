@@ -135,10 +135,12 @@ var (
 	// Severity, Score, Exploited, EPSS, Remote, Silent, Summary}. Exploited and EPSS
 	// are absent where that is not known; Silent is set if a document of VEX says
 	// that there is nothing to do. Unjudged are packages that could not be held
-	// against it, and why; Threats is how old what it says of attacks is.
-	ImageFlaws    = Field[[]any]{Image, "Vulnerabilities"}
-	ImageUnjudged = Field[[]string]{Image, "Unjudged"}
-	ImageThreats  = Field[string]{Image, "Threats"} // RFC 3339
+	// against it, and why; Threats is until when it knows of attacks, Advisories
+	// until when it knows what was published.
+	ImageFlaws      = Field[[]any]{Image, "Vulnerabilities"}
+	ImageUnjudged   = Field[[]string]{Image, "Unjudged"}
+	ImageThreats    = Field[string]{Image, "Threats"}    // RFC 3339
+	ImageAdvisories = Field[string]{Image, "Advisories"} // RFC 3339
 )
 
 // Fields of a network: GET /networks.
@@ -413,8 +415,9 @@ var (
 	PolicyPublishAllowed    = Field[[]string]{Policy, "ports.allow"} // "443/tcp", "proxy:443/tcp"
 	PolicySSHInContainers   = Field[string]{Policy, "ssh.in_containers"}
 	PolicyRegistries        = Field[[]string]{Policy, "registries.allow"}
-	PolicyRequire           = Field[[]string]{Policy, "registries.require"} // "digest", "tls", "signature"
-	PolicyImageMaxAge       = Field[string]{Policy, "images.max_age"}       // "60d"
+	PolicyRequire           = Field[[]string]{Policy, "registries.require"}  // "digest", "tls", "signature"
+	PolicyAdvisoriesAge     = Field[string]{Policy, "images.advisories_age"} // "7d"
+	PolicyImageMaxAge       = Field[string]{Policy, "images.max_age"}        // "60d"
 	PolicyFlows             = Field[[]any]{Policy, "flows"}
 	PolicyTiers             = Field[[]any]{Policy, "tiers"}
 	PolicyEnforce           = Field[bool]{Policy, "network.enforce"}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"time"
 
 	"casco/lang"
 	"casco/loop/audit"
@@ -37,8 +38,9 @@ func vulnerable(id string, severity audit.Severity, meant func(map[string]any) b
 		Domains:  changes,
 		Controls: rowImageFlaws.cis("4.4"),
 		Kind:     inventory.Image,
-		Eval: func(_ *inventory.Snapshot, o *inventory.Object) audit.Answer {
-			return judgeFlaws(o, meant)
+		Policy:   []string{inventory.PolicyAdvisoriesAge.Path},
+		Eval: func(s *inventory.Snapshot, o *inventory.Object) audit.Answer {
+			return judgeFlaws(s, o, meant)
 		},
 	}
 }
@@ -59,8 +61,8 @@ func grave(m map[string]any) bool {
 
 // judgeFlaws fails the vulnerabilities that are meant and that nobody has
 // stated not to concern the image. None found is a pass only if all packages
-// were seen and could be judged.
-func judgeFlaws(o *inventory.Object, meant func(map[string]any) bool) audit.Answer {
+// were seen and could be judged, by what was published of late.
+func judgeFlaws(s *inventory.Snapshot, o *inventory.Object, meant func(map[string]any) bool) audit.Answer {
 	list, fact, ok := inventory.ImageFlaws.Of(o)
 	if !ok {
 		return audit.Untold(fact)
@@ -93,7 +95,34 @@ func judgeFlaws(o *inventory.Object, meant func(map[string]any) bool) audit.Answ
 	case len(unjudged) > 0:
 		return audit.Untold(judged).Because(lang.Text{En: "not all packages could be judged: %s", Es: "no se pudieron juzgar todos los paquetes: %s"}.F(unjudged[0]))
 	}
+	if at, old := oldAdvisories(s, o); old {
+		return audit.Untold(at).Because(lang.Text{
+			En: "what was published of late is not known here: casco db update, or casco db import FILE",
+			Es: "aquí no se conoce lo publicado últimamente: casco db update, o casco db import ARCHIVO",
+		})
+	}
 	return audit.Good(with(fact, lines)).Because(reason)
+}
+
+// AdvisoriesAge is how old what is known of vulnerabilities may be where the
+// policy does not say. Some of it changes every day; for data about exploitation
+// package risk has the same.
+const AdvisoriesAge = 7 * 24 * time.Hour
+
+// oldAdvisories reports whether what image o was held against is too old, or of
+// an age that nobody knows.
+func oldAdvisories(s *inventory.Snapshot, o *inventory.Object) (inventory.Fact, bool) {
+	text, fact, ok := inventory.ImageAdvisories.Of(o)
+	at, err := time.Parse(time.RFC3339, text)
+	if !ok || err != nil {
+		return fact, true
+	}
+	most := AdvisoriesAge
+	text, _, ok = inventory.PolicyAdvisoriesAge.Of(s.Find(inventory.PolicyRef))
+	if d, read := lasting(text); ok && read {
+		most = d
+	}
+	return fact, s.Taken.Sub(at) > most
 }
 
 // flawLine says of one vulnerability where it is and what fixes it.

@@ -84,6 +84,7 @@ registries:
     - digest #> tls dockerfile-base-digest
 images:
   max_age: 30d #> 40d image-age
+  advisories_age: 20d #> 2d image-vulnerable image-vulnerable-less
 runtime:
   default:
     pids: 60 #> 300 container-runtime-policy
