@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -89,6 +90,9 @@ func TestDoor(t *testing.T) {
 	}
 	// Who asked, for what, and what was decided is in the ledger.
 	g.stop()
+	if _, err := os.Lstat(socket); err == nil {
+		t.Error("ended, the guard leaves the socket that it made")
+	}
 	log, err := exec.Command(g.program, "--state", g.state, "--format", "json", "log", "show", "--kind", "decision").Output()
 	for _, want := range []string{`"container-privileged"`, `"uid": 0`, `"what": "allowed"`, `"what": "refused"`} {
 		if err != nil || !strings.Contains(string(log), want) {

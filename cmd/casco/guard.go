@@ -514,8 +514,29 @@ func (g *guard) lastLayout(h *host) (at layout, _ *spaces.Space, err error) {
 	return at, space, err
 }
 
+// sameTrouble is how long a trouble that stays, such as rules that the guard of
+// another engine of the host holds, is counted and not told of anew.
+const sameTrouble = 10 * time.Minute
+
+// counted reports whether e is a trouble that was told of, and counts it there.
+func (g *guard) counted(e keeper.Event) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for i := range g.last {
+		was := &g.last[i]
+		if e.Kind == keeper.Trouble && was.Kind == e.Kind && was.Container == e.Container && was.Text == e.Text && e.Time.Sub(was.Time) < sameTrouble {
+			was.Count = max(was.Count, 1) + 1
+			return true
+		}
+	}
+	return false
+}
+
 // happened keeps an event for who asks and for the ledger. It does not wait.
 func (g *guard) happened(e keeper.Event) {
+	if g.counted(e) {
+		return
+	}
 	g.event(e)
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"casco/keeper"
 	"casco/lang"
@@ -42,5 +43,25 @@ func TestLost(t *testing.T) {
 	}
 	if len(g.waiting) != 0 || g.lost != 0 {
 		t.Errorf("%d wait and %d are lost after all was written", len(g.waiting), g.lost)
+	}
+}
+
+// TestSameTrouble: a trouble that stays is told of once, and counted; after a
+// while it is told of again, and so is any other.
+func TestSameTrouble(t *testing.T) {
+	g := &guard{a: &app{err: io.Discard}, log: slog.New(slog.DiscardHandler)}
+	at := time.Date(2026, 11, 27, 1, 0, 0, 0, time.UTC)
+	say := func(after time.Duration, kind keeper.Kind, text string) {
+		g.happened(keeper.Event{Time: at.Add(after), Kind: kind, Text: lang.Text{En: text, Es: text}})
+	}
+	for i := range 5 {
+		say(time.Duration(i)*time.Second, keeper.Trouble, "held by another")
+	}
+	say(6*time.Second, keeper.Trouble, "another")
+	say(7*time.Second, keeper.Tampered, "taken away")
+	say(8*time.Second, keeper.Tampered, "taken away") // each time somebody does it
+	say(sameTrouble, keeper.Trouble, "held by another")
+	if len(g.last) != 5 || len(g.waiting) != 5 || g.last[0].Count != 5 {
+		t.Errorf("events %+v, for the ledger %+v", g.last, g.waiting)
 	}
 }
