@@ -125,6 +125,20 @@ func (h serviced) install() {
 	h.Fatal("the door was not installed")
 }
 
+// off gives the engine its socket back. It may be said again where systemctl is so
+// slow, on an emulated processor, that it runs out of its minute.
+func (h serviced) off() {
+	h.Helper()
+	for range 3 {
+		out, err := exec.Command(outside.Program(h), "guard", "off").CombinedOutput()
+		if err == nil {
+			return
+		}
+		h.Logf("guard off: %v\n%s", err, out)
+	}
+	h.Error("guard off does not come to its end")
+}
+
 // during asks the door over and over while something is done, and wants nobody to
 // be refused.
 func (h serviced) during(what string, act func()) *caller {
@@ -205,7 +219,7 @@ func TestUnit(t *testing.T) {
 
 	was = h.pid()
 	syscall.Kill(was, syscall.SIGSTOP)
-	took := h.wants(80*time.Second, "one that hangs is started again", again(was))
+	took := h.wants(3*time.Minute, "one that hangs is started again", again(was))
 	t.Logf("a guard that hangs was started again after %s", took.Round(time.Second))
 	h.judges("hung")
 
@@ -221,7 +235,7 @@ func TestUnit(t *testing.T) {
 	if code, said := h.privileged(); code != 0 {
 		t.Errorf("stopped, the door answers: %d %s", code, said)
 	}
-	h.casco(0, "guard", "off")
+	h.off()
 	if code, said := h.privileged(); code != http.StatusNotFound { // no such image
 		t.Errorf("off, the engine answers: %d %s", code, said)
 	}
