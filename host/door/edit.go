@@ -181,12 +181,39 @@ func (x *exchange) sendPart(out []byte, last bool) error {
 			out = append(out, "0\r\n\r\n"...)
 		}
 	}
+	if len(out) > littleEdited {
+		return x.send(out)
+	}
 	if len(out) == 0 {
 		return nil
 	}
 	n, err := x.Write(out)
 	x.record.Down += int64(n)
 	return err
+}
+
+// part takes room for a line or an element that is longer than most, of which n
+// bytes are here, and gives it back when little is left: many streams may have one
+// at a time.
+func (x *exchange) part(n int) error {
+	if n <= littleEdited {
+		x.lease.give()
+		return nil
+	}
+	if len(x.lease) > 0 {
+		return nil
+	}
+	err := x.take(x.door.Held, 2*maxLine/copies)
+	x.record.Full = err != nil
+	return err
+}
+
+// spare is b without what is in it, and without its room if that is much.
+func spare(b []byte) []byte {
+	if cap(b) > littleEdited {
+		return nil
+	}
+	return b[:0]
 }
 
 // editElements passes a list on as it comes, each element as soon as it is there.
@@ -222,8 +249,8 @@ func (x *exchange) editElements(in *reader, f *framing, first string, res *head)
 			x.door.Log.Error("door: an element of the answer was not understood", "err", bad, "path", x.asked.Path())
 			return errNotEdited
 		}
-		if !l.begun() {
-			return nil
+		if err := x.part(len(l.rest) + len(out)); err != nil || !l.begun() {
+			return err
 		}
 		if !begun {
 			if err := x.beginEdited(first, res); err != nil {
@@ -231,9 +258,11 @@ func (x *exchange) editElements(in *reader, f *framing, first string, res *head)
 			}
 			begun, out = true, append([]byte("["), out...)
 		}
-		err := x.sendPart(out, false)
-		out = out[:0]
-		return err
+		if err := x.sendPart(out, false); err != nil {
+			return err
+		}
+		out = spare(out)
+		return x.part(len(l.rest))
 	})
 	switch {
 	case err != nil:
@@ -257,13 +286,21 @@ func (x *exchange) editLines(in *reader, f *framing, first string, res *head) er
 	var rest []byte // of a line that is not all here
 	f.data = func(b []byte) { rest = append(rest, b...) }
 	send := func(last bool) error {
+		if err := x.part(len(rest)); err != nil {
+			return err
+		}
 		out, n, err := x.lines(rest, last)
 		if err != nil || len(rest)-n > maxLine {
 			x.door.Log.Error("door: a line of the answer was not understood", "err", err, "path", x.asked.Path())
 			return errNotEdited
 		}
-		rest = rest[:copy(rest, rest[n:])]
-		return x.sendPart(out, last)
+		if rest = rest[:copy(rest, rest[n:])]; len(rest) == 0 {
+			rest = spare(rest)
+		}
+		if err := x.sendPart(out, last); err != nil {
+			return err
+		}
+		return x.part(len(rest))
 	}
 	if err := f.each(in, func() error { return send(false) }); err != nil {
 		return err

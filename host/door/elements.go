@@ -76,7 +76,7 @@ func (l *elements) element(b []byte, last bool) error {
 	if len(l.rest) > 0 {
 		b = append(l.rest, b...)
 	}
-	l.rest = l.rest[:0]
+	l.rest = spare(l.rest)
 	b = bytes.TrimSpace(b)
 	switch {
 	case len(b) == 0 && last && !l.many:

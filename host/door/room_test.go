@@ -124,6 +124,53 @@ func TestRoomForHeads(t *testing.T) {
 	}
 }
 
+// TestRoomForParts: of lines that are long, so many are here at a time as there is
+// room for; a stream whose client does not read is ended, and what is short is not
+// held up.
+func TestRoomForParts(t *testing.T) {
+	long := `"` + strings.Repeat("x", 1<<20) + `"`
+	for _, e := range []apicall.Edit{{Lines: true}, {Elements: true}} {
+		e.Do = func(b []byte) ([]byte, error) { return b, nil }
+		h := behind(t, fake(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			if r.URL.Path == "/short" {
+				io.WriteString(w, "[1\n]")
+				return
+			}
+			io.WriteString(w, map[bool]string{true: "", false: "["}[e.Lines]+long+map[bool]string{true: "\n", false: "]"}[e.Lines])
+		})), Config{
+			Held: room.New(8*maxLine, 2*maxLine), RoomTime: 50 * time.Millisecond, BodyTime: time.Second,
+			Judge: judge{head: func(apicall.Request) apicall.Verdict { return apicall.Verdict{Allow: true, Stream: true, Edit: &e} }},
+		})
+		slow := h.dial()
+		io.WriteString(slow, "GET /long HTTP/1.1\r\nHost: d\r\n\r\n")
+		time.Sleep(300 * time.Millisecond) // what a socket holds is full
+		if got := say(h.dial(), "GET /long HTTP/1.1\r\nHost: d\r\n\r\n"); strings.HasSuffix(got, "0\r\n\r\n") {
+			t.Errorf("lines %v: a second one is whole: %d bytes", e.Lines, len(got))
+		}
+		if res, body := get(t, client(t, h.socket), "/short"); res.StatusCode != 200 || !strings.Contains(body, "1") {
+			t.Errorf("lines %v: a short one: %s %q", e.Lines, res.Status, body)
+		}
+		time.Sleep(time.Second) // it is ended
+		res, err := client(t, h.socket).Get("http://d/long")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b, err := io.ReadAll(res.Body); err != nil || len(b) < len(long) {
+			t.Errorf("lines %v: afterwards: %d bytes, %v", e.Lines, len(b), err)
+		}
+		res.Body.Close()
+		h.end()
+		full := false
+		for i := range 4 {
+			full = full || h.record(i).Full
+		}
+		if !full {
+			t.Errorf("lines %v: nothing is told of", e.Lines)
+		}
+	}
+}
+
 // TestBookBytes: records that wait for who is busy are bounded by what they take.
 func TestBookBytes(t *testing.T) {
 	hold := make(chan bool)
