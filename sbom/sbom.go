@@ -297,14 +297,19 @@ var codenames = map[string]string{
 var errNot = errors.New("no package URL")
 
 // complete gives p what its package URL says and nothing else did. Release is
-// that of the bill, "debian-12".
+// that of the bill, "debian-12". It reports whether that is enough to judge it.
 func complete(p *vuln.Package, release string) bool {
+	return placed(p, release) && p.Name != "" && p.Version != ""
+}
+
+// placed finds the ecosystem of p.
+func placed(p *vuln.Package, release string) bool {
 	u, err := packageurl.FromString(p.PURL)
 	if p.PURL == "" {
 		err = errNot
 	}
 	if err != nil {
-		return p.Ecosystem != "" && p.Name != ""
+		return p.Ecosystem != ""
 	}
 	words := u.Qualifiers.Map()
 	p.Arch = cmp.Or(p.Arch, words["arch"])
