@@ -114,7 +114,7 @@ func TestImageVulnerable(t *testing.T) {
 			t.Errorf("by %s: %v, %s", format, ids, verdict)
 		}
 	}
-	for _, format := range []string{"sarif", "github", "gitlab"} {
+	for _, format := range []string{"sarif", "github", "gitlab", "openvex"} {
 		out, stderr, _ := verb(t, "--state", state, "image", path, "--format", format)
 		if !strings.Contains(out, "CVE-2026-2") || format != "github" && !json.Valid([]byte(out)) {
 			t.Errorf("%s: %s%s", format, out, stderr)

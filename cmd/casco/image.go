@@ -28,7 +28,7 @@ import (
 )
 
 // imageFormats are what the report of an image is written as.
-var imageFormats = slices.Concat([]string{"text"}, report.ImageFormats, sbom.Formats)
+var imageFormats = slices.Concat([]string{"text"}, report.ImageFormats, sbom.Formats, []string{"openvex"})
 
 // An imageAsk is what was asked of an image.
 type imageAsk struct {
@@ -239,6 +239,15 @@ func (a *app) printImage(i report.Image, format string, least audit.Severity) er
 	switch format {
 	case "text":
 		a.printer().Image(i, least)
+	case "openvex":
+		ms := make([]vuln.Match, 0, len(i.Matches))
+		for _, m := range i.Matches {
+			ms = append(ms, m.Match)
+		}
+		var text []byte
+		if text, err = vuln.WriteVEX(i.Object.Ref.Name, operator(), ms, i.At); err == nil {
+			_, err = a.out.Write(text)
+		}
 	case "cyclonedx", "spdx":
 		id, _, _ := inventory.ImageID.Of(i.Object)
 		err = sbom.Bill{Name: i.Object.Ref.Name, Digest: id, At: i.At, Tool: version, Packages: i.Packages, Unseen: i.Unseen}.Write(a.out, format)
