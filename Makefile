@@ -71,7 +71,8 @@ bench-net: setup
 	$(GO) test -run '^$$' -bench Host/start -benchtime 300x ./keeper
 	$(if $(ENGINE),scripts/engines run $(ENGINE) --) $(GO) run ./bench -net -rounds 15
 
-# What the door before the engine adds to requests and streams; fails where that is more than it may. Needs root.
+# What the door before the engine adds to requests and streams, and what memory the guard takes while one user sends all
+# that a thousand connections can; fails where that is more than it may. Needs root.
 bench-door: setup
 	$(if $(ENGINE),scripts/engines run $(ENGINE) --) $(GO) run ./bench -door
 
