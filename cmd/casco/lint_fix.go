@@ -81,6 +81,9 @@ func (l *linter) fixUnit(ctx context.Context, unit []string) (all []mend, texts 
 			after := next.judge(ctx, unit)
 			if err = worse(d, after, r); err == nil {
 				round, d = next, after
+				// What was refused before may be possible now.
+				all = slices.DeleteFunc(all, func(m mend) bool { return m.why != nil })
+				clear(tried)
 			} else if before != nil {
 				l.instead[name] = before
 			} else {
