@@ -208,7 +208,7 @@ func (d *failingDoor) diskFull(t *testing.T) {
 	}
 	d.judges(t, "with a full disk", "full-last")
 	outside.Tool(t, "rm", filepath.Join(d.g.state, "filler"))
-	for _, want := range []string{"verify", "full-lastx"} {
+	for _, want := range []string{"verify", "full-last"} {
 		args := []string{"log", "show"}
 		if want == "verify" {
 			args = []string{"log", "verify"}
