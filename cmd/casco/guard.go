@@ -240,7 +240,7 @@ func (g *guard) work(ctx context.Context, work *errgroup.Group, heir *heir, canc
 	if g.keeper, err = keeper.New(cfg); err != nil {
 		return err
 	}
-	inner, stop := context.WithCancel(ctx)
+	inner, stop := context.WithCancel(g.gates.outlive(ctx))
 	keeping, inner := errgroup.WithContext(inner)
 	over := make(chan struct{})
 	g.yield = func() { stop(); <-over }

@@ -48,7 +48,8 @@ type gatehouse struct {
 
 	public, plugin *entrance // nil if closed
 	out            *lookout
-	untend         func() // nil if nobody follows who makes what
+	untend         func()         // nil if nobody follows who makes what
+	serving        sync.WaitGroup // the public door: it goes on for a while after the end
 
 	mu sync.Mutex // guards at
 	at api.Door   // what is open, as a status tells
@@ -120,6 +121,17 @@ func (x *gatehouse) run(ctx context.Context, opened func(error)) error {
 			return err
 		}
 	}
+}
+
+// outlive is ctx for what an engine needs to answer what a door still asks it: it
+// ends once ctx has and no door serves any more.
+func (x *gatehouse) outlive(ctx context.Context) context.Context {
+	late, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	context.AfterFunc(ctx, func() {
+		x.serving.Wait()
+		cancel()
+	})
+	return late
 }
 
 // note writes down that what is still open judges no more.
@@ -294,7 +306,7 @@ func (x *gatehouse) openPlugin(ctx context.Context, going *sync.WaitGroup, path 
 	e := &entrance{l: l, at: path, leave: make(chan struct{}), ended: make(chan error, 1), over: x.begin("plugin", path)}
 	x.plugin = e
 	going.Go(func() {
-		ctx, cancel := context.WithCancel(ctx)
+		ctx, cancel := context.WithCancel(x.outlive(ctx))
 		defer cancel()
 		go func() {
 			select {
@@ -339,7 +351,11 @@ func (x *gatehouse) openPublic(ctx context.Context, going *sync.WaitGroup, at do
 		Leave: e.leave, HandOn: x.passOn, Handed: x.handed, Done: x.d.atDoor, Pass: func(apicall.Request) string { return x.d.pass },
 		Second: second, Work: x.d.work,
 	}
-	going.Go(func() { e.ended <- door.Serve(ctx, l.UnixListener, cfg) })
+	x.serving.Add(1)
+	going.Go(func() {
+		defer x.serving.Done()
+		e.ended <- door.Serve(ctx, l.UnixListener, cfg)
+	})
 	return nil
 }
 
