@@ -59,6 +59,11 @@ func (m *memory) keep(path string, o *inventory.Object, asked uint64) {
 func (m *memory) forget() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.renew()
+}
+
+// renew is forget for who holds mu: what is told with it counts at the same moment.
+func (m *memory) renew() {
 	m.epoch++
 	m.objects = nil
 }
@@ -68,9 +73,9 @@ func (m *memory) begins(w *weighed) {
 	if !w.changesOthers() {
 		return
 	}
-	m.forget()
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.renew()
 	m.changes[w] = true
 }
 
@@ -79,9 +84,9 @@ func (m *memory) ends(w *weighed) {
 	if w != nil && !w.changesOthers() {
 		return
 	}
-	m.forget()
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.renew()
 	if w == nil {
 		clear(m.changes)
 	}
@@ -90,9 +95,9 @@ func (m *memory) ends(w *weighed) {
 
 // listens says whether the engine tells what changes from now on.
 func (m *memory) listens(open bool) {
-	m.forget()
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.renew()
 	m.open = open
 }
 
